@@ -1,0 +1,596 @@
+//! [`Session`]: one end of a data channel, the state machine that users drive.
+//!
+//! What both roles share is here; what an end makes of a payload is in `client.rs` and `agent.rs`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tracing::trace;
+
+use crate::agent::Agent;
+use crate::client::Client;
+use crate::error::ProtocolError;
+use crate::frame::{DigestCheck, Flags, Frame, MessageType};
+use crate::handshake::{HandshakeRequest, SessionType};
+use crate::id::{IdSource, MessageId};
+use crate::payload::{Flag, PayloadType, Receipt, Size, acknowledged, to_json};
+use crate::recv::{Arrival, Receiver};
+use crate::send::{Resend, Sender, Window};
+use crate::time::Timestamp;
+
+// Tuning.
+/// Never acknowledge sooner: the reference agent books a message after sending it and misses an acknowledgement
+/// that overtakes its own bookkeeping, which costs resends and up to 2 s at the end.
+const ACK_DELAY: Duration = Duration::from_millis(1);
+/// Acknowledgements fall due on this grid, so that those of a burst leave together.
+const ACK_GRID: Duration = Duration::from_micros(500);
+/// Acknowledgements waiting to be sent, at most; the oldest go first, their messages come again.
+const MAX_ACKS: usize = 20_000;
+/// Undelivered bytes at which in-order messages are refused. Drivers stop reading long before.
+const MAX_BACKLOG: usize = 16 << 20;
+/// The payload size of both reference programs.
+const PAYLOAD: usize = 1024;
+
+/// What a client end needs to know.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Seeds the message ids.
+    pub seed: u64,
+    /// Announced in the handshake; four parts. Decides features on the agent's side.
+    pub client_version: String,
+    /// Largest payload of one message in bytes.
+    pub max_payload: usize,
+    /// The terminal size to announce as soon as the channel is open.
+    pub size: Option<Size>,
+}
+
+impl ClientConfig {
+    /// The defaults: 1,024-byte payloads as the reference plugin, no terminal size.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            client_version: "1.2.896.0".to_owned(),
+            max_payload: PAYLOAD,
+            size: None,
+        }
+    }
+}
+
+/// What an agent end needs to know.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Seeds the message ids.
+    pub seed: u64,
+    /// The session's id, told to the service.
+    pub session_id: String,
+    /// The handshake to begin with; terminal sessions without encryption have none.
+    pub handshake: Option<HandshakeRequest>,
+    /// What is resent when acknowledgements do not come.
+    pub resend: Resend,
+    /// Largest payload of one message in bytes.
+    pub max_payload: usize,
+    /// Messages on their way at most.
+    pub window: usize,
+}
+
+impl AgentConfig {
+    /// The defaults: no handshake, 1,024-byte payloads.
+    #[must_use]
+    pub fn new(session_id: &str, seed: u64) -> Self {
+        Self {
+            seed,
+            session_id: session_id.to_owned(),
+            handshake: None,
+            resend: Resend::Overdue,
+            max_payload: PAYLOAD,
+            window: 4000,
+        }
+    }
+}
+
+/// What happened, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Data can flow. Version and type are known only after a handshake.
+    Established {
+        /// The peer's version.
+        version: Option<String>,
+        /// The session's type.
+        session_type: Option<SessionType>,
+    },
+    /// Client: bytes of the remote terminal or of its stdout.
+    Output(Bytes),
+    /// Client: bytes of the remote stderr, from agents that keep it apart.
+    StdErr(Bytes),
+    /// Client: the remote exit code, from agents that report one; -1 for a death by signal.
+    ExitCode(i64),
+    /// Client: a text of the agent for the user.
+    Message(String),
+    /// Agent: bytes for the command's stdin.
+    Input(Bytes),
+    /// Agent: the client's terminal size.
+    Size(Size),
+    /// A signal of the other end.
+    Flag(Flag),
+    /// There is room in the send window again after a short write.
+    Writable,
+    /// The service says whether the other end is away.
+    Paused(bool),
+    /// One message went unacknowledged for about five minutes.
+    Stalled,
+    /// Agent: the client refused the handshake, with the text for the task's failure.
+    Refused(String),
+    /// Agent: after [`Session::finish`], everything was acknowledged or the time for it is over.
+    Finished,
+    /// The service closed the channel; nothing follows.
+    Closed {
+        /// Empty after a normal end.
+        output: String,
+        /// False if messages before the end never arrived.
+        complete: bool,
+    },
+}
+
+pub(crate) enum Role {
+    Client(Client),
+    Agent(Agent),
+}
+
+/// One end of a data channel.
+pub struct Session {
+    role: Role,
+    core: Core,
+    receiver: Receiver,
+}
+
+/// What both roles work on: the way out, and the events.
+pub(crate) struct Core {
+    ids: IdSource,
+    sender: Sender,
+    stream_type: MessageType,
+    max_payload: usize,
+    /// Messages outside of the stream, sent before everything else.
+    control: VecDeque<Bytes>,
+    acks: VecDeque<(Timestamp, Receipt)>,
+    resends: VecDeque<Bytes>,
+    events: VecDeque<Event>,
+    backlog: usize,
+    starved: bool,
+    paused: bool,
+    stalled: bool,
+    closed: bool,
+}
+
+impl Session {
+    /// The client end, just connected; the open message is sent by the driver.
+    #[must_use]
+    pub fn client(config: ClientConfig, now: Timestamp) -> Self {
+        let window = Window {
+            frames: 1000,
+            bytes: 1 << 20,
+        };
+        let sender = Sender::new(window, Resend::Overdue);
+        let mut core = Core::new(
+            config.seed,
+            sender,
+            MessageType::InputStreamData,
+            config.max_payload,
+        );
+        let client = Client::new(config, now, &mut core);
+        Self {
+            role: Role::Client(client),
+            core,
+            receiver: Receiver::default(),
+        }
+    }
+
+    /// The agent end, just connected.
+    #[must_use]
+    pub fn agent(config: AgentConfig, now: Timestamp) -> Self {
+        let window = Window {
+            frames: config.window,
+            bytes: 64 << 20,
+        };
+        let sender = Sender::new(window, config.resend);
+        let mut core = Core::new(
+            config.seed,
+            sender,
+            MessageType::OutputStreamData,
+            config.max_payload,
+        );
+        let agent = Agent::new(config, now, &mut core);
+        Self {
+            role: Role::Agent(agent),
+            core,
+            receiver: Receiver::default(),
+        }
+    }
+
+    /// Takes one WebSocket message from the peer or the service.
+    ///
+    /// # Errors
+    /// When the message is unusable. The session goes on; callers log it.
+    pub fn receive(&mut self, now: Timestamp, message: &Bytes) -> Result<(), ProtocolError> {
+        if self.core.closed {
+            return Ok(());
+        }
+        let check = match self.role {
+            Role::Client(_) => DigestCheck::Enforce,
+            // The reference agent never looks at the digest.
+            Role::Agent(_) => DigestCheck::Ignore,
+        };
+        let frame = Frame::decode(message, check)?;
+        trace!(
+            kind = frame.message_type.as_str(),
+            sequence = frame.sequence,
+            length = frame.payload.len(),
+            "received"
+        );
+        match (&frame.message_type, &self.role) {
+            (MessageType::OutputStreamData, Role::Client(_))
+            | (MessageType::InputStreamData, Role::Agent(_)) => {
+                self.core.set_paused(false);
+                self.stream(now, frame)
+            }
+            (MessageType::Acknowledge, _) => {
+                let sequence = acknowledged(&frame.payload)?;
+                self.core.set_paused(false);
+                let may_write = self.may_write();
+                self.core.acknowledged(now, sequence, may_write);
+                // An agent that drains may just have been acknowledged its last message.
+                self.handle_timeout(now);
+                Ok(())
+            }
+            (MessageType::PausePublication, _) => {
+                self.core.set_paused(true);
+                Ok(())
+            }
+            (MessageType::StartPublication, _) => {
+                self.core.set_paused(false);
+                Ok(())
+            }
+            (MessageType::ChannelClosed, _) => {
+                self.channel_closed(now, &frame);
+                Ok(())
+            }
+            // Unknown types are logged and passed over by both reference programs.
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues bytes as stream messages and says how many it took. Less than all of them, or none, means that the
+    /// window is full or the peer not ready: wait for [`Event::Writable`] or [`Event::Established`].
+    pub fn write(&mut self, now: Timestamp, kind: PayloadType, bytes: &[u8]) -> usize {
+        if !self.may_write() {
+            self.core.starved = true;
+            return 0;
+        }
+        let mut taken = 0;
+        for chunk in bytes.chunks(self.core.max_payload) {
+            if !self.core.sender.has_room() {
+                self.core.starved = true;
+                break;
+            }
+            self.core
+                .send_stream(now, kind, Bytes::copy_from_slice(chunk));
+            taken += chunk.len();
+        }
+        taken
+    }
+
+    /// Client: announces the terminal size, also unchanged: the service counts it as activity.
+    pub fn resize(&mut self, now: Timestamp, size: Size) {
+        if let Role::Client(client) = &mut self.role {
+            client.resize(now, size, &mut self.core);
+        }
+    }
+
+    /// Agent: whether input can be taken. While it cannot, input is neither acknowledged nor kept.
+    pub fn set_ready(&mut self, ready: bool) {
+        if let Role::Agent(agent) = &mut self.role {
+            agent.set_ready(ready);
+        }
+    }
+
+    /// Agent: all output was written. [`Event::Finished`] follows when it was acknowledged, within 2 s.
+    pub fn finish(&mut self, now: Timestamp) {
+        if let Role::Agent(agent) = &mut self.role {
+            agent.finish(now);
+            agent.handle_timeout(now, &mut self.core);
+        }
+    }
+
+    /// Tells the session that a deadline of [`Self::poll_timeout`] has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.role {
+            Role::Client(client) => {
+                client.handle_timeout(now, self.receiver.has_gap(), &mut self.core);
+            }
+            Role::Agent(agent) => agent.handle_timeout(now, &mut self.core),
+        }
+    }
+
+    /// The next message to send, as one binary WebSocket message.
+    pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
+        self.core.poll_transmit(now)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.core.events.pop_front()?;
+        self.core.backlog -= event_bytes(&event);
+        Some(event)
+    }
+
+    /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] should be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let role = match &self.role {
+            Role::Client(client) => client.deadline(),
+            Role::Agent(agent) => agent.deadline(),
+        };
+        let ack = self.core.acks.front().map(|(due, _)| *due);
+        let resend = self.core.sender.deadline().filter(|_| !self.core.paused);
+        [role, ack, resend].into_iter().flatten().min()
+    }
+
+    /// Bytes in events not yet taken. A driver stops reading its socket while this is large.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.core.backlog
+    }
+
+    /// Bytes held in all buffers of this end.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.core.backlog + self.core.sender.bytes_in_flight() + self.receiver.bytes_held()
+    }
+
+    /// Everything written was acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.core.sender.is_idle()
+    }
+
+    /// The service said that the other end is away.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.core.paused
+    }
+
+    fn may_write(&self) -> bool {
+        match &self.role {
+            Role::Client(client) => client.may_write(),
+            Role::Agent(agent) => agent.may_write(),
+        }
+    }
+
+    fn stream(&mut self, now: Timestamp, frame: Frame) -> Result<(), ProtocolError> {
+        if frame.sequence < 0 {
+            return Err(ProtocolError::Sequence(frame.sequence));
+        }
+        let receipt = Receipt {
+            id: frame.id,
+            sequence: frame.sequence,
+        };
+        let frame = match self.receiver.arrived(frame) {
+            Arrival::Refused => return Err(ProtocolError::Overflow),
+            Arrival::Duplicate | Arrival::Kept => {
+                self.core.acknowledge(now, receipt);
+                return Ok(());
+            }
+            Arrival::InOrder(frame) => frame,
+        };
+        if self.core.backlog > MAX_BACKLOG {
+            return Err(ProtocolError::Overflow);
+        }
+        if !self.is_ready() {
+            return Ok(());
+        }
+        self.core.acknowledge(now, receipt);
+        let mut result = self.deliver(now, &frame);
+        while self.is_ready()
+            && let Some(next) = self.receiver.next_in_order()
+        {
+            let delivered = self.deliver(now, &next);
+            result = result.and(delivered);
+        }
+        // What a close was waiting for may just have arrived.
+        self.handle_timeout(now);
+        result
+    }
+
+    /// A message counts as received even if its payload is bad: without that nothing after it would ever arrive.
+    fn deliver(&mut self, now: Timestamp, frame: &Frame) -> Result<(), ProtocolError> {
+        self.receiver.advance();
+        match &mut self.role {
+            Role::Client(client) => client.deliver(now, frame, &mut self.core),
+            Role::Agent(agent) => agent.deliver(now, frame, &mut self.core),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.role {
+            Role::Client(_) => true,
+            Role::Agent(agent) => agent.is_ready(),
+        }
+    }
+
+    fn channel_closed(&mut self, now: Timestamp, frame: &Frame) {
+        // A payload that cannot be read still closes the channel.
+        let closed: crate::ChannelClosed =
+            serde_json::from_slice(&frame.payload).unwrap_or_default();
+        let output = closed.output.unwrap_or_default();
+        match &mut self.role {
+            Role::Client(client) => {
+                client.channel_closed(now, output, self.receiver.has_gap(), &mut self.core);
+            }
+            Role::Agent(_) => self.core.event(Event::Closed {
+                output,
+                complete: true,
+            }),
+        }
+    }
+}
+
+impl Core {
+    fn new(seed: u64, sender: Sender, stream_type: MessageType, max_payload: usize) -> Self {
+        Self {
+            ids: IdSource::new(seed),
+            sender,
+            stream_type,
+            max_payload: max_payload.max(1),
+            control: VecDeque::new(),
+            acks: VecDeque::new(),
+            resends: VecDeque::new(),
+            events: VecDeque::new(),
+            backlog: 0,
+            starved: false,
+            paused: false,
+            stalled: false,
+            closed: false,
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.closed |= matches!(event, Event::Closed { .. });
+        self.backlog += event_bytes(&event);
+        self.events.push_back(event);
+    }
+
+    /// The writer was told to wait and may try again.
+    pub(crate) fn wake_writer(&mut self) {
+        if std::mem::take(&mut self.starved) {
+            self.event(Event::Writable);
+        }
+    }
+
+    pub(crate) fn send_stream(&mut self, now: Timestamp, kind: PayloadType, payload: Bytes) {
+        // Neither reference serializer can produce an empty payload.
+        if payload.is_empty() {
+            return;
+        }
+        let sequence = self.sender.next_sequence();
+        let first_of_agent = sequence == 0 && self.stream_type == MessageType::OutputStreamData;
+        let frame = Frame {
+            sequence,
+            payload_type: kind.into(),
+            ..Frame::control(
+                self.stream_type.clone(),
+                if first_of_agent {
+                    Flags::SYN
+                } else {
+                    Flags::NONE
+                },
+                self.ids.next_id(),
+                now,
+                payload,
+            )
+        };
+        self.sender.queue(frame.encode());
+    }
+
+    pub(crate) fn send_control(&mut self, now: Timestamp, kind: MessageType, payload: Bytes) {
+        let frame = Frame::control(kind, Flags::SYN_FIN, self.ids.next_id(), now, payload);
+        self.control.push_back(frame.encode());
+    }
+
+    /// Whether the send window has room for one more message.
+    pub(crate) fn has_room(&self) -> bool {
+        self.sender.has_room()
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.sender.is_idle()
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            self.event(Event::Paused(paused));
+        }
+    }
+
+    fn acknowledge(&mut self, now: Timestamp, receipt: Receipt) {
+        if self.acks.len() >= MAX_ACKS {
+            self.acks.pop_front();
+        }
+        self.acks
+            .push_back(((now + ACK_DELAY).round_up(ACK_GRID), receipt));
+    }
+
+    fn acknowledged(&mut self, now: Timestamp, sequence: i64, may_write: bool) {
+        if self.sender.acknowledged(now, sequence) {
+            self.stalled &= !self.sender.is_idle();
+            if may_write && self.sender.has_room() {
+                self.wake_writer();
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
+        if let Some(message) = self.control.pop_front() {
+            return Some(message);
+        }
+        if let Some(&(_, receipt)) = self.acks.front().filter(|(due, _)| *due <= now) {
+            self.acks.pop_front();
+            return Some(self.acknowledgement(now, receipt));
+        }
+        if self.paused {
+            return None;
+        }
+        if self.resends.is_empty() {
+            self.resends.extend(self.sender.overdue(now));
+            if self.sender.is_hopeless() && !self.stalled {
+                self.stalled = true;
+                self.event(Event::Stalled);
+            }
+        }
+        self.resends
+            .pop_front()
+            .or_else(|| self.sender.next_unsent(now))
+    }
+
+    fn acknowledgement(&mut self, now: Timestamp, receipt: Receipt) -> Bytes {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Ack {
+            acknowledged_message_type: &'static str,
+            acknowledged_message_id: MessageId,
+            acknowledged_message_sequence_number: i64,
+            is_sequential_message: bool,
+        }
+        let ack = Ack {
+            // What this end receives is what the other end's stream is called.
+            acknowledged_message_type: match self.stream_type {
+                MessageType::InputStreamData => "output_stream_data",
+                _ => "input_stream_data",
+            },
+            acknowledged_message_id: receipt.id,
+            acknowledged_message_sequence_number: receipt.sequence,
+            is_sequential_message: true,
+        };
+        Frame::control(
+            MessageType::Acknowledge,
+            Flags::SYN_FIN,
+            self.ids.next_id(),
+            now,
+            to_json(&ack),
+        )
+        .encode()
+    }
+}
+
+/// What an event weighs in memory, roughly: many small ones must count too.
+fn event_bytes(event: &Event) -> usize {
+    let bytes = match event {
+        Event::Output(bytes) | Event::StdErr(bytes) | Event::Input(bytes) => bytes.len(),
+        Event::Message(text) | Event::Refused(text) => text.len(),
+        _ => 0,
+    };
+    bytes + size_of::<Event>()
+}
