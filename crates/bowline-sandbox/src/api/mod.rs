@@ -1,0 +1,220 @@
+//! The AWS APIs on the sandbox's one endpoint: recognise the service, check the signature, answer.
+
+mod ecs;
+mod metadata;
+mod pages;
+mod reply;
+mod ssm;
+mod sts;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::auth::{self, AuthError, Expected};
+use crate::state::Shared;
+
+pub(crate) use metadata::respond as metadata;
+pub(crate) use reply::{ApiError, Protocol, RequestId};
+
+/// One API request, its signature already checked.
+pub(crate) struct Call<'a> {
+    /// The sandbox that is asked.
+    pub(crate) shared: &'a Arc<Shared>,
+    /// The Host header as received: stream URLs lead back to it.
+    pub(crate) host: &'a str,
+    /// The name of the operation.
+    pub(crate) operation: &'a str,
+    /// The request's body, a JSON object.
+    pub(crate) input: Value,
+}
+
+impl Call<'_> {
+    /// The input as this operation's own structure.
+    pub(crate) fn input<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        T::deserialize(&self.input).map_err(|error| ApiError::serialization(&error.to_string()))
+    }
+}
+
+/// Answers a request to one of the APIs; the door was passed before.
+pub(crate) async fn respond(
+    shared: &Arc<Shared>,
+    host: &str,
+    head: &Parts,
+    body: Bytes,
+) -> Response<Body> {
+    let request_id = RequestId::new();
+    let service = Service::of(head);
+    let protocol = service.protocol();
+    if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
+        return protocol.auth_error(&error, &request_id);
+    }
+    match answer(shared, host, service, head, &body).await {
+        Ok(Answer::Json(value)) => reply::json(value, &request_id),
+        Ok(Answer::Xml { operation, result }) => reply::xml(&operation, &result, &request_id),
+        Err(error) => protocol.error(&error, &request_id),
+    }
+}
+
+/// Checks the signature, if one is needed at all.
+pub(crate) fn authenticate(
+    shared: &Shared,
+    head: &Parts,
+    body: &[u8],
+    service: &str,
+    upgrade: bool,
+) -> Result<(), AuthError> {
+    if shared.accept_any_credentials {
+        return Ok(());
+    }
+    // STS has one global endpoint besides the regional ones, so its scope may name any region.
+    let region = (service != "sts").then_some(shared.account.region.as_str());
+    auth::verify(
+        head,
+        body,
+        &shared.credentials,
+        Expected {
+            service,
+            region,
+            upgrade,
+        },
+        SystemTime::now(),
+    )
+}
+
+enum Answer {
+    Json(Value),
+    Xml { operation: String, result: String },
+}
+
+/// Who a request is for, by `X-Amz-Target`, else by credential scope.
+#[derive(Clone, Copy)]
+enum Service<'a> {
+    Ecs {
+        operation: &'a str,
+    },
+    Ssm {
+        operation: &'a str,
+    },
+    Sts,
+    /// A JSON service that is not served, or no mark at all.
+    Unknown {
+        scope: &'a str,
+    },
+    /// A query service that is not served.
+    UnknownQuery {
+        scope: &'a str,
+    },
+}
+
+impl<'a> Service<'a> {
+    fn of(head: &'a Parts) -> Self {
+        let scope = auth::scope_service(&head.headers);
+        let Some(target) = head.headers.get("x-amz-target") else {
+            let content_type = head.headers.get(http::header::CONTENT_TYPE);
+            let form = content_type.is_some_and(|value| {
+                value
+                    .as_bytes()
+                    .starts_with(b"application/x-www-form-urlencoded")
+            });
+            return match scope {
+                Some("sts") => Self::Sts,
+                Some(scope) if form => Self::UnknownQuery { scope },
+                Some(scope) => Self::Unknown { scope },
+                None if form => Self::Sts,
+                None => Self::Unknown { scope: "ecs" },
+            };
+        };
+        match target.to_str().unwrap_or_default().split_once('.') {
+            Some(("AmazonEC2ContainerServiceV20141113", operation)) => Self::Ecs { operation },
+            Some(("AmazonSSM", operation)) => Self::Ssm { operation },
+            _ => Self::Unknown {
+                scope: scope.unwrap_or("ecs"),
+            },
+        }
+    }
+
+    fn scope(self) -> &'a str {
+        match self {
+            Self::Ecs { .. } => "ecs",
+            Self::Ssm { .. } => "ssm",
+            Self::Sts => "sts",
+            Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Ecs { .. } | Self::Unknown { .. } => Protocol::Json { message: "message" },
+            Self::Ssm { .. } => Protocol::Json { message: "Message" },
+            Self::Sts | Self::UnknownQuery { .. } => Protocol::Query,
+        }
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    host: &str,
+    service: Service<'_>,
+    head: &Parts,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
+    if head.uri.path() != "/" || head.method != http::Method::POST {
+        return Err(ApiError::unknown_operation());
+    }
+    match service {
+        Service::Ecs { operation } => {
+            let call = Call {
+                shared,
+                host,
+                operation,
+                input: json_object(body)?,
+            };
+            ecs::call(&call).map(Answer::Json)
+        }
+        Service::Ssm { operation } => {
+            let call = Call {
+                shared,
+                host,
+                operation,
+                input: json_object(body)?,
+            };
+            ssm::call(&call).map(Answer::Json)
+        }
+        Service::Sts => {
+            sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
+        }
+        Service::Unknown { .. } => Err(ApiError::unknown_operation()),
+        Service::UnknownQuery { scope } => Err(ApiError::new(
+            "InvalidAction",
+            format!("the sandbox does not serve {scope}"),
+        )),
+    }
+}
+
+/// An empty body counts as `{}`, as the services have it.
+fn json_object(body: &[u8]) -> Result<Value, ApiError> {
+    if body.is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    match serde_json::from_slice(body) {
+        Ok(mut value @ Value::Object(_)) => {
+            // To the services a null is the same as nothing.
+            reply::prune(&mut value);
+            Ok(value)
+        }
+        Ok(_) => Err(ApiError::serialization("the body is not a JSON object")),
+        Err(error) => Err(ApiError::serialization(&error.to_string())),
+    }
+}
+
+/// A refusal that no protocol of AWS has: the request never reached an API.
+pub(crate) fn refuse(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    reply::plain_error(status, code, message, &RequestId::new())
+}

@@ -1,0 +1,411 @@
+//! AWS Systems Manager: the session operations.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::api::pages::{PageRequest, page};
+use crate::api::{ApiError, Call};
+use crate::identifiers::{self, CALLER_NAME};
+use crate::sessions::{Grant, SessionInfo, SessionKind, SessionRequest, SessionStatus};
+use crate::state::task::Container;
+use crate::state::{TaskKey, World, seconds};
+
+/// The document of ExecuteCommand's sessions.
+pub(crate) const EXEC_DOCUMENT: &str = "AmazonECS-ExecuteInteractiveCommand";
+
+/// The document that StartSession without any uses.
+const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
+
+/// Runs one operation.
+pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
+    match call.operation {
+        "StartSession" => start(call),
+        "ResumeSession" => resume(call),
+        "TerminateSession" => terminate(call),
+        "DescribeSessions" => describe(call),
+        "GetConnectionStatus" => connection_status(call),
+        _ => Err(ApiError::unknown_operation()),
+    }
+}
+
+/// Where the data channel of a session is, seen from whoever asked: forwarded ports and other names of loopback work.
+pub(crate) fn stream_url(host: &str, session_id: &str) -> String {
+    format!(
+        "ws://{host}/v1/data-channel/{session_id}?role=publish_subscribe&cell-number={}",
+        cell_number()
+    )
+}
+
+/// Real ones are base64, not percent-encoded, with `+` and `/` in them: clients must not touch the query.
+fn cell_number() -> String {
+    let mut bytes = [0xfb_u8; 33];
+    bytes[3..6].fill(0xff);
+    bytes[6..].copy_from_slice(&identifiers::random::<27>());
+    // fb fb fb is "+/v7" and ff ff ff is "////".
+    STANDARD.encode(bytes)
+}
+
+fn granted(call: &Call<'_>, grant: &Grant) -> Value {
+    json!({
+        "SessionId": grant.session_id,
+        "TokenValue": grant.token,
+        "StreamUrl": stream_url(call.host, &grant.session_id),
+    })
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Start {
+    target: String,
+    document_name: Option<String>,
+    parameters: Map<String, Value>,
+    reason: Option<String>,
+}
+
+fn start(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: Start = call.input()?;
+    if !(1..=400).contains(&input.target.len()) {
+        return Err(validation("Target must have between 1 and 400 characters."));
+    }
+    if input
+        .reason
+        .as_ref()
+        .is_some_and(|reason| !(1..=256).contains(&reason.chars().count()))
+    {
+        return Err(validation("Reason must have between 1 and 256 characters."));
+    }
+    let document = input.document_name.as_deref().unwrap_or(SHELL_DOCUMENT);
+    let kind = kind(document, &input.parameters)?;
+    // The session starts while the world stands still: a container that ends then ends the session too.
+    let world = call.shared.world();
+    // The service answers alike for whatever it cannot reach: wrong names, stopped, started without exec.
+    let container = reachable(&world, &input.target).ok_or_else(|| {
+        ApiError::new(
+            "TargetNotConnected",
+            format!("{} is not connected.", input.target),
+        )
+    })?;
+    let (environment, directory) = (container.environment.clone(), container.directory.clone());
+    let grant = call.shared.sessions.start(SessionRequest {
+        id_prefix: CALLER_NAME.to_owned(),
+        target: input.target,
+        kind,
+        document: document.to_owned(),
+        owner: call.shared.account.caller(),
+        reason: input.reason,
+        environment,
+        directory,
+    });
+    Ok(granted(call, &grant))
+}
+
+fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, ApiError> {
+    match document {
+        SHELL_DOCUMENT if parameters.is_empty() => Ok(SessionKind::Shell),
+        SHELL_DOCUMENT => Err(ApiError::new(
+            "InvalidParameters",
+            "The document has no parameters.",
+        )),
+        EXEC_DOCUMENT => {
+            let command = parameters
+                .get("command")
+                .and_then(|values| values.as_array()?.first()?.as_str());
+            let command = command.ok_or_else(|| {
+                ApiError::new(
+                    "InvalidParameters",
+                    "The parameter command must be a list of one string.",
+                )
+            })?;
+            Ok(SessionKind::Interactive {
+                command: command.to_owned(),
+            })
+        }
+        "AWS-StartPortForwardingSession"
+        | "AWS-StartPortForwardingSessionToRemoteHost"
+        | "AWS-StartSSHSession"
+        | "AWS-StartNonInteractiveCommand" => Err(ApiError::new(
+            "UnsupportedOperationException",
+            format!("the sandbox does not serve the document {document} yet"),
+        )),
+        _ => Err(ApiError::new(
+            "InvalidDocument",
+            format!("Document with name {document} does not exist."),
+        )),
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct SessionId {
+    session_id: String,
+}
+
+fn resume(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: SessionId = call.input()?;
+    match call.shared.sessions.resume(&input.session_id) {
+        Some(grant) => Ok(granted(call, &grant)),
+        None => Err(ApiError::new(
+            "DoesNotExistException",
+            format!("Session {} does not exist or has ended.", input.session_id),
+        )),
+    }
+}
+
+fn terminate(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: SessionId = call.input()?;
+    if !(1..=96).contains(&input.session_id.len()) {
+        return Err(validation(
+            "SessionId must have between 1 and 96 characters.",
+        ));
+    }
+    // Terminating is idempotent in AWS: an id that was never known is answered like one that has ended.
+    call.shared.sessions.terminate(&input.session_id);
+    Ok(json!({ "SessionId": input.session_id }))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Describe {
+    state: Option<String>,
+    filters: Vec<Filter>,
+    max_results: Option<i64>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+struct Filter {
+    key: String,
+    value: String,
+}
+
+fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: Describe = call.input()?;
+    let active = match input.state.as_deref() {
+        Some("Active") => true,
+        Some("History") => false,
+        _ => return Err(validation("State must be Active or History.")),
+    };
+    let filters = input
+        .filters
+        .iter()
+        .map(Test::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut sessions = call.shared.sessions.list();
+    sessions.retain(|session| {
+        (session.status != SessionStatus::Terminated) == active
+            && filters.iter().all(|test| test.passes(session))
+    });
+    // Newest first, in an order that the pages can go on from.
+    let key = |session: &SessionInfo| {
+        format!("{:020} {}", u64::MAX - millis(session.started), session.id)
+    };
+    let mut keys: Vec<String> = sessions.iter().map(key).collect();
+    keys.sort();
+    let request = PageRequest {
+        max_results: input.max_results,
+        next_token: input.next_token.as_deref(),
+        default: 200,
+        limit: 200,
+        filters: &format!("DescribeSessions {active} {:?}", input.filters),
+    };
+    let (keys, next) = page(keys, &request).map_err(|error| validation(&error.message))?;
+    let shown: Vec<Value> = keys
+        .iter()
+        .filter_map(|wanted| sessions.iter().find(|session| key(session) == *wanted))
+        .map(show)
+        .collect();
+    Ok(json!({ "Sessions": shown, "NextToken": next }))
+}
+
+fn show(session: &SessionInfo) -> Value {
+    json!({
+        "SessionId": session.id,
+        "Target": session.target,
+        "Status": status(session.status),
+        "StartDate": seconds(session.started),
+        "EndDate": session.ended.map(seconds),
+        "DocumentName": session.document,
+        "Owner": session.owner,
+        "Reason": session.reason,
+        "OutputUrl": {},
+        "AccessType": "Standard",
+    })
+}
+
+fn status(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Connecting => "Connecting",
+        SessionStatus::Connected => "Connected",
+        SessionStatus::Disconnected => "Disconnected",
+        SessionStatus::Terminated => "Terminated",
+    }
+}
+
+/// One filter of DescribeSessions; all must pass.
+enum Test<'a> {
+    After(SystemTime),
+    Before(SystemTime),
+    Target(&'a str),
+    Owner(&'a str),
+    Status(&'a str),
+    SessionId(&'a str),
+    AccessType(&'a str),
+}
+
+impl<'a> Test<'a> {
+    fn new(filter: &'a Filter) -> Result<Self, ApiError> {
+        let time = || {
+            let time: Result<jiff::Timestamp, _> = filter.value.parse();
+            time.map(SystemTime::from)
+                .map_err(|_| invalid_filter(&filter.value))
+        };
+        Ok(match filter.key.as_str() {
+            "InvokedAfter" => Self::After(time()?),
+            "InvokedBefore" => Self::Before(time()?),
+            "Target" => Self::Target(&filter.value),
+            "Owner" => Self::Owner(&filter.value),
+            "Status" => Self::Status(&filter.value),
+            "SessionId" => Self::SessionId(&filter.value),
+            "AccessType" => Self::AccessType(&filter.value),
+            other => return Err(invalid_filter(other)),
+        })
+    }
+
+    fn passes(&self, session: &SessionInfo) -> bool {
+        match self {
+            Self::After(time) => session.started > *time,
+            Self::Before(time) => session.started < *time,
+            Self::Target(target) => session.target == *target,
+            Self::Owner(owner) => session.owner == *owner,
+            Self::Status(wanted) => status(session.status) == *wanted,
+            Self::SessionId(id) => session.id == *id,
+            Self::AccessType(access) => *access == "Standard",
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct ConnectionStatus {
+    target: String,
+}
+
+fn connection_status(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: ConnectionStatus = call.input()?;
+    let world = call.shared.world();
+    let connected = reachable(&world, &input.target).is_some();
+    let status = if connected {
+        "connected"
+    } else {
+        "notconnected"
+    };
+    Ok(json!({ "Target": input.target, "Status": status }))
+}
+
+/// The container behind a target, if sessions can be opened to it now.
+fn reachable<'w>(world: &'w World, target: &str) -> Option<&'w Container> {
+    let target = Target::parse(target)?;
+    let containers = &world.task(&target.task)?.containers;
+    let mut named = containers
+        .iter()
+        .filter(|container| container.runtime_id.as_deref() == Some(target.runtime_id));
+    named.find(|container| container.takes_sessions())
+}
+
+/// `ecs:<cluster>_<task id>_<runtime id>`.
+#[derive(Debug, PartialEq)]
+struct Target<'a> {
+    task: TaskKey,
+    runtime_id: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// From the right: the name of a cluster may contain `_`, the two ids cannot.
+    fn parse(target: &'a str) -> Option<Self> {
+        let mut fields = target.strip_prefix("ecs:")?.rsplitn(3, '_');
+        let (runtime_id, id, cluster) = (fields.next()?, fields.next()?, fields.next()?);
+        let task = TaskKey {
+            cluster: cluster.to_owned(),
+            id: id.to_owned(),
+        };
+        Some(Self { task, runtime_id })
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn invalid_filter(word: &str) -> ApiError {
+    ApiError::new(
+        "InvalidFilterKey",
+        format!("The filter {word} is not valid."),
+    )
+}
+
+fn validation(message: &str) -> ApiError {
+    ApiError::new("ValidationException", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_from_the_right() {
+        let target = Target::parse("ecs:my_own_cluster_0123_0123-456").unwrap();
+        assert_eq!(
+            target.task,
+            TaskKey {
+                cluster: "my_own_cluster".to_owned(),
+                id: "0123".to_owned()
+            }
+        );
+        assert_eq!(target.runtime_id, "0123-456");
+        for bad in ["", "ecs:", "ecs:a_b", "i-0123456789", "a_b_c"] {
+            assert_eq!(Target::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn cell_numbers_hold_what_clients_like_to_escape() {
+        let url = stream_url("localhost:1", "s");
+        assert!(
+            url.starts_with(
+                "ws://localhost:1/v1/data-channel/s?role=publish_subscribe&cell-number="
+            )
+        );
+        let (_, cell_number) = url.split_once("cell-number=").unwrap();
+        assert!(
+            cell_number.contains('+') && cell_number.contains('/'),
+            "{cell_number}"
+        );
+        assert_ne!(url, stream_url("localhost:1", "s"));
+    }
+
+    #[test]
+    fn documents_decide_what_runs() {
+        let none = Map::new();
+        assert_eq!(kind(SHELL_DOCUMENT, &none).unwrap(), SessionKind::Shell);
+        let parameters = json!({ "command": ["echo hi"] });
+        let interactive = kind(EXEC_DOCUMENT, parameters.as_object().unwrap()).unwrap();
+        assert_eq!(
+            interactive,
+            SessionKind::Interactive {
+                command: "echo hi".to_owned()
+            }
+        );
+        assert_eq!(kind("Nope", &none).unwrap_err().code, "InvalidDocument");
+        assert_eq!(
+            kind(EXEC_DOCUMENT, &none).unwrap_err().code,
+            "InvalidParameters"
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! Containers as real local processes, each behind a small init that outlives nothing.
+//!
+//! This is the sandbox's side; the init's is `init.rs`. One socket pair joins them, and its closing is what ends a
+//! container, so nothing here has to run for the processes to go away.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::init::sweep::{MARK, Sweep};
+use crate::init::{Report, Request, Start};
+
+/// For the init to start and to execute the program; a busy machine needs tens of milliseconds.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// For the rest of the output after the end, and for the init to leave: both are done at once unless a process that
+/// could not be killed holds on to them.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// As much as a pipe holds, so that one read can empty it.
+const LOG_CHUNK: usize = 64 * 1024;
+
+/// What to start as a container's main process.
+#[derive(Clone)]
+pub struct ContainerSpec {
+    /// The container's init.
+    pub init: InitCommand,
+    /// The argument vector; the first word is looked up in the PATH of `environment`.
+    pub argv: Vec<String>,
+    /// The complete environment: nothing else is inherited.
+    pub environment: Vec<(String, String)>,
+    /// The working directory.
+    pub directory: PathBuf,
+    /// Where stdout and stderr are appended, in the order in which they arrive.
+    pub log: PathBuf,
+}
+
+impl fmt::Debug for ContainerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be secrets; their names say enough.
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("ContainerSpec")
+            .field("argv", &self.argv)
+            .field("environment", &names)
+            .field("directory", &self.directory)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to run [`crate::init::main`] as a process of its own.
+#[derive(Clone, Debug)]
+pub struct InitCommand {
+    /// The program, usually the running one.
+    pub program: PathBuf,
+    /// The words that make it call `init::main`.
+    pub arguments: Vec<OsString>,
+}
+
+/// How the main process of a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+/// Why a container could not be started, in the runtime's words (`exec: "x": executable file not found in $PATH`).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// A running container. Dropping it kills it.
+#[derive(Debug)]
+pub struct Container {
+    /// Our end of the socket pair, non-blocking; the task reads from a copy of it.
+    control: StdUnixStream,
+    exit: watch::Receiver<Option<Exit>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Container {
+    /// Starts the process; returns once it was executed or could not be.
+    pub async fn start(spec: ContainerSpec) -> Result<Self, StartError> {
+        let started = timeout(START_LIMIT, launch(spec)).await;
+        started.unwrap_or_else(|_| {
+            Err(StartError(format!(
+                "the container's init did not answer within {} s",
+                START_LIMIT.as_secs()
+            )))
+        })
+    }
+
+    /// Sends a signal to the main process only, as a container runtime does.
+    pub fn signal(&self, signal: i32) {
+        let mut line = serde_json::to_vec(&Request::Signal(signal)).expect("a number serializes");
+        line.push(b'\n');
+        // A few bytes always fit unless the init hangs or is gone, and then there is nothing to signal.
+        if let Err(error) = (&self.control).write_all(&line) {
+            tracing::debug!(%error, signal, "a signal did not reach the container's init");
+        }
+    }
+
+    /// SIGKILL for everything the container ever started.
+    pub fn kill(&self) {
+        // The init sees the end of its requests, which is also what it sees when this process dies. Only writing is
+        // shut down: how the main process ended is still reported.
+        let _ = self.control.shutdown(Shutdown::Write);
+    }
+
+    /// Waits for the end of the main process. By then everything else the container started is gone as well, and all
+    /// output is in the log. Any number of callers may wait.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        let ended = exit.wait_for(Option::is_some).await;
+        // The task can only vanish unfinished with its runtime, which closes the socket: the container was killed.
+        ended.ok().and_then(|exit| *exit).unwrap_or(KILLED)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // The task's copy of the socket is dropped some time later; the container shall not wait for that.
+        self.kill();
+    }
+}
+
+const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
+
+async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
+    let unusable = |error| {
+        StartError(format!(
+            "cannot open the log {}: {error}",
+            spec.log.display()
+        ))
+    };
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(&spec.log)
+        .await
+        .map_err(unusable)?;
+    let failed = |error| StartError(format!("cannot start the container's init: {error}"));
+    let (init, control, output) = spawn_init(&spec.init).map_err(failed)?;
+    let mut reports = UnixStream::from_std(control.try_clone().map_err(failed)?).map_err(failed)?;
+
+    let ContainerSpec {
+        argv,
+        environment,
+        directory,
+        ..
+    } = spec;
+    let mark = environment
+        .iter()
+        .rfind(|(name, _)| name == MARK)
+        .map(|(_, value)| value.clone());
+    let start = Request::Start(Start {
+        argv,
+        environment,
+        directory,
+    });
+    let mut line = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    reports.write_all(&line).await.map_err(failed)?;
+
+    let mut reports = BufReader::new(reports).lines();
+    match next_report(&mut reports).await {
+        Some(Report::Started) => {}
+        Some(Report::Failed(text)) => return Err(StartError(text)),
+        other => {
+            return Err(StartError(format!(
+                "the container's init ended before it started anything: {other:?}"
+            )));
+        }
+    }
+    let (sender, exit) = watch::channel(None);
+    let running = Running {
+        init,
+        reports,
+        output,
+        log,
+        log_path: spec.log,
+        mark,
+    };
+    let task = tokio::spawn(async move {
+        sender.send_replace(Some(running.follow().await));
+    });
+    Ok(Container {
+        control,
+        exit,
+        _task: AbortOnDropHandle::new(task),
+    })
+}
+
+/// Starts the init with an end of a new socket pair as its stdin, and one pipe for both kinds of output: two pipes
+/// would lose the order in which the container wrote to them.
+fn spawn_init(init: &InitCommand) -> io::Result<(Child, StdUnixStream, pipe::Receiver)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let (reader, writer) = io::pipe()?;
+    let child = Command::new(&init.program)
+        .args(&init.arguments)
+        .env_clear()
+        .stdin(OwnedFd::from(theirs))
+        .stdout(writer.try_clone()?)
+        .stderr(Stdio::from(writer))
+        .spawn()?;
+    Ok((child, ours, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+async fn next_report(reports: &mut Lines<BufReader<UnixStream>>) -> Option<Report> {
+    let line = reports.next_line().await.ok().flatten()?;
+    serde_json::from_str(&line).ok()
+}
+
+/// What the task of a running container owns.
+struct Running {
+    init: Child,
+    reports: Lines<BufReader<UnixStream>>,
+    output: pipe::Receiver,
+    log: File,
+    log_path: PathBuf,
+    mark: Option<String>,
+}
+
+impl Running {
+    async fn follow(self) -> Exit {
+        let Self {
+            mut init,
+            mut reports,
+            output,
+            log,
+            log_path,
+            mark,
+        } = self;
+        let mut copying = pin!(copy_output(output, log, &log_path));
+        let mut copied = false;
+        let report = {
+            let mut report = pin!(next_report(&mut reports));
+            loop {
+                tokio::select! {
+                    report = &mut report => break report,
+                    () = &mut copying, if !copied => copied = true,
+                }
+            }
+        };
+        let exit = match report {
+            Some(Report::Exited(code)) => Exit::Code(code),
+            Some(Report::Signaled(signal)) => Exit::Signal(signal),
+            // The init itself was killed, and could not clean up.
+            _ => {
+                let sweep = tokio::task::spawn_blocking(move || {
+                    Sweep::new(None, mark.as_deref()).run(|| ());
+                });
+                let _ = sweep.await;
+                KILLED
+            }
+        };
+        if !copied && timeout(END_LIMIT, copying).await.is_err() {
+            tracing::warn!(log = %log_path.display(), "something still holds the output of a container that ended");
+        }
+        let _ = timeout(END_LIMIT, init.wait()).await;
+        exit
+    }
+}
+
+/// Appends all output to the log. A log that cannot be written must not block the container: the rest is read and lost.
+async fn copy_output(mut output: pipe::Receiver, log: File, path: &Path) {
+    let mut log = Some(log);
+    let mut buffer = vec![0; LOG_CHUNK];
+    loop {
+        let size = match output.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(size) => size,
+        };
+        if let Some(file) = &mut log
+            && let Err(error) = append(file, &buffer[..size]).await
+        {
+            tracing::warn!(%error, log = %path.display(), "a container's output is lost from here on");
+            log = None;
+        }
+    }
+}
+
+async fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes).await?;
+    // `tokio::fs::File` reports the error of a write only here or at the next one.
+    file.flush().await
+}

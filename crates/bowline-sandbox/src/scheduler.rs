@@ -1,0 +1,290 @@
+//! Services keep their tasks: missing ones are started, surplus ones stopped, roll-outs carried through.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::lifecycle::{self, Order};
+use crate::state::service::{Service, ServiceStatus};
+use crate::state::task::{Overrides, Stop, Task, TaskStatus};
+use crate::state::{Cluster, Shared, TaskKey, World};
+
+/// Stopped tasks are described for this long, as in ECS.
+const KEEP_STOPPED: Duration = Duration::from_secs(60 * 60);
+
+/// At most so many stopped tasks of a cluster are kept, whatever their age.
+const KEEP_AT_MOST: usize = 1000;
+
+/// A service's task that ends sooner counts as a failure, and the next one has to wait.
+const GOOD_RUN: Duration = Duration::from_secs(2);
+
+/// The first such pause; each further one is twice as long, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Looks after all services until the sandbox stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut changes = shared.watch();
+    loop {
+        let wake = reconcile(&shared, shared.pace).unwrap_or_else(|| Instant::now() + KEEP_STOPPED);
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = changes.changed() => {}
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+}
+
+/// Brings every service a step nearer to what it shall be; says when to look again although nothing changed.
+pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant> {
+    let mut world = shared.world();
+    let mut plans = Vec::new();
+    for cluster in world.clusters.values_mut() {
+        prune(cluster);
+        let names: Vec<String> = cluster.services.keys().cloned().collect();
+        for name in names {
+            plans.push(Plan::make(cluster, &name));
+        }
+    }
+    let wake = plans.iter().filter_map(|plan| plan.wake).min();
+    let mut changed = false;
+    for plan in plans {
+        changed |= plan.carry_out(shared, &mut world, pace);
+    }
+    drop(world);
+    if changed {
+        shared.change(|_| ());
+    }
+    wake
+}
+
+/// A task of a service has ended: one that hardly ran delays its successor.
+pub(crate) fn note_end(world: &mut World, key: &TaskKey) {
+    let Some(cluster) = world.clusters.get_mut(&key.cluster) else {
+        return;
+    };
+    let Some(task) = cluster.tasks.get(&key.id) else {
+        return;
+    };
+    let Some(service) = task
+        .service()
+        .and_then(|name| cluster.services.get_mut(name))
+    else {
+        return;
+    };
+    let by_itself = matches!(
+        task.stop.as_ref().map(|stop| stop.code),
+        Some("EssentialContainerExited" | "TaskFailedToStart")
+    );
+    let ran = task
+        .times
+        .started
+        .zip(task.times.stopping)
+        .and_then(|(start, end)| end.duration_since(start).ok());
+    if !by_itself || ran.is_some_and(|ran| ran >= GOOD_RUN) {
+        service.failures = 0;
+        service.not_before = None;
+        return;
+    }
+    let pause = FIRST_PAUSE
+        .saturating_mul(1 << service.failures.min(10))
+        .min(LAST_PAUSE);
+    service.failures += 1;
+    service.not_before = Some(Instant::now() + pause);
+    if let Some(deployment) = service
+        .deployments
+        .iter_mut()
+        .find(|d| Some(&d.id) == task.started_by.as_ref())
+    {
+        deployment.failed_tasks += 1;
+    }
+}
+
+/// All services of all clusters have what they want.
+pub(crate) fn all_steady(world: &World) -> bool {
+    world
+        .clusters
+        .values()
+        .flat_map(|cluster| cluster.services.values())
+        .all(|service| service.steady)
+}
+
+/// Why a task could not even start, if one could not.
+pub(crate) fn start_failure(world: &World) -> Option<String> {
+    let stops = world.tasks().filter_map(|task| task.stop.as_ref());
+    stops
+        .filter(|stop| stop.code == "TaskFailedToStart")
+        .map(|stop| stop.reason.clone())
+        .next()
+}
+
+/// What to do for one service.
+struct Plan {
+    cluster: String,
+    service: String,
+    launch: usize,
+    stop: Vec<TaskKey>,
+    finished: bool,
+    wake: Option<Instant>,
+}
+
+impl Plan {
+    fn make(cluster: &Cluster, name: &str) -> Self {
+        let service = &cluster.services[name];
+        let primary = service
+            .deployments
+            .first()
+            .map(|deployment| deployment.id.as_str());
+        let wanted = cluster
+            .tasks
+            .values()
+            .filter(|task| task.service() == Some(name) && task.stop.is_none());
+        let (mut new, old): (Vec<&Task>, Vec<&Task>) =
+            wanted.partition(|task| task.started_by.as_deref() == primary);
+        new.sort_by_key(|task| task.times.created);
+        let running = new
+            .iter()
+            .filter(|task| task.status == TaskStatus::Running)
+            .count();
+
+        let desired = service.desired_count;
+        let missing = desired.saturating_sub(new.len());
+        let wait = service
+            .not_before
+            .filter(|time| missing > 0 && *time > Instant::now());
+        // Old tasks stay until as many new ones run: a roll-out never goes below the desired count.
+        let keep_old = desired.saturating_sub(running);
+        let surplus = new.iter().skip(desired).chain(old.iter().skip(keep_old));
+        Self {
+            cluster: cluster.name.clone(),
+            service: name.to_owned(),
+            launch: if wait.is_some() { 0 } else { missing },
+            stop: surplus.map(|task| task.key.clone()).collect(),
+            finished: running == desired && new.len() == desired && old.is_empty(),
+            wake: wait,
+        }
+    }
+
+    fn carry_out(self, shared: &Arc<Shared>, world: &mut World, pace: Duration) -> bool {
+        let Some(service) = service_mut(world, &self.cluster, &self.service) else {
+            return false;
+        };
+        let mut changed = false;
+        if self.finished != service.steady {
+            changed = true;
+            service.steady = self.finished;
+            if self.finished {
+                settle(service);
+            }
+        }
+        let order = (self.launch > 0)
+            .then(|| order(service, &self.cluster, pace))
+            .flatten();
+        let deployment = service
+            .deployments
+            .first()
+            .map(|deployment| deployment.id.clone())
+            .unwrap_or_default();
+        let mut started = Vec::new();
+        if let Some(order) = order {
+            started
+                .extend((0..self.launch).map(|_| lifecycle::launch(shared, world, order.clone())));
+        }
+        for key in &self.stop {
+            if let Some(task) = world.task_mut(key) {
+                task.request_stop(Stop {
+                    code: "ServiceSchedulerInitiated",
+                    reason: format!("Scaling activity initiated by (deployment {deployment})"),
+                });
+            }
+        }
+        if let Some(service) = service_mut(world, &self.cluster, &self.service) {
+            note(service, "started", &started);
+            note(service, "stopped", &self.stop);
+        }
+        changed || !started.is_empty() || !self.stop.is_empty()
+    }
+}
+
+/// The roll-out is through: older deployments are gone.
+fn settle(service: &mut Service) {
+    service.deployments.truncate(1);
+    if let Some(primary) = service
+        .deployments
+        .first_mut()
+        .filter(|primary| !primary.completed)
+    {
+        primary.completed = true;
+        primary.updated_at = SystemTime::now();
+        let what = format!("(deployment {}) deployment completed.", primary.id);
+        service.note(&what);
+    }
+    service.note("has reached a steady state.");
+    if service.status == ServiceStatus::Draining {
+        service.status = ServiceStatus::Inactive;
+    }
+}
+
+fn order(service: &Service, cluster: &str, pace: Duration) -> Option<Order> {
+    let primary = service.deployments.first()?;
+    Some(Order {
+        cluster: cluster.to_owned(),
+        definition: Arc::clone(&primary.definition),
+        group: format!("service:{}", service.name),
+        started_by: Some(primary.id.clone()),
+        launch: service.launch.clone(),
+        overrides: Overrides::default(),
+        exec_enabled: service.exec_enabled,
+        tags: Vec::new(),
+        subnet: first_subnet(service),
+        pace,
+    })
+}
+
+fn first_subnet(service: &Service) -> Option<String> {
+    let subnets = service
+        .network
+        .as_ref()?
+        .pointer("/awsvpcConfiguration/subnets")?;
+    subnets.get(0)?.as_str().map(str::to_owned)
+}
+
+fn note(service: &mut Service, verb: &str, tasks: &[TaskKey]) {
+    if !tasks.is_empty() {
+        let list: Vec<String> = tasks
+            .iter()
+            .map(|key| format!("(task {})", key.id))
+            .collect();
+        service.note(&format!(
+            "has {verb} {} tasks: {}.",
+            tasks.len(),
+            list.join(" ")
+        ));
+    }
+}
+
+fn service_mut<'a>(world: &'a mut World, cluster: &str, service: &str) -> Option<&'a mut Service> {
+    world.clusters.get_mut(cluster)?.services.get_mut(service)
+}
+
+/// Forgets stopped tasks that ECS would not know any more.
+fn prune(cluster: &mut Cluster) {
+    let now = SystemTime::now();
+    cluster.tasks.retain(|_, task| {
+        let age = task
+            .times
+            .stopped
+            .and_then(|at| now.duration_since(at).ok());
+        age.is_none_or(|age| age < KEEP_STOPPED)
+    });
+    let mut stopped: Vec<_> = cluster
+        .tasks
+        .values()
+        .filter_map(|task| Some((task.times.stopped?, task.key.id.clone())))
+        .collect();
+    if stopped.len() > KEEP_AT_MOST {
+        stopped.sort();
+        for (_, id) in &stopped[..stopped.len() - KEEP_AT_MOST] {
+            cluster.tasks.remove(id);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The listener on loopback: one port for every API and for the data channels.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::state::Shared;
+use crate::{api, guard};
+
+/// The largest body of an API request; ECS itself takes less.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long a client may take to send its head, and again its body.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long connections may take to finish their answers when the server shuts down.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Pause after a failed accept (no file descriptors left): trying at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until `stop`; returns when all of them are finished or were cut off.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, Arc::clone(&shared), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+    // Small frames in both directions: waiting for more to send would cost 40 ms each time.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(route(&shared, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_LIMIT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let host = match guard::admit(&head) {
+        Ok(host) => host,
+        Err(refusal) => {
+            return api::refuse(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                &refusal.to_string(),
+            );
+        }
+    };
+    if let Some(session_id) = head.uri.path().strip_prefix("/v1/data-channel/") {
+        let session_id = session_id.to_owned();
+        return open_channel(
+            shared,
+            &session_id,
+            Request::from_parts(head, Body::new(body)),
+        );
+    }
+    if head.method == Method::GET && head.uri.path().starts_with("/v4/") {
+        return api::metadata(shared, head.uri.path());
+    }
+    match read(body).await {
+        Ok(body) => api::respond(shared, &host, &head, body).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// An upgrade without Authorization passes: older clients do not sign, and the token is checked afterwards.
+fn open_channel(shared: &Arc<Shared>, session_id: &str, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if head.headers.contains_key(http::header::AUTHORIZATION)
+        && let Err(error) = api::authenticate(shared, &head, b"", "ssmmessages", true)
+    {
+        return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
+    }
+    shared
+        .sessions
+        .serve_channel(session_id, Request::from_parts(head, body))
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+    let too_long = || {
+        api::refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLargeException",
+            "the body is longer than 1 MiB",
+        )
+    };
+    // Known from Content-Length: not worth waiting for.
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_long());
+    }
+    match tokio::time::timeout(READ_LIMIT, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
+        Ok(Err(_)) => Err(api::refuse(
+            StatusCode::BAD_REQUEST,
+            "SerializationException",
+            "the body could not be read",
+        )),
+        Err(_) => Err(api::refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeoutException",
+            "the body did not arrive within 30 seconds",
+        )),
+    }
+}

@@ -1,0 +1,249 @@
+//! The one world of a sandbox, and what every part of the server shares.
+
+pub(crate) mod definition;
+pub(crate) mod service;
+pub(crate) mod task;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Credentials;
+use crate::identifiers::Account;
+use crate::process::InitCommand;
+use crate::sessions::Sessions;
+use definition::TaskDefinition;
+use service::Service;
+use task::Task;
+
+/// What every request and every lifecycle needs; made once per sandbox.
+pub(crate) struct Shared {
+    pub(crate) account: Account,
+    pub(crate) credentials: Credentials,
+    pub(crate) accept_any_credentials: bool,
+    pub(crate) sessions: Sessions,
+    /// `http://127.0.0.1:<port>`.
+    pub(crate) endpoint: String,
+    /// Private directory below which tasks have theirs; removed at shutdown.
+    pub(crate) root: PathBuf,
+    pub(crate) init: InitCommand,
+    /// How long a container's exec agent stays PENDING.
+    pub(crate) agent_pending: Duration,
+    /// How long tasks stay in the states that only take time in AWS.
+    pub(crate) pace: Duration,
+    /// The lifecycles of all tasks, and the service scheduler.
+    pub(crate) lifecycles: TaskTracker,
+    /// Set once, when the sandbox shuts down.
+    pub(crate) stop: CancellationToken,
+    world: Mutex<World>,
+    changes: watch::Sender<u64>,
+}
+
+/// What a [`Shared`] is made of besides an empty world.
+pub(crate) struct Setting {
+    pub(crate) account: Account,
+    pub(crate) credentials: Credentials,
+    pub(crate) accept_any_credentials: bool,
+    pub(crate) sessions: Sessions,
+    pub(crate) endpoint: String,
+    pub(crate) root: PathBuf,
+    pub(crate) init: InitCommand,
+    pub(crate) agent_pending: Duration,
+    pub(crate) pace: Duration,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A sandbox without clusters.
+    pub(crate) fn new(setting: Setting) -> Self {
+        Self {
+            account: setting.account,
+            credentials: setting.credentials,
+            accept_any_credentials: setting.accept_any_credentials,
+            sessions: setting.sessions,
+            endpoint: setting.endpoint,
+            root: setting.root,
+            init: setting.init,
+            agent_pending: setting.agent_pending,
+            pace: setting.pace,
+            lifecycles: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            world: Mutex::new(World::default()),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Looks at the world. Nobody may wait while holding it.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world and tells those who watch it.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let result = change(&mut self.world());
+        self.changes.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Changes one task, if it is still known: every change makes its version grow.
+    pub(crate) fn change_task(&self, key: &TaskKey, change: impl FnOnce(&mut Task)) {
+        self.change(|world| {
+            if let Some(task) = world.task_mut(key) {
+                change(task);
+                task.version += 1;
+            }
+        });
+    }
+
+    /// Notices of changes from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// Clusters and task definitions, and through them all the rest.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// By family; a revision's number is its index plus one.
+    pub(crate) definitions: BTreeMap<String, Vec<Arc<TaskDefinition>>>,
+}
+
+impl World {
+    /// The task, whatever its state.
+    pub(crate) fn task(&self, key: &TaskKey) -> Option<&Task> {
+        self.clusters.get(&key.cluster)?.tasks.get(&key.id)
+    }
+
+    /// The task, to be changed; see [`Shared::change_task`].
+    pub(crate) fn task_mut(&mut self, key: &TaskKey) -> Option<&mut Task> {
+        self.clusters.get_mut(&key.cluster)?.tasks.get_mut(&key.id)
+    }
+
+    /// Every task of every cluster.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.clusters
+            .values()
+            .flat_map(|cluster| cluster.tasks.values())
+    }
+
+    /// The newest ACTIVE revision of a family.
+    pub(crate) fn latest(&self, family: &str) -> Option<&Arc<TaskDefinition>> {
+        self.definitions
+            .get(family)?
+            .iter()
+            .rev()
+            .find(|definition| definition.active)
+    }
+
+    /// An address in 127/8 that no task has, so that two tasks can listen on the same port.
+    pub(crate) fn free_address(&self) -> Ipv4Addr {
+        loop {
+            let [a, b, c] = crate::identifiers::random::<3>();
+            // 127.0.x.y is where other programs of this machine listen.
+            let address = Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254));
+            if self.tasks().all(|task| task.address != address) {
+                return address;
+            }
+        }
+    }
+}
+
+/// Names a task among all clusters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskKey {
+    pub(crate) cluster: String,
+    pub(crate) id: String,
+}
+
+/// A cluster and what runs in it.
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    /// ACTIVE, or INACTIVE once deleted.
+    pub(crate) active: bool,
+    pub(crate) capacity_providers: Vec<String>,
+    pub(crate) default_strategy: Vec<StrategyItem>,
+    pub(crate) configuration: Option<Value>,
+    pub(crate) settings: Vec<Value>,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) tasks: BTreeMap<String, Task>,
+    /// What RunTask did for a client token.
+    pub(crate) client_tokens: BTreeMap<String, ClientToken>,
+}
+
+impl Cluster {
+    /// An empty cluster.
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            active: true,
+            capacity_providers: Vec::new(),
+            default_strategy: Vec::new(),
+            configuration: None,
+            settings: Vec::new(),
+            tags: Vec::new(),
+            services: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            client_tokens: BTreeMap::new(),
+        }
+    }
+}
+
+/// The first use of a client token.
+pub(crate) struct ClientToken {
+    /// Digest of the request's other parameters.
+    pub(crate) parameters: Vec<u8>,
+    /// Ids of the tasks that it started.
+    pub(crate) tasks: Vec<String>,
+}
+
+/// One part of a capacity provider strategy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StrategyItem {
+    pub(crate) capacity_provider: String,
+    #[serde(default)]
+    pub(crate) weight: u32,
+    #[serde(default)]
+    pub(crate) base: u32,
+}
+
+/// A tag; ECS spells its members in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tag {
+    pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) value: String,
+}
+
+/// A name with its value, as in environments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) value: String,
+}
+
+/// A time as the JSON services write it: seconds since 1970 with a fraction.
+pub(crate) fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Whole milliseconds, which is what the services keep.
+    Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}

@@ -1,0 +1,76 @@
+//! Task definitions: what is registered is kept as it came, and what the sandbox acts on is read from it.
+
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::state::{Tag, Variable};
+
+/// One revision of a family.
+pub(crate) struct TaskDefinition {
+    pub(crate) family: String,
+    pub(crate) revision: usize,
+    /// False once deregistered: what runs goes on, nothing new starts.
+    pub(crate) active: bool,
+    pub(crate) registered_at: SystemTime,
+    /// The request that registered it, without `tags`.
+    pub(crate) document: Value,
+    pub(crate) outline: Outline,
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// What the sandbox itself needs of a definition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outline {
+    pub(crate) family: String,
+    pub(crate) network_mode: Option<String>,
+    #[serde(default)]
+    pub(crate) requires_compatibilities: Vec<String>,
+    pub(crate) cpu: Option<String>,
+    pub(crate) memory: Option<String>,
+    pub(crate) task_role_arn: Option<String>,
+    pub(crate) container_definitions: Vec<ContainerDefinition>,
+}
+
+impl Outline {
+    /// Each task of it has a network interface of its own.
+    pub(crate) fn is_awsvpc(&self) -> bool {
+        self.network_mode.as_deref() == Some("awsvpc")
+    }
+
+    /// Position of the container with this name.
+    pub(crate) fn container(&self, name: &str) -> Option<usize> {
+        self.container_definitions
+            .iter()
+            .position(|container| container.name == name)
+    }
+}
+
+/// What the sandbox itself needs of a container definition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ContainerDefinition {
+    pub(crate) name: String,
+    pub(crate) image: Option<String>,
+    pub(crate) cpu: Option<i64>,
+    pub(crate) memory: Option<i64>,
+    pub(crate) memory_reservation: Option<i64>,
+    pub(crate) essential: Option<bool>,
+    #[serde(default)]
+    pub(crate) entry_point: Vec<String>,
+    #[serde(default)]
+    pub(crate) command: Vec<String>,
+    #[serde(default)]
+    pub(crate) environment: Vec<Variable>,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub(crate) stop_timeout: Option<u64>,
+}
+
+impl ContainerDefinition {
+    /// True unless the definition says otherwise, as in ECS.
+    pub(crate) fn is_essential(&self) -> bool {
+        self.essential.unwrap_or(true)
+    }
+}

@@ -1,0 +1,261 @@
+//! Tasks and their containers, as DescribeTasks shows them.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::state::definition::TaskDefinition;
+use crate::state::{Tag, TaskKey, Variable};
+
+/// One task.
+pub(crate) struct Task {
+    pub(crate) key: TaskKey,
+    pub(crate) definition: Arc<TaskDefinition>,
+    /// `family:<family>` or `service:<name>`.
+    pub(crate) group: String,
+    pub(crate) started_by: Option<String>,
+    pub(crate) launch: Launch,
+    pub(crate) overrides: Overrides,
+    pub(crate) exec_enabled: bool,
+    pub(crate) tags: Vec<Tag>,
+    /// Of awsvpc tasks.
+    pub(crate) interface: Option<Interface>,
+    /// Where it may listen, whatever other tasks listen on.
+    pub(crate) address: Ipv4Addr,
+    pub(crate) status: TaskStatus,
+    pub(crate) times: Times,
+    /// Set as soon as the task shall stop: from then on its desired status is STOPPED.
+    pub(crate) stop: Option<Stop>,
+    /// Cancelled together with setting `stop`.
+    pub(crate) halt: CancellationToken,
+    pub(crate) containers: Vec<Container>,
+    /// How long it stays in each state that only takes time in AWS.
+    pub(crate) pace: Duration,
+    /// Grows with every change.
+    pub(crate) version: u64,
+}
+
+impl Task {
+    /// Makes it stop, unless it stops already: the first cause is the one that counts.
+    pub(crate) fn request_stop(&mut self, stop: Stop) {
+        if self.stop.is_none() && self.status != TaskStatus::Stopped {
+            self.stop = Some(stop);
+            self.version += 1;
+            self.halt.cancel();
+        }
+    }
+
+    /// RUNNING until somebody or something wants it stopped.
+    pub(crate) fn desired(&self) -> &'static str {
+        if self.stop.is_none() && self.status != TaskStatus::Stopped {
+            "RUNNING"
+        } else {
+            "STOPPED"
+        }
+    }
+
+    /// The name of its service, from the group.
+    pub(crate) fn service(&self) -> Option<&str> {
+        self.group.strip_prefix("service:")
+    }
+}
+
+/// How a task is placed.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) launch_type: &'static str,
+    pub(crate) capacity_provider: Option<String>,
+    /// As requested; a task shows the resolved one.
+    pub(crate) platform_version: String,
+}
+
+impl Launch {
+    /// On Fargate, with the newest platform.
+    pub(crate) fn fargate() -> Self {
+        Self {
+            launch_type: "FARGATE",
+            capacity_provider: None,
+            platform_version: "LATEST".to_owned(),
+        }
+    }
+
+    /// What LATEST means.
+    pub(crate) fn resolved_platform(&self) -> &str {
+        if self.platform_version == "LATEST" {
+            "1.4.0"
+        } else {
+            &self.platform_version
+        }
+    }
+}
+
+/// The states a task goes through; one never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TaskStatus {
+    Provisioning,
+    Pending,
+    Running,
+    Stopping,
+    Deprovisioning,
+    Stopped,
+}
+
+impl TaskStatus {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopping => "STOPPING",
+            Self::Deprovisioning => "DEPROVISIONING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// When things happened to a task.
+pub(crate) struct Times {
+    pub(crate) created: SystemTime,
+    pub(crate) pull_started: Option<SystemTime>,
+    pub(crate) pull_stopped: Option<SystemTime>,
+    pub(crate) started: Option<SystemTime>,
+    pub(crate) stopping: Option<SystemTime>,
+    pub(crate) execution_stopped: Option<SystemTime>,
+    pub(crate) stopped: Option<SystemTime>,
+}
+
+impl Times {
+    /// Nothing but the creation, which is now.
+    pub(crate) fn created_now() -> Self {
+        Self {
+            created: SystemTime::now(),
+            pull_started: None,
+            pull_stopped: None,
+            started: None,
+            stopping: None,
+            execution_stopped: None,
+            stopped: None,
+        }
+    }
+}
+
+/// Why a task stops.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// `stopCode`.
+    pub(crate) code: &'static str,
+    /// `stoppedReason`.
+    pub(crate) reason: String,
+}
+
+/// The network interface of an awsvpc task. Its address is the task's.
+pub(crate) struct Interface {
+    pub(crate) attachment_id: String,
+    pub(crate) id: String,
+    pub(crate) mac: String,
+    pub(crate) subnet: String,
+}
+
+/// One container of a task, in the order of the definition.
+pub(crate) struct Container {
+    /// The last part of its ARN.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Once the runtime has made it.
+    pub(crate) runtime_id: Option<String>,
+    pub(crate) status: ContainerStatus,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    /// The exec agent, if the task was started with it.
+    pub(crate) agent: Option<ManagedAgent>,
+    /// The secret part of its metadata URI.
+    pub(crate) metadata_key: String,
+    pub(crate) argv: Vec<String>,
+    /// All of it: nothing is inherited.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Its working directory.
+    pub(crate) directory: PathBuf,
+    /// Where its output goes.
+    pub(crate) log: PathBuf,
+}
+
+impl Container {
+    /// `ecs:<cluster>_<task id>_<runtime id>`, once there is one.
+    pub(crate) fn target(&self, task: &TaskKey) -> Option<String> {
+        let runtime_id = self.runtime_id.as_ref()?;
+        Some(format!("ecs:{}_{}_{runtime_id}", task.cluster, task.id))
+    }
+
+    /// Sessions can be opened now.
+    pub(crate) fn takes_sessions(&self) -> bool {
+        self.status == ContainerStatus::Running
+            && self
+                .agent
+                .as_ref()
+                .is_some_and(|agent| agent.last_started_at.is_some())
+    }
+}
+
+/// The states of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ContainerStatus {
+    Pending,
+    Running,
+    Stopped,
+}
+
+impl ContainerStatus {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// The ExecuteCommandAgent of a container.
+#[derive(Default)]
+pub(crate) struct ManagedAgent {
+    /// `None` while it is PENDING.
+    pub(crate) last_started_at: Option<SystemTime>,
+}
+
+/// `overrides` of RunTask.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Overrides {
+    pub(crate) container_overrides: Vec<ContainerOverride>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task_role_arn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) execution_role_arn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ephemeral_storage: Option<Value>,
+}
+
+/// What RunTask changes of one container. The entry point cannot be changed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerOverride {
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) environment: Vec<Variable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_reservation: Option<i64>,
+}

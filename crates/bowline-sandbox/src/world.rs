@@ -1,0 +1,139 @@
+//! The demo world: what a sandbox holds before anybody has changed it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::identifiers::Account;
+use crate::state::definition::{Outline, TaskDefinition};
+use crate::state::service::{Deployment, Service, ServiceStatus};
+use crate::state::task::Launch;
+use crate::state::{Cluster, StrategyItem, World};
+
+const CLUSTER: &str = "demo";
+const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
+const SECURITY_GROUP: &str = "sg-0a1b2c3d4e5f60001";
+
+/// Puts cluster `demo`, service `web` and family `job` into an empty world.
+pub(crate) fn furnish(world: &mut World, account: &Account) {
+    let web = define(world, web(account));
+    define(world, job(account));
+
+    let mut cluster = Cluster::new(CLUSTER);
+    cluster.capacity_providers = vec!["FARGATE".to_owned(), "FARGATE_SPOT".to_owned()];
+    // RunTask without launch type then means Fargate; there are no instances to run anything on.
+    cluster.default_strategy = vec![StrategyItem {
+        capacity_provider: "FARGATE".to_owned(),
+        weight: 1,
+        base: 0,
+    }];
+    cluster
+        .services
+        .insert("web".to_owned(), service("web", web));
+    world.clusters.insert(CLUSTER.to_owned(), cluster);
+}
+
+fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
+    Service {
+        name: name.to_owned(),
+        status: ServiceStatus::Active,
+        desired_count: 2,
+        exec_enabled: true,
+        by_launch_type: true,
+        launch: Launch::fargate(),
+        network: Some(json!({ "awsvpcConfiguration": {
+            "subnets": [SUBNET],
+            "securityGroups": [SECURITY_GROUP],
+            "assignPublicIp": "DISABLED",
+        } })),
+        created_at: SystemTime::now(),
+        deployments: vec![Deployment::new(definition)],
+        events: VecDeque::new(),
+        tags: Vec::new(),
+        steady: false,
+        failures: 0,
+        not_before: None,
+    }
+}
+
+fn define(world: &mut World, document: Value) -> Arc<TaskDefinition> {
+    let outline: Outline =
+        serde_json::from_value(document.clone()).expect("the demo definitions are well formed");
+    let revisions = world.definitions.entry(outline.family.clone()).or_default();
+    let definition = Arc::new(TaskDefinition {
+        family: outline.family.clone(),
+        revision: revisions.len() + 1,
+        active: true,
+        registered_at: SystemTime::now(),
+        document,
+        outline,
+        tags: Vec::new(),
+    });
+    revisions.push(Arc::clone(&definition));
+    definition
+}
+
+/// One container `app`, an HTTP server on port 8080 inside this very program.
+fn web(account: &Account) -> Value {
+    fargate(
+        account,
+        "web",
+        &json!({
+            "name": "app",
+            "image": "bowline/demo-web:latest",
+            "cpu": 0,
+            "essential": true,
+            "command": ["bowline-demo-web"],
+            "portMappings": [{ "containerPort": 8080, "hostPort": 8080, "protocol": "tcp" }],
+            "linuxParameters": { "initProcessEnabled": true },
+            "environment": [],
+            "mountPoints": [],
+            "volumesFrom": [],
+            "logConfiguration": awslogs(account, "/ecs/web"),
+        }),
+    )
+}
+
+/// Prints a few lines and succeeds.
+fn job(account: &Account) -> Value {
+    fargate(
+        account,
+        "job",
+        &json!({
+            "name": "job",
+            "image": "bowline/demo-job:latest",
+            "cpu": 0,
+            "essential": true,
+            "command": ["sh", "-c", "echo 'job: starting'; echo 'job: working'; echo 'job: done'"],
+            "environment": [],
+            "mountPoints": [],
+            "volumesFrom": [],
+            "logConfiguration": awslogs(account, "/ecs/job"),
+        }),
+    )
+}
+
+fn fargate(account: &Account, family: &str, container: &Value) -> Value {
+    json!({
+        "family": family,
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "256",
+        "memory": "512",
+        "taskRoleArn": account.role("demo-task"),
+        "executionRoleArn": account.role("demo-execution"),
+        "containerDefinitions": [container],
+        "volumes": [],
+        "placementConstraints": [],
+    })
+}
+
+fn awslogs(account: &Account, group: &str) -> Value {
+    json!({ "logDriver": "awslogs", "options": {
+        "awslogs-group": group,
+        "awslogs-region": account.region,
+        "awslogs-stream-prefix": "ecs",
+    } })
+}
