@@ -1,0 +1,424 @@
+//! Credentials, region, endpoint, trust roots, proxy and time limits, each decided in one place.
+//!
+//! Everything slow is put off until it is needed: trust roots are read at the first `https` request, and
+//! instance metadata is asked only when neither options, environment nor profile name a region.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::service_config::ServiceConfigKey;
+use tokio::sync::Mutex;
+
+use super::error::AwsError;
+use super::http::LazyHttpClient;
+use crate::secret::Secret;
+use crate::tls::TrustRoots;
+
+/// How to reach AWS; whatever is absent comes from the standard AWS variables and files.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// The profile of `~/.aws/config` to use.
+    pub profile: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// One endpoint for every service, such as a sandbox's.
+    pub endpoint_url: Option<String>,
+    /// Use these, and read nothing from the environment or from files. Needs a region and an endpoint.
+    pub credentials: Option<Credentials>,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No region is known.
+    #[error("no AWS region is configured (tried {})", tried.join(", "))]
+    NoRegion {
+        /// The places that were looked at.
+        tried: Vec<String>,
+    },
+    /// The endpoint is not a URL that can be used.
+    #[error("endpoint URL {url:?} is not usable: {reason}")]
+    InvalidEndpoint {
+        /// The text as given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Credentials for signing a request of our own, such as the upgrade of a data channel.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: Secret<String>,
+    /// The session token of temporary credentials.
+    pub session_token: Option<Secret<String>>,
+    /// When they expire.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What all service clients of one profile and region share.
+pub(crate) struct Settings {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) region: String,
+    pub(crate) roots: Arc<TrustRoots>,
+    credentials: SharedCredentialsProvider,
+    endpoint_given: bool,
+}
+
+impl Settings {
+    /// Reads the configuration. Credentials are not looked up yet.
+    pub(crate) async fn load(options: ClientOptions) -> Result<Self, ConnectError> {
+        Self::load_with(options, None).await
+    }
+
+    /// The same with credentials that are given instead of looked up.
+    pub(crate) async fn load_with(
+        options: ClientOptions,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, ConnectError> {
+        if let Some(url) = &options.endpoint_url {
+            check_endpoint(url)?;
+        }
+        let roots = Arc::new(TrustRoots::default());
+        let sdk = match &options.credentials {
+            Some(given) => given_sdk_config(&options, given, Arc::clone(&roots)),
+            None => load_sdk_config(&options, Arc::clone(&roots)).await?,
+        };
+        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+        let credentials = credentials
+            .or_else(|| sdk.credentials_provider())
+            .expect("aws-config always sets a credentials provider unless told not to");
+        let credentials = SharedCredentialsProvider::new(CachedCredentials::new(credentials));
+        let sdk = sdk
+            .into_builder()
+            .credentials_provider(credentials.clone())
+            .build();
+
+        let settings = Self {
+            sdk,
+            region,
+            roots,
+            credentials,
+            endpoint_given: options.endpoint_url.is_some(),
+        };
+        for service in ["ECS", "SSM"] {
+            if let Some(url) = settings.endpoint(service) {
+                check_endpoint(&url)?;
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The endpoint a service is sent to when it is not AWS's own.
+    ///
+    /// Order: our option, then `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL` and the profile.
+    pub(crate) fn endpoint(&self, service_id: &str) -> Option<String> {
+        let general = self.sdk.endpoint_url().map(str::to_owned);
+        if self.endpoint_given {
+            return general;
+        }
+        let key = ServiceConfigKey::builder()
+            .service_id(service_id)
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build()
+            .expect("all three members of the key are set");
+        self.sdk
+            .service_config()
+            .and_then(|config| config.load_config(key))
+            .or(general)
+    }
+
+    /// Resolves the credentials; they are kept until five minutes before they expire.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, AwsError> {
+        let found = self
+            .credentials
+            .provide_credentials()
+            .await
+            .map_err(AwsError::from_credentials)?;
+        Ok(Credentials {
+            access_key_id: found.access_key_id().to_owned(),
+            secret_access_key: Secret::new(found.secret_access_key().to_owned()),
+            session_token: found
+                .session_token()
+                .map(|token| Secret::new(token.to_owned())),
+            expires_at: found.expiry(),
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint("ECS"))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a URL's host is this machine.
+pub(crate) fn is_loopback_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    uri.host().is_some_and(is_loopback_host)
+}
+
+/// Whether a host name or address means this machine.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A configuration that depends on nothing but `options`.
+fn given_sdk_config(
+    options: &ClientOptions,
+    given: &Credentials,
+    roots: Arc<TrustRoots>,
+) -> SdkConfig {
+    let credentials = aws_credential_types::Credentials::new(
+        given.access_key_id.clone(),
+        given.secret_access_key.expose().clone(),
+        given
+            .session_token
+            .as_ref()
+            .map(|token| token.expose().clone()),
+        given.expires_at,
+        "given",
+    );
+    let mut config = SdkConfig::builder();
+    config.set_endpoint_url(options.endpoint_url.clone());
+    config
+        .behavior_version(BehaviorVersion::latest())
+        .region(options.region.clone().map(Region::new))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(LazyHttpClient::new(roots))
+        .retry_config(retries())
+        .timeout_config(time_limits())
+        .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
+            aws_smithy_async::rt::sleep::TokioSleep::new(),
+        ))
+        .time_source(aws_smithy_async::time::SystemTimeSource::new())
+        .build()
+}
+
+async fn load_sdk_config(
+    options: &ClientOptions,
+    roots: Arc<TrustRoots>,
+) -> Result<SdkConfig, ConnectError> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(LazyHttpClient::new(roots))
+        .retry_config(retries())
+        .timeout_config(time_limits());
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(url) = &options.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+
+    if let Some(region) = region_near_at_hand(options).await {
+        return Ok(loader.region(region).load().await);
+    }
+    // Outside EC2 the metadata address may swallow packets; nobody should wait for that long.
+    let with_metadata = tokio::time::timeout(METADATA_LIMIT, loader.load()).await;
+    match with_metadata {
+        Ok(sdk) if sdk.region().is_some() => Ok(sdk),
+        _ => Err(ConnectError::NoRegion {
+            tried: region_sources(options),
+        }),
+    }
+}
+
+async fn region_near_at_hand(options: &ClientOptions) -> Option<Region> {
+    if let Some(region) = options.region.clone().filter(|region| !region.is_empty()) {
+        return Some(Region::new(region));
+    }
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &options.profile {
+        profile = profile.profile_name(name);
+    }
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(profile.build())
+        .region()
+        .await
+}
+
+fn region_sources(options: &ClientOptions) -> Vec<String> {
+    let profile = options
+        .profile
+        .clone()
+        .or_else(|| std::env::var("AWS_PROFILE").ok())
+        .unwrap_or_else(|| "default".to_owned());
+    vec![
+        "AWS_REGION".to_owned(),
+        "AWS_DEFAULT_REGION".to_owned(),
+        format!("profile {profile} of the AWS configuration files"),
+        "instance metadata".to_owned(),
+    ]
+}
+
+fn check_endpoint(url: &str) -> Result<(), ConnectError> {
+    let invalid = |reason: &str| ConnectError::InvalidEndpoint {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| invalid(&error.to_string()))?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(()),
+        Some("http" | "https") => Err(invalid("it names no host")),
+        _ => Err(invalid("it must begin with http:// or https://")),
+    }
+}
+
+/// The usual three attempts are too few for a tool that fans out (ECS answers throttling with HTTP 400).
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(8)
+        .with_initial_backoff(Duration::from_millis(250))
+        .with_max_backoff(Duration::from_secs(5))
+}
+
+fn time_limits() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(30))
+        .operation_attempt_timeout(Duration::from_secs(40))
+        .operation_timeout(Duration::from_secs(120))
+        .build()
+}
+
+/// Credentials of any provider, kept until shortly before they expire and shared by all clients, so that
+/// an SSO or role profile is asked once per process and not once per service.
+#[derive(Debug)]
+struct CachedCredentials {
+    source: SharedCredentialsProvider,
+    kept: Mutex<Option<aws_credential_types::Credentials>>,
+}
+
+impl CachedCredentials {
+    fn new(source: SharedCredentialsProvider) -> Self {
+        Self {
+            source,
+            kept: Mutex::new(None),
+        }
+    }
+
+    async fn resolve(&self) -> aws_credential_types::provider::Result {
+        let mut kept = self.kept.lock().await;
+        if let Some(credentials) = kept.as_ref().filter(|kept| is_fresh(kept)) {
+            return Ok(credentials.clone());
+        }
+        let credentials = self.source.provide_credentials().await?;
+        *kept = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+impl ProvideCredentials for CachedCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.resolve())
+    }
+}
+
+fn is_fresh(credentials: &aws_credential_types::Credentials) -> bool {
+    credentials
+        .expiry()
+        .is_none_or(|expiry| expiry > SystemTime::now() + REFRESH_BEFORE)
+}
+
+/// How long instance metadata may take to name a region.
+const METADATA_LIMIT: Duration = Duration::from_secs(3);
+/// Refresh this long before expiry.
+const REFRESH_BEFORE: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_recognised_in_every_spelling() {
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://127.8.9.1/",
+            "http://localhost:1",
+            "https://LOCALHOST",
+            "http://[::1]:99/x",
+        ] {
+            assert!(is_loopback_url(url), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "https://ecs.eu-west-1.amazonaws.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "",
+        ] {
+            assert!(!is_loopback_url(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn endpoints_without_scheme_or_host_are_refused() {
+        assert!(check_endpoint("http://127.0.0.1:1").is_ok());
+        for url in ["127.0.0.1:1", "localhost", "ftp://x", "http://", ""] {
+            let error = check_endpoint(url).unwrap_err();
+            assert!(
+                matches!(error, ConnectError::InvalidEndpoint { .. }),
+                "{url}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn expiring_credentials_are_asked_for_again() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        #[derive(Debug)]
+        struct Counting(Arc<AtomicUsize>, Duration);
+        impl ProvideCredentials for Counting {
+            fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+            where
+                Self: 'a,
+            {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                let expiry = SystemTime::now() + self.1;
+                future::ProvideCredentials::ready(Ok(aws_credential_types::Credentials::new(
+                    "id",
+                    "secret",
+                    None,
+                    Some(expiry),
+                    "test",
+                )))
+            }
+        }
+
+        for (life, asked) in [(Duration::from_secs(3600), 1), (Duration::from_secs(60), 2)] {
+            let count = Arc::new(AtomicUsize::new(0));
+            let source = SharedCredentialsProvider::new(Counting(Arc::clone(&count), life));
+            let cached = CachedCredentials::new(source);
+            cached.resolve().await.unwrap();
+            cached.resolve().await.unwrap();
+            assert_eq!(count.load(Ordering::SeqCst), asked, "{life:?}");
+        }
+    }
+}

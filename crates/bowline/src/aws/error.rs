@@ -1,0 +1,330 @@
+//! One error for every way in which an AWS call can fail, with what a user needs to act on it.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// A failed call: which one, how, and what AWS said.
+#[derive(Debug)]
+pub struct AwsError {
+    /// The call, such as `ecs:ListTasks`.
+    pub operation: &'static str,
+    /// What kind of failure it is.
+    pub kind: AwsErrorKind,
+    /// AWS's error code, such as `ClusterNotFoundException`.
+    pub code: Option<String>,
+    /// What happened, in AWS's words where it sent any.
+    pub message: String,
+    /// The id AWS gave the request, for support tickets.
+    pub request_id: Option<String>,
+    /// The HTTP status, if there was a response.
+    pub status: Option<u16>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of failure that call for different actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AwsErrorKind {
+    /// AWS answered with an error of its own.
+    Service,
+    /// Something answered, but not as AWS does (an HTML page, other JSON).
+    NotAws,
+    /// The endpoint could not be reached.
+    Unreachable,
+    /// No answer came in time; the call may have had its effect.
+    TimedOut,
+    /// No usable credentials.
+    Credentials,
+    /// The request could not be built.
+    Request,
+}
+
+impl AwsError {
+    /// Whether AWS answered with this error code.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Whether AWS refuses the caller rather than the request.
+    pub fn is_access_denied(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some("AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation")
+        )
+    }
+
+    /// Whether the credentials were sent but not accepted (expired, unknown, wrong signature).
+    pub fn is_rejected_credentials(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "ExpiredTokenException"
+                    | "ExpiredToken"
+                    | "UnrecognizedClientException"
+                    | "InvalidClientTokenId"
+                    | "InvalidSignatureException"
+                    | "SignatureDoesNotMatch"
+            )
+        )
+    }
+
+    /// Makes the error of a call from the SDK's.
+    pub(crate) fn from_sdk<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        if let Some(credentials) = find::<CredentialsError>(&error) {
+            return Self::credentials(operation, credentials).caused_by(error);
+        }
+        match &error {
+            SdkError::ServiceError(service) => {
+                let meta = service.err();
+                Self::from_response(operation, meta.code(), meta.message(), service.raw())
+            }
+            SdkError::ResponseError(response) => {
+                Self::from_response(operation, None, None, response.raw())
+            }
+            SdkError::TimeoutError(_) => Self::new(
+                operation,
+                AwsErrorKind::TimedOut,
+                "no answer came in time".to_owned(),
+            ),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::new(
+                operation,
+                AwsErrorKind::TimedOut,
+                format!("no answer came in time: {}", last_causes(&error)),
+            ),
+            SdkError::DispatchFailure(_) => Self::new(
+                operation,
+                AwsErrorKind::Unreachable,
+                format!("could not reach the endpoint: {}", last_causes(&error)),
+            ),
+            _ => Self::new(
+                operation,
+                AwsErrorKind::Request,
+                format!("could not make the request: {}", last_causes(&error)),
+            ),
+        }
+        .caused_by(error)
+    }
+
+    /// Makes the error of a look-up of credentials outside any call.
+    pub(crate) fn from_credentials(error: CredentialsError) -> Self {
+        Self::credentials("credentials", &error).caused_by(error)
+    }
+
+    /// An answer that is well formed but lacks a member the call is useless without.
+    pub(crate) fn missing(operation: &'static str, member: &'static str) -> Self {
+        Self::new(
+            operation,
+            AwsErrorKind::NotAws,
+            format!("the answer has no {member}"),
+        )
+    }
+
+    fn new(operation: &'static str, kind: AwsErrorKind, message: String) -> Self {
+        Self {
+            operation,
+            kind,
+            code: None,
+            message,
+            request_id: None,
+            status: None,
+            source: None,
+        }
+    }
+
+    fn from_response(
+        operation: &'static str,
+        code: Option<&str>,
+        message: Option<&str>,
+        raw: &HttpResponse,
+    ) -> Self {
+        let status = raw.status().as_u16();
+        let (kind, text) = match (code, message) {
+            (Some(_), Some(message)) => (AwsErrorKind::Service, message.to_owned()),
+            (Some(_), None) => (AwsErrorKind::Service, "no message was sent".to_owned()),
+            (None, _) => (AwsErrorKind::NotAws, describe_foreign_body(raw)),
+        };
+        Self {
+            code: code.map(str::to_owned),
+            request_id: raw.headers().get("x-amzn-requestid").map(str::to_owned),
+            status: Some(status),
+            ..Self::new(operation, kind, text)
+        }
+    }
+
+    fn credentials(operation: &'static str, error: &CredentialsError) -> Self {
+        let message = match error {
+            CredentialsError::CredentialsNotLoaded(_) => {
+                format!("no AWS credentials were found (tried {CREDENTIAL_SOURCES})")
+            }
+            CredentialsError::ProviderTimedOut(timeout) => format!(
+                "credentials did not arrive within {} s",
+                timeout.timeout_duration().as_secs()
+            ),
+            _ => format!("could not load AWS credentials: {}", last_causes(error)),
+        };
+        Self::new(operation, AwsErrorKind::Credentials, message)
+    }
+
+    fn caused_by(mut self, error: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(error));
+        self
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.message)?;
+        let facts: Vec<String> = [
+            self.code.clone(),
+            self.status.map(|status| format!("HTTP {status}")),
+            self.request_id
+                .as_ref()
+                .map(|id| format!("request id {id}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if facts.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", facts.join(", "))
+    }
+}
+
+impl Error for AwsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// What a non-AWS answer says, in one line: moto, for one, answers unknown operations with an HTML page.
+fn describe_foreign_body(raw: &HttpResponse) -> String {
+    let body = raw.body().bytes().unwrap_or_default();
+    let text = one_line(&String::from_utf8_lossy(body));
+    if text.is_empty() {
+        return "the endpoint answered without an AWS error".to_owned();
+    }
+    format!("the endpoint answered with something that is no AWS error: {text:?}")
+}
+
+/// The text of a page without its tags, white space folded, cut to a length that fits a message.
+fn one_line(body: &str) -> String {
+    let mut text = String::new();
+    let mut in_tag = false;
+    for character in body.chars().take(FOREIGN_BODY_READ) {
+        match character {
+            '<' => in_tag = true,
+            '>' if in_tag => {
+                in_tag = false;
+                text.push(' ');
+            }
+            _ if in_tag => {}
+            other => text.push(other),
+        }
+    }
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if folded.chars().count() <= FOREIGN_BODY_SHOWN {
+        return folded;
+    }
+    let mut cut: String = folded.chars().take(FOREIGN_BODY_SHOWN).collect();
+    cut.push('…');
+    cut
+}
+
+/// The last two causes of a chain: the outer ones only repeat that a dispatch failed.
+fn last_causes(error: &(dyn Error + 'static)) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    causes[causes.len().saturating_sub(2)..].join(": ")
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+const CREDENTIAL_SOURCES: &str = "environment variables, the profile in the AWS configuration files, \
+    web identity, container credentials, instance metadata";
+/// Characters of a foreign body that are looked at and shown.
+const FOREIGN_BODY_READ: usize = 8192;
+const FOREIGN_BODY_SHOWN: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_become_one_line() {
+        let page = "<!doctype html>\n<html><title>500 Internal Server Error</title>\n<p>The server\n broke</p>";
+        assert_eq!(one_line(page), "500 Internal Server Error The server broke");
+        assert_eq!(one_line(&"x".repeat(500)).chars().count(), 201);
+        assert_eq!(one_line("{\"a\": 1}"), "{\"a\": 1}");
+    }
+
+    #[test]
+    fn facts_follow_the_message() {
+        let error = AwsError {
+            code: Some("ClusterNotFoundException".into()),
+            status: Some(400),
+            request_id: Some("r-1".into()),
+            ..AwsError::new(
+                "ecs:ListTasks",
+                AwsErrorKind::Service,
+                "Cluster not found.".into(),
+            )
+        };
+        assert_eq!(
+            error.to_string(),
+            "ecs:ListTasks: Cluster not found. (ClusterNotFoundException, HTTP 400, request id r-1)"
+        );
+        let missing = AwsError::missing("ecs:ExecuteCommand", "session");
+        assert_eq!(
+            missing.to_string(),
+            "ecs:ExecuteCommand: the answer has no session"
+        );
+    }
+
+    #[test]
+    fn only_the_last_two_causes_are_shown() {
+        #[derive(Debug)]
+        struct Layer(&'static str, Option<Box<Self>>);
+        impl fmt::Display for Layer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl Error for Layer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|layer| layer as _)
+            }
+        }
+        let refused = Layer("connection refused (os error 111)", None);
+        let connect = Layer("tcp connect error", Some(Box::new(refused)));
+        let dispatch = Layer("dispatch failure", Some(Box::new(connect)));
+        assert_eq!(
+            last_causes(&dispatch),
+            "tcp connect error: connection refused (os error 111)"
+        );
+    }
+}

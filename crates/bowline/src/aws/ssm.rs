@@ -1,0 +1,92 @@
+//! SSM session calls.
+
+use aws_sdk_ssm as sdk;
+use aws_sdk_ssm::types::{SessionFilter, SessionFilterKey, SessionState};
+
+use super::config::Settings;
+use super::ecs::NobodyListens;
+use super::error::AwsError;
+use crate::model::SessionGrant;
+use crate::secret::Secret;
+
+/// The SSM calls bowline makes.
+#[derive(Debug)]
+pub(crate) struct Ssm {
+    client: sdk::Client,
+}
+
+impl Ssm {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let config = sdk::config::Builder::from(&settings.sdk)
+            .retry_classifier(NobodyListens)
+            .build();
+        Self {
+            client: sdk::Client::from_conf(config),
+        }
+    }
+
+    /// Asks for a new connection to a session. `None` means that the session has ended: the answer then
+    /// carries no token, or the id is no longer known. All three members may differ from the first grant.
+    pub(crate) async fn resume_session(
+        &self,
+        session_id: &str,
+    ) -> Result<Option<SessionGrant>, AwsError> {
+        let answer = self
+            .client
+            .resume_session()
+            .session_id(session_id)
+            .send()
+            .await;
+        let answer = match answer.map_err(|error| AwsError::from_sdk("ssm:ResumeSession", error)) {
+            Err(error) if error.is("DoesNotExistException") => return Ok(None),
+            other => other?,
+        };
+        let Some(token) = answer.token_value.filter(|token| !token.is_empty()) else {
+            return Ok(None);
+        };
+        Ok(Some(SessionGrant {
+            session_id: answer.session_id.unwrap_or_else(|| session_id.to_owned()),
+            stream_url: answer
+                .stream_url
+                .ok_or_else(|| AwsError::missing("ssm:ResumeSession", "stream URL"))?,
+            token: Secret::new(token),
+        }))
+    }
+
+    /// Ends a session for everybody. A session that is already gone counts as ended.
+    pub(crate) async fn terminate_session(&self, session_id: &str) -> Result<(), AwsError> {
+        self.client
+            .terminate_session()
+            .session_id(session_id)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ssm:TerminateSession", error))
+            .map(drop)
+            .or_else(|error| match error.is("DoesNotExistException") {
+                true => Ok(()),
+                false => Err(error),
+            })
+    }
+
+    /// How many sessions on a target are not over yet.
+    pub(crate) async fn active_sessions(&self, target: &str) -> Result<usize, AwsError> {
+        let by_target = SessionFilter::builder()
+            .key(SessionFilterKey::TargetId)
+            .value(target)
+            .build()
+            .expect("key and value are set");
+        let mut pages = self
+            .client
+            .describe_sessions()
+            .state(SessionState::Active)
+            .filters(by_target)
+            .into_paginator()
+            .send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| AwsError::from_sdk("ssm:DescribeSessions", error))?;
+            count += page.sessions.unwrap_or_default().len();
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,211 @@
+//! `Client`: the library's front door to one account and region.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::aws::Aws;
+use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
+use crate::aws::ecs::{Ecs, TaskFilter};
+use crate::aws::error::AwsError;
+use crate::model::{Cluster, Service, SessionGrant, Task};
+use crate::target::{
+    ClusterName, MatchingTasks, ResolvedTarget, TargetError, TargetOptions, TargetSpec, in_cluster,
+    resolve,
+};
+use crate::tls::TrustError;
+
+#[cfg(test)]
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+/// Access to ECS Exec in one region, with one set of credentials. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    aws: Arc<Aws>,
+    sessions: TaskTracker,
+}
+
+impl Client {
+    /// Reads the configuration. No call is made to AWS yet, and credentials are looked up by the first.
+    pub async fn connect(options: ClientOptions) -> Result<Self, ConnectError> {
+        let settings = Settings::load(options).await?;
+        Ok(Self {
+            aws: Arc::new(Aws::new(settings)),
+            sessions: TaskTracker::new(),
+        })
+    }
+
+    /// A client for tests: no environment, no files, no metadata.
+    #[cfg(test)]
+    pub(crate) async fn with_static_credentials(options: ClientOptions) -> Self {
+        let credentials =
+            aws_credential_types::Credentials::new("id", "secret", None, None, "test");
+        let settings =
+            Settings::load_with(options, Some(SharedCredentialsProvider::new(credentials)))
+                .await
+                .expect("region and endpoint are given");
+        Self {
+            aws: Arc::new(Aws::new(settings)),
+            sessions: TaskTracker::new(),
+        }
+    }
+
+    /// Waits until all sessions of this client and its clones have ended. Sessions that were dropped take up to two
+    /// seconds; those still in use as long as they are used.
+    pub async fn finish(&self) {
+        self.sessions.close();
+        self.sessions.wait().await;
+        self.sessions.reopen();
+    }
+
+    pub(crate) fn sessions(&self) -> &TaskTracker {
+        &self.sessions
+    }
+
+    /// The region calls go to.
+    pub fn region(&self) -> &str {
+        &self.aws.settings.region
+    }
+
+    /// The endpoint that was configured in place of AWS's own for ECS, if any.
+    pub fn endpoint(&self) -> Option<String> {
+        self.aws.settings.endpoint("ECS")
+    }
+
+    /// Whether sessions come from a server on this machine: only then may a stream URL point there too.
+    pub fn endpoint_is_loopback(&self) -> bool {
+        self.endpoint().is_some_and(|url| is_loopback_url(&url))
+    }
+
+    /// The credentials of the moment, refreshed when they are about to expire.
+    pub async fn credentials(&self) -> Result<Credentials, AwsError> {
+        self.aws.settings.credentials().await
+    }
+
+    /// TLS settings for a data channel; system trust roots plus `AWS_CA_BUNDLE`, read at the first call.
+    pub fn tls_config(&self) -> Result<Arc<rustls::ClientConfig>, TrustError> {
+        self.aws.settings.roots.client_config()
+    }
+
+    /// Finds the one container a target means.
+    pub async fn resolve(
+        &self,
+        target: &TargetSpec,
+        options: &TargetOptions,
+    ) -> Result<ResolvedTarget, TargetError> {
+        resolve::resolve(self, Some(target), options).await
+    }
+
+    /// Finds the one container there is to mean when no target is given: the only service, or only task,
+    /// of the current cluster.
+    pub async fn resolve_only(
+        &self,
+        options: &TargetOptions,
+    ) -> Result<ResolvedTarget, TargetError> {
+        resolve::resolve(self, None, options).await
+    }
+
+    /// Looks at a resolved container again, for instance while its agent starts. One call.
+    pub async fn refresh(&self, target: &ResolvedTarget) -> Result<ResolvedTarget, TargetError> {
+        resolve::refresh(self, target).await
+    }
+
+    /// The cluster that is meant when none is named: the one given, else the only one, else `default`.
+    pub async fn current_cluster(
+        &self,
+        given: Option<&ClusterName>,
+    ) -> Result<ClusterName, TargetError> {
+        resolve::current_cluster(self, given).await
+    }
+
+    /// All clusters, by name.
+    pub async fn clusters(&self) -> Result<Vec<Cluster>, AwsError> {
+        let arns = self.ecs().cluster_arns().await?;
+        let mut clusters = self.ecs().clusters(&arns).await?;
+        clusters.sort_by(|a, b| a.cluster_name.cmp(&b.cluster_name));
+        Ok(clusters)
+    }
+
+    /// All services of a cluster, by name.
+    pub async fn services(&self, cluster: &ClusterName) -> Result<Vec<Service>, TargetError> {
+        let listed = self.ecs().service_arns(cluster.as_str()).await;
+        let arns = in_cluster(self, cluster, listed).await?;
+        let mut services = self.ecs().services(cluster.as_str(), &arns).await?;
+        services.sort_by(|a, b| a.service_name.cmp(&b.service_name));
+        Ok(services)
+    }
+
+    /// All tasks of a cluster that are not stopping, by service, then newest first.
+    pub async fn tasks(&self, cluster: &ClusterName) -> Result<Vec<Task>, TargetError> {
+        let listed = self.ecs().task_arns(cluster.as_str(), TaskFilter::All);
+        let arns = in_cluster(self, cluster, listed.await).await?;
+        let mut tasks = self.ecs().tasks(cluster.as_str(), &arns).await?;
+        tasks.sort_by(|a, b| {
+            (&a.service_name, b.started_at, &a.task_id).cmp(&(
+                &b.service_name,
+                a.started_at,
+                &b.task_id,
+            ))
+        });
+        Ok(tasks)
+    }
+
+    /// The named services of a cluster, by name; unknown ones are left out.
+    pub async fn services_named(
+        &self,
+        cluster: &ClusterName,
+        names: &[String],
+    ) -> Result<Vec<Service>, AwsError> {
+        let mut services = self.ecs().services(cluster.as_str(), names).await?;
+        services.sort_by(|a, b| a.service_name.cmp(&b.service_name));
+        Ok(services)
+    }
+
+    /// All tasks a target matches, best first; the container part of the target is ignored.
+    pub async fn matching_tasks(
+        &self,
+        target: &TargetSpec,
+        options: &TargetOptions,
+    ) -> Result<MatchingTasks, TargetError> {
+        resolve::matching_tasks(self, target, options).await
+    }
+
+    /// Starts an exec session in a container. It is not repeated after a time-out: each call makes a session
+    /// that counts against the container's limit.
+    pub async fn execute_command(
+        &self,
+        cluster: &str,
+        task: &str,
+        container: &str,
+        command: &str,
+    ) -> Result<SessionGrant, AwsError> {
+        self.ecs()
+            .execute_command(cluster, task, container, command)
+            .await
+    }
+
+    /// A new connection to a session; `None` when the session has ended.
+    pub async fn resume_session(&self, session_id: &str) -> Result<Option<SessionGrant>, AwsError> {
+        self.aws.ssm().resume_session(session_id).await
+    }
+
+    /// Ends a session.
+    pub async fn terminate_session(&self, session_id: &str) -> Result<(), AwsError> {
+        self.aws.ssm().terminate_session(session_id).await
+    }
+
+    /// How many sessions are active on an SSM target (`ecs:<cluster>_<task>_<runtime id>`).
+    pub async fn active_sessions(&self, ssm_target: &str) -> Result<usize, AwsError> {
+        self.aws.ssm().active_sessions(ssm_target).await
+    }
+
+    /// The present state of one task, or `None` when ECS does not know it.
+    pub async fn task(&self, cluster: &str, task: &str) -> Result<Option<Task>, AwsError> {
+        let found = self.ecs().tasks(cluster, &[task.to_owned()]).await?;
+        Ok(found.into_iter().next())
+    }
+
+    pub(crate) fn ecs(&self) -> &Ecs {
+        self.aws.ecs()
+    }
+}

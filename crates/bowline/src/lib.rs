@@ -1,0 +1,19 @@
+//! Work inside Amazon ECS tasks: everything bowline can do, without a terminal.
+//!
+//! [`Client`] finds a [target](TargetSpec) and starts sessions in it. Nothing here prints, exits, reads argv
+//! or touches the terminal, and every future can be dropped.
+
+mod aws;
+mod client;
+pub mod model;
+mod secret;
+pub mod session;
+pub mod target;
+mod tls;
+
+pub use self::aws::config::{ClientOptions, ConnectError, Credentials};
+pub use self::aws::error::{AwsError, AwsErrorKind};
+pub use self::client::Client;
+pub use self::secret::Secret;
+pub use self::target::{ResolvedTarget, TargetError, TargetOptions, TargetSpec};
+pub use self::tls::TrustError;

@@ -1,0 +1,402 @@
+//! The socket of a data channel: which hosts are trusted, TCP, TLS, the signed upgrade, the opening message.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials as SigningCredentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bowline_proto::{IdSource, OpenDataChannel};
+use futures_util::SinkExt;
+use http::{HeaderValue, Request, Uri, header};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use crate::aws::config::is_loopback_host;
+use crate::model::SessionGrant;
+use crate::tls::TrustError;
+use crate::{AwsError, Client};
+
+/// For TCP, TLS and the upgrade together; the reference plugin allows 45 s for the upgrade alone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// The largest message taken from a peer. Agents send about 1 KiB, port sessions up to 64 KiB.
+const MESSAGE_LIMIT: usize = 1 << 20;
+/// What a client of today says it is; agents decide features by it. Four parts, not a withdrawn release.
+pub(crate) const CLIENT_VERSION: &str = "1.2.896.0";
+
+/// The domains of AWS's partitions under which stream URLs are accepted.
+const SUFFIXES: [&str; 9] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "api.aws",
+    "api.amazonwebservices.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+];
+
+/// Why a data channel could not be opened or did not last.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The stream URL is not a URL of the kind that is expected.
+    #[error("the stream url that AWS returned cannot be used: {0}")]
+    Url(String),
+    /// The stream URL leads to a host that is neither AWS's nor this machine with a local endpoint.
+    #[error("the stream url leads to {host}, which is not an AWS Session Manager endpoint")]
+    ForeignHost {
+        /// The host that was refused before anything was sent to it.
+        host: String,
+    },
+    /// No connection.
+    #[error("cannot reach {host}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing within the time limit.
+    #[error("no answer from {host} within {} s", CONNECT_LIMIT.as_secs())]
+    ConnectTimeout {
+        /// Host and port.
+        host: String,
+    },
+    /// No trust roots, or a bundle that cannot be read.
+    #[error("cannot set up TLS")]
+    Trust(#[from] TrustError),
+    /// The server's certificate or protocol is not acceptable.
+    #[error("TLS with {host} failed")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What was wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// There are no credentials to sign the upgrade with.
+    #[error("the connection cannot be signed")]
+    Credentials(#[source] AwsError),
+    /// The service refused the upgrade.
+    #[error("{host} refused the data channel with HTTP {status}")]
+    Refused {
+        /// Host and port.
+        host: String,
+        /// The HTTP status; 401 and 403 mean that `ssmmessages:OpenDataChannel` is missing.
+        status: u16,
+    },
+    /// The service closed the channel at once, as it does with a bad or used token.
+    #[error("the service closed the data channel: {reason}")]
+    Closed {
+        /// The close frame's words.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("the connection to {host} was lost")]
+    Lost {
+        /// Host and port.
+        host: String,
+        /// What the system said, if anything.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// Nothing came any more, not even the answer to a ping.
+    #[error("{host} stopped answering")]
+    Silent {
+        /// Host and port.
+        host: String,
+    },
+}
+
+/// A byte stream to the service, plain or TLS.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// An open data channel: the token was presented.
+pub(crate) struct Connection {
+    pub(crate) socket: WebSocketStream<Box<dyn Transport>>,
+    /// Host and port, for messages.
+    pub(crate) host: String,
+}
+
+/// Opens the data channel of a session.
+pub(crate) async fn open(
+    client: &Client,
+    grant: &SessionGrant,
+    ids: &mut IdSource,
+) -> Result<Connection, ChannelError> {
+    let place = Place::of(&grant.stream_url, client.endpoint_is_loopback())?;
+    let request = upgrade_request(client, &grant.stream_url, &place).await?;
+    let host = place.authority.clone();
+    let connecting = connect(client, place, request);
+    let mut socket = timeout(CONNECT_LIMIT, connecting)
+        .await
+        .map_err(|_| ChannelError::ConnectTimeout { host: host.clone() })??;
+    let (request_id, client_id) = (ids.next_id(), ids.next_id());
+    let opening =
+        OpenDataChannel::client(grant.token.expose(), request_id, client_id, CLIENT_VERSION);
+    socket
+        .send(Message::text(opening.encode()))
+        .await
+        .map_err(|error| lost(&host, error))?;
+    Ok(Connection { socket, host })
+}
+
+/// A broken connection in our words.
+pub(crate) fn lost(host: &str, error: tungstenite::Error) -> ChannelError {
+    let source = match error {
+        tungstenite::Error::Io(error) => Some(error),
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => None,
+        other => Some(io::Error::other(other)),
+    };
+    ChannelError::Lost {
+        host: host.to_owned(),
+        source,
+    }
+}
+
+/// Where a stream URL leads.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    secure: bool,
+    host: String,
+    port: u16,
+    /// As in the URL: with the port only if the URL has one.
+    authority: String,
+}
+
+impl Place {
+    /// A signed upgrade to a foreign host would hand it a usable signature and the session's token, so the host is
+    /// checked before anything else happens.
+    fn of(stream_url: &str, loopback_allowed: bool) -> Result<Self, ChannelError> {
+        let uri: Uri = stream_url
+            .parse()
+            .map_err(|error| ChannelError::Url(format!("{error}")))?;
+        let secure = match uri.scheme_str() {
+            Some("wss") => true,
+            Some("ws") => false,
+            other => {
+                return Err(ChannelError::Url(format!(
+                    "its scheme is {}",
+                    other.unwrap_or("missing")
+                )));
+            }
+        };
+        let authority = uri
+            .authority()
+            .ok_or_else(|| ChannelError::Url("it names no host".to_owned()))?;
+        if authority.as_str().contains('@') {
+            return Err(ChannelError::Url("it carries a user name".to_owned()));
+        }
+        let host = authority
+            .host()
+            .trim_matches(['[', ']'])
+            .to_ascii_lowercase();
+        let trusted =
+            (secure && is_session_manager(&host)) || (loopback_allowed && is_loopback_host(&host));
+        if !trusted {
+            return Err(ChannelError::ForeignHost { host });
+        }
+        let port = authority
+            .port_u16()
+            .unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self {
+            secure,
+            host,
+            port,
+            authority: authority.as_str().to_owned(),
+        })
+    }
+}
+
+/// `ssmmessages.<region>.<suffix>`, its FIPS form, and PrivateLink names, by whole labels.
+fn is_session_manager(host: &str) -> bool {
+    let Some(front) = SUFFIXES
+        .iter()
+        .find_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))
+    else {
+        return false;
+    };
+    let labels: Vec<&str> = front.split('.').collect();
+    let service = |label: &str| matches!(label, "ssmmessages" | "ssmmessages-fips");
+    match labels.as_slice() {
+        [name, region] => service(name) && !region.is_empty(),
+        [endpoint, name, region, "vpce"] => {
+            endpoint.starts_with("vpce-") && service(name) && !region.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// The GET of the upgrade. The URL goes out byte for byte: the `cell-number` in its query is base64 that is not
+/// percent-encoded, and a library that tidies it up breaks it.
+async fn upgrade_request(
+    client: &Client,
+    stream_url: &str,
+    place: &Place,
+) -> Result<Request<()>, ChannelError> {
+    let unusable = |error: http::Error| ChannelError::Url(error.to_string());
+    let mut request = Request::get(stream_url)
+        .header(header::HOST, &place.authority)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .body(())
+        .map_err(unusable)?;
+    for (name, value) in signature(client, stream_url, place).await? {
+        let mut value = HeaderValue::from_str(&value).map_err(|error| unusable(error.into()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
+}
+
+/// SigV4 in headers, service `ssmmessages`, over host, date and token only (as plugins from 1.2.764.0 do).
+async fn signature(
+    client: &Client,
+    stream_url: &str,
+    place: &Place,
+) -> Result<Vec<(&'static str, String)>, ChannelError> {
+    let credentials = client
+        .credentials()
+        .await
+        .map_err(ChannelError::Credentials)?;
+    let identity = SigningCredentials::new(
+        credentials.access_key_id,
+        credentials.secret_access_key.into_inner(),
+        credentials.session_token.map(crate::Secret::into_inner),
+        None,
+        "bowline",
+    )
+    .into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(client.region())
+        .name("ssmmessages")
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|error| ChannelError::Url(error.to_string()))?
+        .into();
+    // The signer knows default ports of http and https, not of ws and wss.
+    let url = stream_url.replacen("ws", "http", 1);
+    let headers = [("host", place.authority.as_str())];
+    let signable = SignableRequest::new("GET", url, headers.into_iter(), SignableBody::Bytes(b""))
+        .map_err(|error| ChannelError::Url(error.to_string()))?;
+    let (instructions, _) = sign(signable, &params)
+        .map_err(|error| ChannelError::Url(error.to_string()))?
+        .into_parts();
+    let names = ["authorization", "x-amz-date", "x-amz-security-token"];
+    let signed = instructions.headers().filter_map(|(name, value)| {
+        names
+            .into_iter()
+            .find(|wanted| name.eq_ignore_ascii_case(wanted))
+            .map(|wanted| (wanted, value.to_owned()))
+    });
+    Ok(signed.collect())
+}
+
+async fn connect(
+    client: &Client,
+    place: Place,
+    request: Request<()>,
+) -> Result<WebSocketStream<Box<dyn Transport>>, ChannelError> {
+    let host = place.authority.clone();
+    let unreachable = |source| ChannelError::Unreachable {
+        host: host.clone(),
+        source,
+    };
+    let tcp = TcpStream::connect((place.host.as_str(), place.port))
+        .await
+        .map_err(unreachable)?;
+    // Frames are small and answers are waited for.
+    tcp.set_nodelay(true).map_err(unreachable)?;
+    let transport: Box<dyn Transport> = if place.secure {
+        let name = ServerName::try_from(place.host.clone())
+            .map_err(|error| ChannelError::Url(error.to_string()))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&client.tls_config()?));
+        let stream = connector
+            .connect(name, tcp)
+            .await
+            .map_err(|source| ChannelError::Tls {
+                host: host.clone(),
+                source,
+            })?;
+        Box::new(stream)
+    } else {
+        Box::new(tcp)
+    };
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_LIMIT))
+        .max_frame_size(Some(MESSAGE_LIMIT));
+    match tokio_tungstenite::client_async_with_config(request, transport, Some(config)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(answer)) => Err(ChannelError::Refused {
+            host,
+            status: answer.status().as_u16(),
+        }),
+        Err(error) => Err(lost(&host, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str, loopback: bool) -> bool {
+        matches!(
+            Place::of(url, loopback),
+            Err(ChannelError::ForeignHost { .. } | ChannelError::Url(_))
+        )
+    }
+
+    #[test]
+    fn only_session_manager_hosts_are_trusted() {
+        for url in [
+            "wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/x?role=publish_subscribe&cell-number=AAE+/=",
+            "wss://ssmmessages-fips.us-gov-west-1.amazonaws.com/x",
+            "wss://ssmmessages.cn-north-1.amazonaws.com.cn/x",
+            "wss://ssmmessages.us-east-1.api.aws/x",
+            "wss://vpce-0a1-b2c.ssmmessages.us-east-1.vpce.amazonaws.com/x",
+        ] {
+            assert!(Place::of(url, false).is_ok(), "{url}");
+        }
+        for url in [
+            "ws://ssmmessages.eu-west-1.amazonaws.com/x",
+            "wss://evil.example/x",
+            "wss://ssmmessages.eu-west-1.amazonaws.com.evil.example/x",
+            "wss://evilssmmessages.eu-west-1.amazonaws.com/x",
+            "wss://ssmmessages.amazonaws.com/x",
+            "wss://u@ssmmessages.eu-west-1.amazonaws.com/x",
+            "https://ssmmessages.eu-west-1.amazonaws.com/x",
+            "wss://xssmmessages.eu-west-1.amazonaws.com/x",
+            "",
+        ] {
+            assert!(refused(url, true), "{url}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_trusted_only_beside_a_loopback_endpoint() {
+        for url in [
+            "ws://127.0.0.1:9/x",
+            "ws://localhost:9/x",
+            "ws://[::1]:9/x",
+            "wss://127.0.0.1/x",
+        ] {
+            assert!(Place::of(url, true).is_ok(), "{url}");
+            assert!(refused(url, false), "{url}");
+        }
+    }
+}

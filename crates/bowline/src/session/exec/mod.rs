@@ -1,0 +1,194 @@
+//! One command in a container: a stream of events, its streams exact, its real exit code.
+//!
+//! ECS Exec gives a terminal and no exit code. [`Exec`] runs a small wrapper there that carries both streams, their
+//! checksums and the status; which one is the engine's business ([`Engine`]).
+
+mod error;
+mod framed;
+mod marked;
+mod start;
+mod worker;
+mod wrapper;
+
+use std::time::Duration;
+
+use bowline_proto::Size;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use self::error::ExecError;
+use self::worker::Input;
+use crate::{Client, ResolvedTarget};
+
+/// Events on their way to the reader.
+const EVENTS: usize = 8;
+/// Pieces of stdin on their way to the session.
+const STDIN: usize = 2;
+/// Interrupts and resizes on their way to the session.
+const INPUTS: usize = 16;
+/// How long to wait for an agent that is not ready, if the caller does not say.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+
+/// How the command's output and status are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// stdout and stderr on two pipes, each chunk checked; stdin likewise. Every byte, both streams.
+    Framed,
+    /// The command on the terminal itself; its status in a mark that is stripped. As a terminal is.
+    Tty,
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct ExecRequest {
+    /// The words of the command; they arrive byte for byte.
+    pub argv: Vec<Vec<u8>>,
+    /// See [`Engine`].
+    pub engine: Engine,
+    /// Whether stdin will be sent; without it the command's stdin is the null device.
+    pub stdin: bool,
+    /// Size of the remote terminal in characters.
+    pub size: Size,
+    /// How long to wait for an exec agent that is still starting.
+    pub wait: Duration,
+}
+
+impl ExecRequest {
+    /// Runs `argv` with the framed engine, without stdin.
+    #[must_use]
+    pub fn new<W: Into<Vec<u8>>>(argv: impl IntoIterator<Item = W>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            engine: Engine::Framed,
+            stdin: false,
+            size: Size { cols: 80, rows: 24 },
+            wait: DEFAULT_WAIT,
+        }
+    }
+}
+
+/// What happens while a command runs. The last event is always [`ExecEvent::Exit`] or [`ExecEvent::Closed`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExecEvent {
+    /// Bytes of the command's stdout, or of its terminal with the tty engine.
+    Stdout(Bytes),
+    /// Bytes of the command's stderr.
+    Stderr(Bytes),
+    /// Something a user may want to know.
+    Notice(String),
+    /// The command is about to start.
+    Started {
+        /// The session's id.
+        session_id: String,
+    },
+    /// The command ended and all its output was delivered.
+    Exit {
+        /// As a shell gives it: 126 and 127 for commands that cannot be started, 128+n for signals.
+        code: i64,
+    },
+    /// The command's end was not seen, or some of its output was lost.
+    Closed {
+        /// Why.
+        reason: ExecError,
+    },
+}
+
+/// A command being run. Dropping it ends the session, and with it the command, in the background within two seconds;
+/// [`Exec::terminate`] waits for that, as [`Client::finish`] does for all.
+pub struct Exec {
+    events: mpsc::Receiver<ExecEvent>,
+    inputs: mpsc::Sender<Input>,
+    stdin: Option<ExecStdin>,
+    task: JoinHandle<()>,
+}
+
+/// The command's stdin. Dropping it is the end of the input.
+pub struct ExecStdin {
+    pieces: mpsc::Sender<Bytes>,
+}
+
+/// Reaches a running command from elsewhere, for instance from a signal handler.
+#[derive(Clone)]
+pub struct ExecControl {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Client {
+    /// Runs a command in a container. Nothing is awaited here: what goes wrong comes as an event.
+    #[must_use]
+    pub fn exec(&self, target: ResolvedTarget, request: ExecRequest) -> Exec {
+        let (to_reader, events) = mpsc::channel(EVENTS);
+        let (inputs, from_caller) = mpsc::channel(INPUTS);
+        let (pieces, stdin) = mpsc::channel(STDIN);
+        let wants_stdin = request.stdin;
+        let task = self.sessions().spawn(worker::run(
+            self.clone(),
+            target,
+            request,
+            to_reader,
+            from_caller,
+            stdin,
+        ));
+        let stdin = wants_stdin.then_some(ExecStdin { pieces });
+        Exec {
+            events,
+            inputs,
+            stdin,
+            task,
+        }
+    }
+}
+
+impl Exec {
+    /// The next event; `None` after the last one. Cancel-safe.
+    pub async fn next(&mut self) -> Option<ExecEvent> {
+        self.events.recv().await
+    }
+
+    /// The command's stdin, once, if the request asked for it.
+    pub fn take_stdin(&mut self) -> Option<ExecStdin> {
+        self.stdin.take()
+    }
+
+    /// A handle for interrupts and resizes.
+    #[must_use]
+    pub fn control(&self) -> ExecControl {
+        ExecControl {
+            inputs: self.inputs.clone(),
+        }
+    }
+
+    /// Ends the session and with it the command, within two seconds.
+    pub async fn terminate(mut self) {
+        self.events.close();
+        // The worker notices, tells the service and ends; a panic in it is not ours to pass on.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl ExecStdin {
+    /// Sends a piece; waits while the command does not read. An error means that nobody will read any more.
+    pub async fn write(&self, piece: Bytes) -> Result<(), Disconnected> {
+        self.pieces.send(piece).await.map_err(|_| Disconnected)
+    }
+}
+
+impl ExecControl {
+    /// Interrupts the command as Ctrl-C on its terminal does.
+    pub async fn interrupt(&self) {
+        // A session that is over needs no interrupt.
+        let _ = self.inputs.send(Input::Interrupt).await;
+    }
+
+    /// Changes the size of the remote terminal.
+    pub async fn resize(&self, size: Size) {
+        let _ = self.inputs.send(Input::Resize(size)).await;
+    }
+}
+
+/// The session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session is over")]
+pub struct Disconnected;

@@ -1,0 +1,106 @@
+//! Getting a session: waiting for an agent that is not ready, then ExecuteCommand.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::ExecEvent;
+use super::error::ExecError;
+use crate::model::{Readiness, SessionGrant};
+use crate::{AwsError, Client, ResolvedTarget};
+
+/// How the refusal of a container that cannot be entered (yet) begins. Its apostrophe was U+2019 for years and is
+/// plain today, so only what comes before it is compared.
+const NOT_READY: &str = "The execute command failed because execute command was not enabled when the task was run or the execute command agent isn";
+/// The first look at a container that is not ready comes after this …
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// … and the later ones not further apart than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// ECS believes the agent runs but it is not connected: nearly always configuration, sometimes a matter of seconds.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts a session in `target`, waiting up to `wait` for its agent. `reader` is told what is waited for, once.
+pub(super) async fn start(
+    client: &Client,
+    target: &mut ResolvedTarget,
+    line: &str,
+    wait: Duration,
+    reader: &mpsc::Sender<ExecEvent>,
+) -> Result<SessionGrant, ExecError> {
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let (reason, patience) = match &target.readiness {
+            Readiness::Ready => match execute(client, target, line).await {
+                Ok(grant) => return Ok(grant),
+                Err(error) if error.is("TargetNotConnectedException") => {
+                    let patience = wait.min(CONNECT_PATIENCE);
+                    if begun.elapsed() + pause > patience {
+                        return Err(error.into());
+                    }
+                    ("its exec agent is not connected".to_owned(), patience)
+                }
+                Err(error)
+                    if error.is("InvalidParameterException")
+                        && error.message.starts_with(NOT_READY) =>
+                {
+                    if begun.elapsed() + pause > wait {
+                        return Err(error.into());
+                    }
+                    ("its exec agent is not running yet".to_owned(), wait)
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Readiness::Pending(reason) => (reason.clone(), wait),
+            Readiness::NotEnabled => {
+                return Err(ExecError::NotEnabled {
+                    task: target.task.id.clone(),
+                });
+            }
+            Readiness::AgentStopped(reason) => {
+                return Err(ExecError::AgentStopped {
+                    container: target.container.clone(),
+                    reason: reason.clone(),
+                });
+            }
+        };
+        if begun.elapsed() + pause > patience {
+            return Err(ExecError::NotReady {
+                container: target.container.clone(),
+                reason,
+                waited: begun.elapsed(),
+            });
+        }
+        if !told {
+            told = true;
+            let waiting = format!(
+                "waiting for container {} of task {}: {reason} (up to {} s)",
+                target.container,
+                target.task.id,
+                patience.as_secs()
+            );
+            // A reader that has left is noticed by the caller.
+            let _ = reader.send(ExecEvent::Notice(waiting)).await;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        *target = client.refresh(target).await?;
+    }
+}
+
+async fn execute(
+    client: &Client,
+    target: &ResolvedTarget,
+    line: &str,
+) -> Result<SessionGrant, AwsError> {
+    client
+        .execute_command(
+            &target.cluster.name,
+            &target.task.id,
+            &target.container,
+            line,
+        )
+        .await
+}

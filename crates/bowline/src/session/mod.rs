@@ -1,0 +1,10 @@
+//! Sessions in a container: the data channel's socket and driver, and what is built on them.
+
+mod clock;
+mod connect;
+mod driver;
+pub mod exec;
+
+pub use bowline_proto::Size;
+
+pub use self::connect::ChannelError;
