@@ -1,0 +1,221 @@
+//! `bowline sandbox`: a local AWS in the foreground.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bowline_sandbox::{AgentOptions, InitCommand, Options, Sandbox, StartError};
+use clap::{Args, ValueEnum};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Context;
+use crate::duration;
+use crate::error::{CommandError, ErrorKind};
+use crate::exit_code::ExitCode;
+
+/// The hidden first word with which the sandbox starts this program again as the init of a container.
+pub(crate) const CONTAINER_INIT: &str = "__container-init";
+
+/// Serve a local AWS with ECS tasks that are real processes
+///
+/// It listens on loopback only, prints `export NAME=value` lines for the shell when it is ready, and runs until it is
+/// interrupted. The AWS CLI, boto3 and bowline itself work against it.
+///
+/// Examples:
+///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
+///   bowline sandbox --agent stock         with the delay and the faults of the real agent
+///   bowline --sandbox exec web -- date    a private one, for one command
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct SandboxArgs {
+    /// The port on 127.0.0.1; 0 takes any free one
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    port: u16,
+    /// Also write the lines to this file, readable by you only, once the sandbox is ready
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// How the agents in the containers behave
+    #[arg(long, value_enum, default_value_t = Agent::Fast, value_name = "KIND")]
+    agent: Agent,
+    /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    agent_start_delay: Option<Duration>,
+    /// How long the exec agent of a container is pending after the container's start
+    #[arg(long, value_parser = duration::parse, default_value = "0", value_name = "TIME")]
+    agent_pending: Duration,
+    /// Take requests with any credentials: whoever reaches the port can then run commands as you
+    #[arg(long)]
+    accept_any_credentials: bool,
+    /// Ends when stdin does: the private sandbox of one command
+    #[arg(long, hide = true)]
+    private: bool,
+}
+
+/// The two kinds of agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Agent {
+    /// No pauses, large messages
+    Fast,
+    /// Paced, with the real agent's damage to some bytes
+    Stock,
+}
+
+/// Runs the sandbox until it is told to end.
+pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if context.global.sandbox {
+        return Err(
+            CommandError::usage("--sandbox starts a private sandbox for one command")
+                .hint("run `bowline sandbox`"),
+        );
+    }
+    let mut agent = match args.agent {
+        Agent::Fast => AgentOptions::default(),
+        Agent::Stock => AgentOptions::stock(),
+    };
+    agent.start_delay = args.agent_start_delay.unwrap_or(agent.start_delay);
+    let mut options = Options::new(init_command()?);
+    options.port = args.port;
+    options.agent = agent;
+    options.agent_pending = args.agent_pending;
+    options.accept_any_credentials = args.accept_any_credentials;
+    if let Some(region) = &context.global.region {
+        options.region.clone_from(region);
+    }
+    let sandbox = Sandbox::start(options).await?;
+    if !args.private {
+        introduce(&sandbox, &args, context);
+    }
+    let result = serve(&sandbox, &args, context).await;
+    if let Some(file) = &args.env_file {
+        // Its keys are worthless from now on; somebody may have removed it already.
+        let _ = fs::remove_file(file);
+    }
+    sandbox.shutdown().await;
+    result.map(|()| ExitCode::Success)
+}
+
+async fn serve(
+    sandbox: &Sandbox,
+    args: &SandboxArgs,
+    context: &Context,
+) -> Result<(), CommandError> {
+    // Listened for before anything is printed: whoever reads the lines may send a signal at once.
+    let mut ends = Ends::listen(args.private)?;
+    let lines = environment_lines(sandbox);
+    if let Some(file) = &args.env_file {
+        write_private(file, &lines).map_err(|error| {
+            CommandError::new(
+                ErrorKind::Failed,
+                format!("cannot write {}: {error}", file.display()),
+            )
+        })?;
+    }
+    context.printer.document(&lines)?;
+    ends.wait().await;
+    Ok(())
+}
+
+fn introduce(sandbox: &Sandbox, args: &SandboxArgs, context: &Context) {
+    let endpoint = sandbox.endpoint();
+    context.printer.note(&format!(
+        "sandbox ready at {endpoint}; its containers are processes of this machine and can touch your files; Ctrl-C ends it"
+    ));
+    if args.accept_any_credentials {
+        context.printer.warning(
+            "any credentials are accepted: whoever reaches the port can run commands as you",
+        );
+    }
+}
+
+/// How to start this program again as the init of a container.
+fn init_command() -> Result<InitCommand, CommandError> {
+    let program = std::env::current_exe().map_err(|error| {
+        CommandError::new(
+            ErrorKind::Unavailable,
+            format!("cannot find this program's own file: {error}"),
+        )
+    })?;
+    Ok(InitCommand {
+        program,
+        arguments: vec![CONTAINER_INIT.into()],
+    })
+}
+
+fn environment_lines(sandbox: &Sandbox) -> String {
+    let mut lines = String::new();
+    for (name, value) in sandbox.environment() {
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Some(value) => writeln!(lines, "export {name}='{}'", value.replace('\'', r"'\''")),
+            None => writeln!(lines, "unset {name}"),
+        };
+    }
+    lines
+}
+
+/// Whoever waits for the file sees it complete: it is written beside and renamed.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let mut file: File = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&beside, path)
+}
+
+/// What ends a sandbox.
+struct Ends {
+    signals: [tokio::signal::unix::Signal; 3],
+    private: bool,
+}
+
+impl Ends {
+    fn listen(private: bool) -> Result<Self, CommandError> {
+        let signals = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ];
+        Ok(Self { signals, private })
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+            () = stdin_ends(), if self.private => {}
+        }
+    }
+}
+
+/// The owner of a private sandbox holds the other end of its stdin and never writes: however the owner ends, this
+/// ends.
+async fn stdin_ends() {
+    let mut rest = [0];
+    while matches!(tokio::io::stdin().read(&mut rest).await, Ok(1)) {}
+}
+
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        let hint = match &error {
+            StartError::Listen { .. } => {
+                Some("choose another port with --port, or let --port 0 find one")
+            }
+            _ => None,
+        };
+        let error = Self::new(ErrorKind::Unavailable, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! What goes wrong, as the user sees it: a kind that picks the exit code, the error, and hints.
+//!
+//! All conversions from library errors are here, so that one situation reads the same in every command.
+
+use std::fmt;
+use std::io;
+
+use bowline::session::ChannelError;
+use bowline::session::exec::ExecError;
+use bowline::{AwsError, AwsErrorKind, ConnectError, TargetError, TrustError};
+
+use crate::exit_code::ExitCode;
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub struct CommandError {
+    kind: ErrorKind,
+    source: Box<dyn std::error::Error + Send + Sync>,
+    hints: Vec<String>,
+}
+
+/// What kind of error; it alone decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The command line is wrong.
+    Usage,
+    /// The target was not found or is ambiguous.
+    NotFound,
+    /// The work failed.
+    Failed,
+    /// A time limit was reached.
+    TimedOut,
+    /// bowline or AWS failed.
+    Unavailable,
+    /// Interrupted here.
+    Interrupted,
+    /// Whoever read our output went away: nothing is said and nothing is wrong.
+    ReaderGone,
+}
+
+impl CommandError {
+    /// An error with its kind.
+    pub fn new(
+        kind: ErrorKind,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: source.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// A wrong command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message.into())
+    }
+
+    /// Adds a line that says what to do now.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The same error in a verb that starts something remote: there "not found" must not be mistaken for
+    /// the command's own code 3.
+    #[must_use]
+    pub fn starting_remote(mut self) -> Self {
+        if self.kind == ErrorKind::NotFound {
+            self.kind = ErrorKind::Unavailable;
+        }
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The hints, in order.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            ErrorKind::Usage => ExitCode::Usage,
+            ErrorKind::NotFound => ExitCode::NotFound,
+            ErrorKind::Failed => ExitCode::Failed,
+            ErrorKind::TimedOut => ExitCode::TimedOut,
+            ErrorKind::Unavailable => ExitCode::Unavailable,
+            ErrorKind::Interrupted => ExitCode::Interrupted,
+            ErrorKind::ReaderGone => ExitCode::Success,
+        }
+    }
+
+    fn with_hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
+        self
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for CommandError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+impl From<ConnectError> for CommandError {
+    fn from(error: ConnectError) -> Self {
+        let hints: &[&str] = match &error {
+            ConnectError::NoRegion { .. } => &[
+                "name a region with --region or AWS_REGION, or a profile that has one with --profile",
+                TRY_SANDBOX,
+            ],
+            ConnectError::InvalidEndpoint { .. } => &[
+                "an endpoint looks like http://127.0.0.1:4566; it comes from --endpoint-url, \
+                   BOWLINE_ENDPOINT, AWS_ENDPOINT_URL or the profile",
+            ],
+            _ => &[],
+        };
+        let hints: Vec<String> = hints.iter().map(|hint| (*hint).to_owned()).collect();
+        Self::new(ErrorKind::Unavailable, error).with_hints(hints)
+    }
+}
+
+impl From<AwsError> for CommandError {
+    fn from(error: AwsError) -> Self {
+        let hints = aws_hints(&error);
+        let kind = match error.kind {
+            AwsErrorKind::Service if error.is("ClusterNotFoundException") => ErrorKind::NotFound,
+            AwsErrorKind::TimedOut => ErrorKind::TimedOut,
+            _ => ErrorKind::Unavailable,
+        };
+        Self::new(kind, error).with_hints(hints)
+    }
+}
+
+impl From<ExecError> for CommandError {
+    fn from(error: ExecError) -> Self {
+        let hints = exec_hints(&error);
+        match error {
+            ExecError::Aws(error) => Self::from(error).with_hints(hints),
+            ExecError::Target(error) => Self::from(error).with_hints(hints),
+            error => Self::new(ErrorKind::Unavailable, chain(&error)).with_hints(hints),
+        }
+        .starting_remote()
+    }
+}
+
+impl From<TrustError> for CommandError {
+    fn from(error: TrustError) -> Self {
+        Self::new(ErrorKind::Unavailable, error)
+    }
+}
+
+impl From<TargetError> for CommandError {
+    fn from(error: TargetError) -> Self {
+        let hints = target_hints(&error);
+        let kind = match error {
+            TargetError::Aws(error) => return Self::from(error),
+            TargetError::Conflict { .. } => ErrorKind::Usage,
+            _ => ErrorKind::NotFound,
+        };
+        Self::new(kind, error).with_hints(hints)
+    }
+}
+
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => ErrorKind::ReaderGone,
+            _ => ErrorKind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+fn aws_hints(error: &AwsError) -> Vec<String> {
+    let hints: &[&str] = match error.kind {
+        AwsErrorKind::Credentials => &[
+            "sign in (`aws sso login`, `aws login`), choose a profile with --profile, or set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            TRY_SANDBOX,
+        ],
+        AwsErrorKind::Unreachable => &[
+            "check the network, the proxy settings, and the endpoint (--endpoint-url, \
+             BOWLINE_ENDPOINT, AWS_ENDPOINT_URL); a sandbox must be running to be reached",
+        ],
+        AwsErrorKind::NotAws => &[
+            "something other than AWS or a complete emulator answered; check the endpoint \
+             (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL)",
+        ],
+        _ if error.is_rejected_credentials() => {
+            &["the credentials were refused: sign in again, and check the clock of this machine"]
+        }
+        _ if error.is_access_denied() => {
+            return vec![format!(
+                "the caller needs the permission {}",
+                error.operation
+            )];
+        }
+        _ => &[],
+    };
+    hints.iter().map(|hint| (*hint).to_owned()).collect()
+}
+
+/// An error and its causes in one line, for errors whose first line does not say enough.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn exec_hints(error: &ExecError) -> Vec<String> {
+    let hint = match error {
+        ExecError::NotEnabled { .. } => {
+            "a running task cannot be changed: update its service with enableExecuteCommand and force a new deployment, \
+             or run the task again with it"
+        }
+        ExecError::AgentStopped { .. } => {
+            "the task has to be replaced; check the task role (ssmmessages:*) and the network to ssmmessages"
+        }
+        ExecError::NotReady { .. } => {
+            "wait longer with --wait, or look at the task with `bowline ls tasks -o wide`"
+        }
+        ExecError::Aws(error) if error.is("TargetNotConnectedException") => {
+            "the agent in the container has no connection to AWS: check the task role (ssmmessages:*), the network to \
+             ssmmessages, and a read-only root file system"
+        }
+        ExecError::Open(ChannelError::Refused {
+            status: 401 | 403, ..
+        }) => "the caller needs the permission ssmmessages:OpenDataChannel",
+        ExecError::Open(ChannelError::ForeignHost { .. }) => {
+            "check the endpoint; nothing was sent to that host"
+        }
+        ExecError::Silent { .. } => "end one of the other sessions, or choose another task",
+        ExecError::NoShell { .. } => "exec needs `sh` in the image to bring back the exit code",
+        ExecError::StatusUnknown { .. } => {
+            "the output so far was delivered; the command may or may not have succeeded"
+        }
+        ExecError::Lost { .. } | ExecError::Incomplete { .. } => {
+            "what was delivered is right as far as it goes; the command may still be running"
+        }
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}
+
+fn target_hints(error: &TargetError) -> Vec<String> {
+    match error {
+        TargetError::NoCluster { .. } => {
+            vec!["check the region (--region) and the account (--profile)".to_owned()]
+        }
+        TargetError::ClusterAmbiguous { .. } => {
+            vec!["choose one with --cluster or BOWLINE_CLUSTER, or write CLUSTER/NAME".to_owned()]
+        }
+        TargetError::ClusterNotFound {
+            suggestions,
+            candidates,
+            ..
+        } => near_or_all("clusters", suggestions, candidates),
+        TargetError::NotFound {
+            suggestions,
+            candidates,
+            ..
+        } => {
+            let mut hints = near_or_all("services", suggestions, candidates);
+            hints.push("`bowline ls` shows what there is".to_owned());
+            hints
+        }
+        TargetError::Ambiguous { .. } => {
+            vec!["name one of them".to_owned()]
+        }
+        TargetError::ContainerNotFound { candidates, .. } => {
+            vec![format!("its containers are {}", candidates.join(", "))]
+        }
+        TargetError::OtherRegion { region, .. } => vec![format!("add --region {region}")],
+        TargetError::Conflict { .. } => vec!["give only one of the two".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+fn near_or_all(what: &str, suggestions: &[String], candidates: &[String]) -> Vec<String> {
+    if !suggestions.is_empty() {
+        return vec![format!("did you mean {}?", suggestions.join(" or "))];
+    }
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("there are the {what} {}", candidates.join(", "))]
+}
+
+const TRY_SANDBOX: &str = "without an AWS account, try `bowline --sandbox ls`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_found() -> TargetError {
+        TargetError::NotFound {
+            target: "wbe".into(),
+            cluster: "demo".into(),
+            suggestions: vec!["web".into()],
+            candidates: vec!["web".into()],
+        }
+    }
+
+    #[test]
+    fn the_verb_decides_what_not_found_costs() {
+        let error = CommandError::from(not_found());
+        assert_eq!(error.exit_code().value(), 3);
+        assert_eq!(error.hints()[0], "did you mean web?");
+        assert_eq!(error.starting_remote().exit_code().value(), 125);
+        let usage = CommandError::usage("no").starting_remote();
+        assert_eq!(usage.exit_code().value(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_failure() {
+        let error = CommandError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(error.exit_code().value(), 0);
+        let error = CommandError::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.exit_code().value(), 1);
+    }
+
+    #[test]
+    fn no_region_says_what_was_tried_and_what_to_do() {
+        let error = CommandError::from(ConnectError::NoRegion {
+            tried: vec!["AWS_REGION".into(), "instance metadata".into()],
+        });
+        assert_eq!(
+            error.to_string(),
+            "no AWS region is configured (tried AWS_REGION, instance metadata)"
+        );
+        assert_eq!(error.hints().len(), 2);
+        assert_eq!(error.exit_code().value(), 125);
+    }
+}

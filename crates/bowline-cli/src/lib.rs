@@ -1,0 +1,75 @@
+//! The command `bowline`: arguments, output and exit codes around the library of the same name.
+//!
+//! It is a library so that chores and tests can reach the argument tree; the binary only calls [`main`].
+
+pub mod cli;
+pub mod commands;
+mod duration;
+pub mod error;
+pub mod exit_code;
+mod logging;
+pub mod output;
+pub mod printer;
+mod private_sandbox;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process;
+
+use crate::cli::Cli;
+use crate::commands::Context;
+use crate::commands::sandbox::CONTAINER_INIT;
+use crate::error::{CommandError, ErrorKind};
+use crate::exit_code::ExitCode;
+use crate::printer::Printer;
+
+/// Runs one command line and gives the process's exit code. The runtime starts only after the arguments have
+/// been read, so help, version and usage errors never pay for it.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    let program = arguments.next();
+    if arguments.next_if(|word| word == CONTAINER_INIT).is_some() {
+        return bowline_sandbox::init::main(arguments);
+    }
+    let arguments = program.into_iter().chain(arguments);
+    let printer = Printer;
+    let cli = match cli::parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            printer.arguments(&error);
+            return match error.use_stderr() {
+                true => ExitCode::Usage.into(),
+                false => ExitCode::Success.into(),
+            };
+        }
+    };
+    logging::start(cli.global.verbose);
+    match run(cli, printer) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            printer.error(&error);
+            error.exit_code().into()
+        }
+    }
+}
+
+fn run(cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
+    if let Some(text) = commands::without_runtime(&cli.command)? {
+        printer.document(&text)?;
+        return Ok(ExitCode::Success);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
+    let context = Context::new(cli.global, printer);
+    let ended = runtime.block_on(async {
+        let ended = commands::run(cli.command, &context).await;
+        context.close().await;
+        ended
+    });
+    // A blocked read of a terminal's stdin cannot be cancelled and must not hold the process.
+    runtime.shutdown_background();
+    ended
+}

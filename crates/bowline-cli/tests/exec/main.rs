@@ -1,0 +1,14 @@
+//! The built binary driven as a user would drive it, against real sandboxes on loopback.
+//!
+//! Every wait has a deadline far beyond what a busy machine needs; none waits for luck.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod argv;
+mod endings;
+mod failures;
+mod private_sandbox;
+mod stdin;
+mod streams;
+mod support;
+mod terminal;
