@@ -16,8 +16,10 @@ const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum State {
-    /// Nothing came yet: whether there will be a handshake is not known.
-    Opening,
+    /// Nothing came yet: whether there will be a handshake is not known. It is taken not to come after the deadline.
+    Opening {
+        deadline: Option<Timestamp>,
+    },
     /// Answered; the agent throws input away until it has completed the handshake.
     Handshaking {
         version: String,
@@ -43,7 +45,9 @@ impl Client {
         let mut client = Self {
             version: config.client_version,
             size: None,
-            state: State::Opening,
+            state: State::Opening {
+                deadline: config.speak_after.map(|patience| now + patience),
+            },
         };
         if let Some(size) = config.size {
             client.resize(now, size, core);
@@ -60,7 +64,7 @@ impl Client {
     pub(crate) fn resize(&mut self, now: Timestamp, size: Size, core: &mut Core) {
         self.size = Some(size);
         // A size sent too early is only lost to a handshake, after which it is sent again.
-        if matches!(self.state, State::Opening | State::Running) && core.has_room() {
+        if matches!(self.state, State::Opening { .. } | State::Running) && core.has_room() {
             core.send_stream(now, PayloadType::Size, to_json(&size));
         }
     }
@@ -123,17 +127,22 @@ impl Client {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Timestamp, gap: bool, core: &mut Core) {
-        if let State::Closing { output, deadline } = &mut self.state
-            && (!gap || *deadline <= now)
-        {
-            let output = std::mem::take(output);
-            self.close(output, !gap, core);
+        match &mut self.state {
+            State::Closing { output, deadline } if !gap || *deadline <= now => {
+                let output = std::mem::take(output);
+                self.close(output, !gap, core);
+            }
+            State::Opening {
+                deadline: Some(deadline),
+            } if *deadline <= now => self.established(None, None, core),
+            _ => {}
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match self.state {
             State::Closing { deadline, .. } => Some(deadline),
+            State::Opening { deadline } => deadline,
             _ => None,
         }
     }
@@ -145,7 +154,7 @@ impl Client {
         payload: &[u8],
         core: &mut Core,
     ) -> Result<(), ProtocolError> {
-        if !matches!(self.state, State::Opening) {
+        if !matches!(self.state, State::Opening { .. }) {
             return Err(ProtocolError::Handshake("a second request".to_owned()));
         }
         let request: HandshakeRequest = from_json("handshake request", payload)?;
@@ -195,7 +204,10 @@ impl Client {
         session_type: Option<SessionType>,
         core: &mut Core,
     ) {
-        if matches!(self.state, State::Opening | State::Handshaking { .. }) {
+        if matches!(
+            self.state,
+            State::Opening { .. } | State::Handshaking { .. }
+        ) {
             self.state = State::Running;
             core.event(Event::Established {
                 version,

@@ -60,13 +60,25 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
+        // One write for the whole text: an id is written for every acknowledgement.
+        let digit = |nibble: u8| {
+            if nibble < 10 {
+                b'0' + nibble
+            } else {
+                b'a' + nibble - 10
             }
-            write!(f, "{byte:02x}")?;
+        };
+        let mut text = [b'-'; 36];
+        let mut places = text.iter_mut().enumerate();
+        let mut place = || places.find(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+        for byte in self.0 {
+            for nibble in [byte >> 4, byte & 0xf] {
+                if let Some((_, place)) = place() {
+                    *place = digit(nibble);
+                }
+            }
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -44,6 +44,8 @@ pub struct ClientConfig {
     pub max_payload: usize,
     /// The terminal size to announce as soon as the channel is open.
     pub size: Option<Size>,
+    /// Speak after so long even if the agent said nothing yet; a command that waits for its stdin says nothing.
+    pub speak_after: Option<Duration>,
 }
 
 impl ClientConfig {
@@ -55,6 +57,7 @@ impl ClientConfig {
             client_version: "1.2.896.0".to_owned(),
             max_payload: PAYLOAD,
             size: None,
+            speak_after: None,
         }
     }
 }

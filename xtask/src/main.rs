@@ -1,0 +1,27 @@
+//! Chores of the project: `cargo xtask VERB`.
+#![expect(clippy::print_stdout, reason = "what a chore finds out is printed")]
+
+mod bench;
+mod soak;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Soak(soak::Arguments),
+    Bench(bench::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().verb {
+        Verb::Soak(arguments) => soak::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+    }
+}
