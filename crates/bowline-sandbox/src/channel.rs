@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use bowline_proto::{
-    ChannelClosed, Flags, Frame, IdSource, MessageType, OpenDataChannel, Timestamp,
+    ChannelClosed, DigestCheck, Flags, Frame, IdSource, MessageType, OpenDataChannel, PayloadType,
+    Timestamp,
 };
 
 use crate::agent::FromService;
@@ -32,6 +33,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 const QUEUE: usize = 64;
 /// The largest message taken from a client; the reference programs send about 1.2 KB.
 const MESSAGE_LIMIT: usize = 1 << 20;
+/// Cleared before each read, so no larger than it serves.
+const READ_BUFFER: usize = 32 * 1024;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -73,6 +76,7 @@ async fn serve(sessions: Sessions, session_id: String, pending: OnUpgrade) {
         return;
     };
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT));
     let mut socket =
@@ -161,6 +165,9 @@ async fn relay(socket: Socket, link: &Link) {
                 Message::Close(_) => return,
                 _ => continue,
             };
+            if is_activity(&frame) {
+                link.idle.touch();
+            }
             if link.agent.send(FromService::Frame(frame)).await.is_err() {
                 // The session is over; the client is being told.
                 std::future::pending::<()>().await;
@@ -171,6 +178,8 @@ async fn relay(socket: Socket, link: &Link) {
     tokio::select! {
         () = &mut upward => {}
         () = link.replaced.cancelled() => {}
+        // The socket is dropped at once: what was on its way is lost, as on a bad network.
+        () = link.cut.cancelled() => {}
         result = downward => {
             if result.is_ok() {
                 // Neither reference program sends a close frame: the client drops the connection.
@@ -182,6 +191,17 @@ async fn relay(socket: Socket, link: &Link) {
     let _ = link.agent.try_send(FromService::Frame(
         service.publication(MessageType::PausePublication),
     ));
+}
+
+/// Input and terminal sizes keep a session alive; acknowledgements, and so output, do not.
+fn is_activity(message: &Bytes) -> bool {
+    Frame::decode(message, DigestCheck::Ignore).is_ok_and(|frame| {
+        frame.message_type == MessageType::InputStreamData
+            && matches!(
+                frame.payload_type.into(),
+                PayloadType::Output | PayloadType::Size
+            )
+    })
 }
 
 /// Waits for the end of the session; what comes back is the text for `channel_closed`.

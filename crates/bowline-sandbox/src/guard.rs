@@ -23,8 +23,17 @@ pub(crate) enum Refusal {
     ForeignOrigin(String),
 }
 
+/// What belongs to this sandbox besides loopback itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// `http` or `https`: what the own origin begins with.
+    pub(crate) scheme: &'static str,
+    /// Further names, each asked for by whoever started the sandbox.
+    pub(crate) names: Vec<String>,
+}
+
 /// Checks a request's Host and Origin; returns the Host as received (with its port).
-pub(crate) fn admit(head: &Parts) -> Result<String, Refusal> {
+pub(crate) fn admit(door: &Door, head: &Parts) -> Result<String, Refusal> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Refusal::UnusableHost);
@@ -36,14 +45,20 @@ pub(crate) fn admit(head: &Parts) -> Result<String, Refusal> {
         .into_iter()
         .flatten()
     {
-        if authority.as_str().contains('@') || !is_loopback(authority.host()) {
+        let host = authority.host();
+        let own = || {
+            door.names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(host))
+        };
+        if authority.as_str().contains('@') || !(is_loopback(host) || own()) {
             return Err(Refusal::ForeignHost(authority.to_string()));
         }
     }
     for origin in head.headers.get_all(ORIGIN) {
         let own = origin
             .to_str()
-            .is_ok_and(|origin| origin.eq_ignore_ascii_case(&format!("http://{host}")));
+            .is_ok_and(|origin| origin.eq_ignore_ascii_case(&format!("{}://{host}", door.scheme)));
         if !own {
             return Err(Refusal::ForeignOrigin(
                 String::from_utf8_lossy(origin.as_bytes()).into_owned(),
@@ -83,6 +98,14 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn admit(head: &Parts) -> Result<String, Refusal> {
+        let door = Door {
+            scheme: "http",
+            names: Vec::new(),
+        };
+        super::admit(&door, head)
+    }
 
     fn head(headers: &[(&str, &str)]) -> Parts {
         let mut request = http::Request::post("/");
@@ -159,6 +182,27 @@ mod tests {
                 matches!(admit(&foreign), Err(Refusal::ForeignOrigin(_))),
                 "{origin}"
             );
+        }
+    }
+
+    #[test]
+    fn only_names_that_were_asked_for_are_added() {
+        let door = Door {
+            scheme: "https",
+            names: vec!["sandbox.example".to_owned()],
+        };
+        let admit = |headers: &[(&str, &str)]| super::admit(&door, &head(headers)).is_ok();
+        assert!(admit(&[("host", "Sandbox.Example:443")]));
+        assert!(admit(&[
+            ("host", "sandbox.example:1"),
+            ("origin", "https://sandbox.example:1")
+        ]));
+        assert!(!admit(&[
+            ("host", "sandbox.example:1"),
+            ("origin", "http://sandbox.example:1")
+        ]));
+        for host in ["a.sandbox.example", "stream-sandbox.example", "example"] {
+            assert!(!admit(&[("host", host)]), "{host}");
         }
     }
 }

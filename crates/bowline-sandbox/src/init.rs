@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::demo_web;
+use crate::{demo_web, image};
 
 pub(crate) mod sweep;
 
@@ -45,6 +45,8 @@ pub(crate) struct Start {
     pub(crate) argv: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) directory: PathBuf,
+    /// The folder with the image's programs; `None` if it has all of the host's.
+    pub(crate) programs: Option<PathBuf>,
 }
 
 /// What an init tells the sandbox.
@@ -208,7 +210,7 @@ fn execute(start: &Start) -> Result<Pid, String> {
         ));
     }
     let mut command = if word == demo_web::PROGRAM {
-        // Our own binary under the same hidden subcommand; the link works even if the file was replaced meanwhile.
+        // Part of every image. Our own binary under the same hidden subcommand; the link works even if the file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.args(std::env::args_os().skip(1)).arg(DEMO_WEB);
         command
@@ -234,7 +236,9 @@ fn execute(start: &Start) -> Result<Pid, String> {
 /// Finds the program as a container runtime does, and fails in its words.
 fn find_program(word: &str, start: &Start) -> Result<PathBuf, String> {
     if word.contains('/') {
-        let path = start.directory.join(word);
+        let located = image::locate(start.programs.as_deref(), &start.directory, word);
+        let missing = || format!("fork/exec {word}: no such file or directory");
+        let path = start.directory.join(located.ok_or_else(missing)?);
         return match path.metadata() {
             Err(error) => Err(format!("fork/exec {word}: {}", system_text(&error))),
             Ok(_) if !is_executable(&path) => Err(format!("exec: {word:?}: permission denied")),
@@ -257,7 +261,7 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// The system's error text as Go programs print it: lower case, without Rust's ` (os error N)`.
-fn system_text(error: &io::Error) -> String {
+pub(crate) fn system_text(error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error")
         .next()
@@ -278,6 +282,7 @@ mod tests {
             argv: Vec::new(),
             environment,
             directory: directory.to_owned(),
+            programs: None,
         }
     }
 

@@ -10,6 +10,42 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What an image has
+//!
+//! There are no images: containers see the host's programs. A docker label on the container definition,
+//! `bowline.sandbox.tools`, takes some or all of them away. Its words stand between spaces or commas:
+//!
+//! | word | the image has |
+//! |---|---|
+//! | `none` | no program at all; only the demo world's web server runs |
+//! | `busybox` | the applets of the host's busybox, `sh` among them |
+//! | `bash`, `dash` | the host's programs, with this as `sh` and no other shell |
+//! | `-shells` | no shell |
+//! | `-NAME` | not this program: `-base64`, `-stty`, `-dd` … |
+//!
+//! PATH is then one folder of the container's own, and the command of a task or a session is started only from there,
+//! as under `/bin` and `/usr/bin`, or from the container's directory; anything else fails like a missing file. This is
+//! for showing what a client does without a tool, not for locking anything in: a shell that runs can still open any
+//! absolute path, and so can the `#!` line of a script.
+//!
+//! # Scenarios and the clock
+//!
+//! [`Options::scenarios`] makes the demo world fail in known ways, see [`Scenario`]. Sessions end when their client
+//! has sent neither input nor a terminal size for 20 minutes. That limit, agents that are PENDING and the states that
+//! tasks only pass through go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set
+//! forward; processes, dates, the removal of old tasks and the protocol keep real time.
+//!
+//! # Control calls
+//!
+//! Asked for like the operations of ECS: POST to `/`, JSON, signed for the service `ecs`, with the header
+//! `X-Amz-Target: BowlineSandbox.<operation>`. Errors are those of ECS.
+//!
+//! | operation | members | what happens |
+//! |---|---|---|
+//! | `SetAgentState` | `cluster`, `task`, `status` (`PENDING`, `RUNNING`, `STOPPED`), `container` (else all of the task), `reason` (of `STOPPED`) | the exec agent takes that state; unless it is `RUNNING` its sessions end. Answers the names of the `containers` |
+//! | `CutSession` | `sessionId` | the client's socket is lost without a close frame, and the session lives on. Answers the `sessionId` |
+//! | `AdvanceClock` | `seconds` | the sandbox's clock is set forward. Answers its `seconds` since the start |
 
 mod agent;
 mod api;
@@ -19,22 +55,30 @@ mod clock;
 mod demo_web;
 mod guard;
 mod identifiers;
+mod idle;
+mod image;
 pub mod init;
 mod lifecycle;
+mod logs;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
 #[doc(hidden)]
 pub mod process;
+mod root;
+mod scenario;
 mod scheduler;
 mod server;
 mod sessions;
 mod state;
 mod terminal;
+mod tls;
 mod utf8;
 mod words;
 mod world;
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,17 +88,26 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::AbortOnDropHandle;
 
 use auth::Credentials;
+use clock::SandboxClock;
+use guard::Door;
 use identifiers::Account;
 pub use process::InitCommand;
+use scenario::Plan;
+pub use scenario::{ExecLogging, Scenario, ScenarioError};
+use server::Front;
 pub use sessions::AgentOptions;
 use sessions::Sessions;
-use state::{Setting, Shared};
+use state::{Agents, Setting, Shared};
+use tls::Tls;
 
 /// How long the demo world may take to be up; it needs some tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long sessions and containers may take to be gone at shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// The idle limit of ECS Exec, and of Session Manager unless the account has another preference.
+const IDLE_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// How a sandbox shall be.
 #[derive(Clone, Debug)]
@@ -65,12 +118,21 @@ pub struct Options {
     pub region: String,
     /// How agents behave in sessions.
     pub agent: AgentOptions,
-    /// How long a container's exec agent is PENDING after the container has started.
+    /// How long a container's exec agent is PENDING after the container has started, on the sandbox's clock.
     pub agent_pending: Duration,
+    /// How many times as fast as real time the sandbox's clock runs: idle limits, agents and tasks that only take
+    /// time. Processes and the protocol keep real time.
+    pub clock_speed: NonZeroU32,
+    /// What is different from the usual demo world.
+    pub scenarios: Vec<Scenario>,
     /// Let every request in, signed or not. Whoever reaches the port can then run commands.
     pub accept_any_credentials: bool,
     /// How long tasks stay in each of the states that only take time in AWS.
     pub pace: Duration,
+    /// Speak TLS, with a certificate of an authority made for this start alone.
+    pub tls: bool,
+    /// Host names that requests may come with besides those of loopback, for a proxy or forwarder in front.
+    pub host_names: Vec<String>,
     /// How to start the init of a container.
     pub init: InitCommand,
 }
@@ -83,8 +145,12 @@ impl Options {
             region: "us-east-1".to_owned(),
             agent: AgentOptions::default(),
             agent_pending: Duration::ZERO,
+            clock_speed: NonZeroU32::MIN,
+            scenarios: Vec::new(),
             accept_any_credentials: false,
             pace: Duration::from_millis(20),
+            tls: false,
+            host_names: Vec::new(),
             init,
         }
     }
@@ -105,6 +171,9 @@ pub enum StartError {
     /// There is no place for the tasks' files.
     #[error("cannot make a private directory for the tasks")]
     Directory(#[source] io::Error),
+    /// There is no certificate.
+    #[error("cannot make a certificate for TLS")]
+    Certificate(#[source] io::Error),
     /// The services of the demo world did not come up.
     #[error("the demo world does not come up: {reason}")]
     NotReady {
@@ -118,6 +187,8 @@ pub enum StartError {
 pub struct Sandbox {
     shared: Arc<Shared>,
     server: AbortOnDropHandle<()>,
+    /// The authority's certificate, with TLS.
+    authority: Option<PathBuf>,
     /// Dropped after everything that uses it was told to stop.
     _stop: DropGuard,
     _root: TempDir,
@@ -132,25 +203,40 @@ impl Sandbox {
             .await
             .map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        // Mode 0700: what tasks write is nobody else's business.
-        let root = tempfile::Builder::new()
-            .prefix("bowline-sandbox-")
-            .tempdir()
-            .map_err(StartError::Directory)?;
+        let root = root::make().map_err(StartError::Directory)?;
+        let tls = options
+            .tls
+            .then(|| Tls::new(&options.host_names, root.path()))
+            .transpose()
+            .map_err(StartError::Certificate)?;
+        let (tls, authority) = tls.unzip();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let names = options.host_names;
+        let front = Front {
+            tls,
+            door: Door { scheme, names },
+        };
 
+        let plan = Plan::new(&options.scenarios);
+        let clock = SandboxClock::start(options.clock_speed);
+        let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
         let shared = Arc::new(Shared::new(Setting {
             account: Account::new(&options.region),
             credentials: Credentials::random(),
             accept_any_credentials: options.accept_any_credentials,
-            sessions: Sessions::new(options.agent),
-            endpoint: format!("http://{address}"),
+            sessions: Sessions::new(options.agent, clock.clone(), idle_limit),
+            endpoint: format!("{scheme}://{address}"),
             root: root.path().to_owned(),
             init: options.init,
-            agent_pending: options.agent_pending,
+            agents: Agents {
+                pending: plan.agent_pending.unwrap_or(options.agent_pending),
+                stopped: plan.agent_stopped.clone(),
+            },
+            clock,
             pace: options.pace,
         }));
         let stop = shared.stop.clone().drop_guard();
-        shared.change(|world| world::furnish(world, &shared.account));
+        shared.change(|world| world::furnish(world, &shared.account, &plan));
         if let Err(error) = ready(&shared).await {
             wind_down(&shared).await;
             return Err(error);
@@ -159,20 +245,28 @@ impl Sandbox {
         shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
         let server = tokio::spawn(server::serve(
             listener,
+            front,
             Arc::clone(&shared),
             shared.stop.clone(),
         ));
         Ok(Self {
             shared,
             server: AbortOnDropHandle::new(server),
+            authority,
             _stop: stop,
             _root: root,
         })
     }
 
-    /// The URL of every API: `http://127.0.0.1:<port>`.
+    /// The URL of every API: `http://127.0.0.1:<port>`, or `https://` with TLS.
     pub fn endpoint(&self) -> &str {
         &self.shared.endpoint
+    }
+
+    /// Where sessions are logged, as `<group>/<session id>` with `%2F` for each slash of the group: nothing serves
+    /// them as CloudWatch Logs yet. It exists once there is a log, and goes with the sandbox.
+    pub fn logs(&self) -> PathBuf {
+        logs::folder(&self.shared.root)
     }
 
     /// The environment that leads AWS programs here; `None` means that the variable has to be unset.
@@ -195,12 +289,19 @@ impl Sandbox {
             // StartLiveTail would otherwise go to `streaming-127.0.0.1`, which resolves nowhere.
             ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true"),
         ];
+        // Read by bowline, the SDKs and the AWS CLI, in place of or beside the system's. Not SSL_CERT_FILE: it would
+        // take the trust in everything else from every program of the shell.
+        let authority = self.authority.iter().map(|path| {
+            let path = path.to_string_lossy().into_owned();
+            ("AWS_CA_BUNDLE".to_owned(), Some(path))
+        });
         // A profile or token of a real account must not be mixed with these keys.
         let unset = ["AWS_PROFILE", "AWS_SESSION_TOKEN"];
         let set = set
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
-        set.chain(unset.into_iter().map(|name| (name.to_owned(), None)))
+        set.chain(authority)
+            .chain(unset.into_iter().map(|name| (name.to_owned(), None)))
             .collect()
     }
 

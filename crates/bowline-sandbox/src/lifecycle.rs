@@ -9,12 +9,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::identifiers;
+use crate::image::{self, Image, Place};
 use crate::process::{self, ContainerSpec, Exit};
 use crate::scheduler;
 use crate::state::definition::{ContainerDefinition, TaskDefinition};
 use crate::state::task::{
-    Container, ContainerStatus, Interface, Launch, ManagedAgent, Overrides, Stop, Task, TaskStatus,
-    Times,
+    AgentStatus, Container, ContainerStatus, Interface, Launch, ManagedAgent, Overrides, Stop,
+    Task, TaskStatus, Times,
 };
 use crate::state::{Shared, Tag, TaskKey, World};
 
@@ -22,9 +23,6 @@ use crate::state::{Shared, Tag, TaskKey, World};
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
-
-/// The PATH of a container whose image sets none.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The command that the container's init serves itself.
 const DEMO_WEB: &str = "bowline-demo-web";
@@ -76,6 +74,10 @@ fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task 
             let id = identifiers::uuid();
             let metadata_key = identifiers::hex(32);
             let directory = shared.root.join(&key.id).join(&definition.name);
+            let programs = definition.tools().map(|_| {
+                let name = format!("{}.bin", definition.name);
+                shared.root.join(&key.id).join(name)
+            });
             let argv = argv(definition, &order.overrides);
             let mut environment = environment(
                 shared,
@@ -85,6 +87,10 @@ fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task 
                 &directory,
             );
             set(&mut environment, "HOSTNAME", &host_name(address));
+            if let Some(programs) = &programs {
+                // Whatever the definition says: elsewhere there are programs that the image does not have.
+                set(&mut environment, "PATH", &programs.to_string_lossy());
+            }
             if argv.first().is_some_and(|program| program == DEMO_WEB) {
                 set(
                     &mut environment,
@@ -103,12 +109,15 @@ fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task 
                 agent: order.exec_enabled.then(ManagedAgent::default),
                 metadata_key,
                 argv,
-                environment,
                 log: shared
                     .root
                     .join(&key.id)
                     .join(format!("{}.log", definition.name)),
-                directory,
+                place: Place {
+                    environment,
+                    directory,
+                    programs,
+                },
             }
         })
         .collect();
@@ -169,7 +178,7 @@ fn environment(
     directory: &Path,
 ) -> Vec<(String, String)> {
     let mut environment = Vec::new();
-    set(&mut environment, "PATH", PATH);
+    set(&mut environment, "PATH", image::PATH);
     set(&mut environment, "HOME", &directory.to_string_lossy());
     for variable in &definition.environment {
         set(&mut environment, &variable.name, &variable.value);
@@ -189,7 +198,9 @@ fn environment(
         &shared.account.region,
     );
     // Also what the container's init recognises its processes by: unique, and never to be overridden.
-    let metadata = format!("{}/v4/{metadata_key}", shared.endpoint);
+    // Plain HTTP also where the APIs speak TLS: containers have no reason to trust the sandbox's authority.
+    let plain = shared.endpoint.replacen("https:", "http:", 1);
+    let metadata = format!("{plain}/v4/{metadata_key}");
     set(&mut environment, "ECS_CONTAINER_METADATA_URI_V4", &metadata);
     environment
 }
@@ -249,11 +260,11 @@ impl Life {
     /// Starts the containers in order; after one that cannot be started the rest is left alone.
     async fn start(&self) -> Vec<Running> {
         let mut running = Vec::new();
-        for (index, spec) in self.specs().into_iter().enumerate() {
+        for (index, (spec, tools)) in self.specs().into_iter().enumerate() {
             if self.is_over() {
                 return running;
             }
-            match start_container(spec).await {
+            match start_container(spec, tools).await {
                 Ok(process) => running.push(Running { index, process }),
                 Err(error) => {
                     let reason = format!("CannotStartContainerError: {error}");
@@ -269,14 +280,14 @@ impl Life {
                 }
             }
         }
-        let agents_run = self.shared.agent_pending.is_zero();
+        let agents_start = self.shared.agents.pending.is_zero();
         self.change(|task| {
             let now = SystemTime::now();
             for container in &mut task.containers {
                 container.status = ContainerStatus::Running;
                 container.runtime_id = Some(format!("{}-{}", task.key.id, identifiers::digits(10)));
-                if let Some(agent) = container.agent.as_mut().filter(|_| agents_run) {
-                    agent.last_started_at = Some(now);
+                if let Some(agent) = container.agent.as_mut().filter(|_| agents_start) {
+                    self.shared.agents.start(agent);
                 }
             }
             task.status = TaskStatus::Running;
@@ -285,26 +296,33 @@ impl Life {
         running
     }
 
-    fn specs(&self) -> Vec<ContainerSpec> {
+    /// What to start, and the label that says what the image has.
+    fn specs(&self) -> Vec<(ContainerSpec, Option<String>)> {
         let world = self.shared.world();
-        let containers = world
-            .task(&self.key)
-            .map_or(&[][..], |task| &task.containers[..]);
+        let Some(task) = world.task(&self.key) else {
+            return Vec::new();
+        };
         let spec = |container: &Container| ContainerSpec {
             init: self.shared.init.clone(),
             argv: container.argv.clone(),
-            environment: container.environment.clone(),
-            directory: container.directory.clone(),
+            environment: container.place.environment.clone(),
+            directory: container.place.directory.clone(),
+            programs: container.place.programs.clone(),
             log: container.log.clone(),
         };
-        containers.iter().map(spec).collect()
+        let definitions = &task.definition.outline.container_definitions;
+        let tools = definitions
+            .iter()
+            .map(|definition| definition.tools().map(str::to_owned));
+        task.containers.iter().map(spec).zip(tools).collect()
     }
 
     /// Until an essential container has ended, or somebody wants the task stopped.
     async fn watch_over(&self, running: &[Running]) {
         let mut exits: FuturesUnordered<_> = running.iter().map(exit_of).collect();
-        let mut agents = std::pin::pin!(tokio::time::sleep(self.shared.agent_pending));
-        let mut agents_pending = !self.shared.agent_pending.is_zero();
+        let pending = self.shared.agents.pending;
+        let mut agents = std::pin::pin!(self.shared.clock.sleep(pending));
+        let mut agents_pending = !pending.is_zero();
         while !self.is_over() {
             tokio::select! {
                 () = self.halt.cancelled() => {}
@@ -322,13 +340,13 @@ impl Life {
         }
     }
 
+    /// Those that nobody has given another state meanwhile.
     fn start_agents(&self) {
         self.change(|task| {
             for container in &mut task.containers {
-                if let (ContainerStatus::Running, Some(agent)) =
-                    (container.status, &mut container.agent)
-                {
-                    agent.last_started_at = Some(SystemTime::now());
+                let pending = container.agent_status() == Some(AgentStatus::Pending);
+                if let Some(agent) = container.agent.as_mut().filter(|_| pending) {
+                    self.shared.agents.start(agent);
                 }
             }
         });
@@ -395,7 +413,10 @@ impl Life {
                 .map_or(&[][..], |task| &task.containers[..]);
             containers
                 .iter()
-                .map(|container| container.directory.clone())
+                .map(|container| &container.place)
+                .flat_map(|place| [Some(&place.directory), place.programs.as_ref()])
+                .flatten()
+                .cloned()
                 .collect()
         };
         for directory in directories {
@@ -405,7 +426,7 @@ impl Life {
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(self.pace) => {}
+            () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}
         }
         self.shared.change(|world| {
@@ -455,7 +476,7 @@ impl Life {
     /// Stays in the present state for a while. False if the task shall stop.
     async fn pause(&self) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(self.pace) => {}
+            () = self.shared.clock.sleep(self.pace) => {}
             () = self.halt.cancelled() => {}
             () = self.shared.stop.cancelled() => {}
         }
@@ -467,7 +488,10 @@ impl Life {
     }
 }
 
-async fn start_container(spec: ContainerSpec) -> Result<process::Container, process::StartError> {
+async fn start_container(
+    spec: ContainerSpec,
+    tools: Option<String>,
+) -> Result<process::Container, process::StartError> {
     if let Err(error) = tokio::fs::create_dir_all(&spec.directory).await {
         return Err(process::StartError(format!(
             "cannot make the container's directory: {error}"
@@ -475,6 +499,13 @@ async fn start_container(spec: ContainerSpec) -> Result<process::Container, proc
     }
     if spec.argv.is_empty() {
         return Err(process::StartError("no command specified".to_owned()));
+    }
+    if let (Some(folder), Some(tools)) = (spec.programs.clone(), tools) {
+        let install = move || Image::parse(&tools)?.install(&folder);
+        let installed = tokio::task::spawn_blocking(install).await;
+        installed
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(process::StartError)?;
     }
     process::Container::start(spec).await
 }

@@ -46,6 +46,8 @@ pub struct ContainerSpec {
     pub environment: Vec<(String, String)>,
     /// The working directory.
     pub directory: PathBuf,
+    /// The folder with the only programs that may be started; `None` if all of the host's may.
+    pub programs: Option<PathBuf>,
     /// Where stdout and stderr are appended, in the order in which they arrive.
     pub log: PathBuf,
 }
@@ -164,6 +166,7 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
         argv,
         environment,
         directory,
+        programs,
         ..
     } = spec;
     let mark = environment
@@ -174,6 +177,7 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
         argv,
         environment,
         directory,
+        programs,
     });
     let mut line = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
     line.push(b'\n');

@@ -11,12 +11,15 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
+use crate::guard::{self, Door};
 use crate::state::Shared;
-use crate::{api, guard};
+use crate::tls::{Accepted, Tls};
 
 /// The largest body of an API request; ECS itself takes less.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -30,15 +33,28 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (no file descriptors left): trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What the port speaks and to whom.
+pub(crate) struct Front {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) door: Door,
+}
+
 /// Accepts connections until `stop`; returns when all of them are finished or were cut off.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Front,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    let front = Arc::new(front);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, Arc::clone(&shared), stop.clone()));
+                    let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
+                    connections.spawn(receive(stream, front, shared, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -55,14 +71,55 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     }
 }
 
-async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+async fn receive(
+    stream: TcpStream,
+    front: Arc<Front>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
     // Small frames in both directions: waiting for more to send would cost 40 ms each time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let Some(tls) = &front.tls else {
+        return serve_connection(stream, Entrance::Main, front, shared, stop).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(Accepted::Tls(stream)) => {
+            serve_connection(*stream, Entrance::Main, front, shared, stop).await;
+        }
+        Ok(Accepted::Plain(stream)) => {
+            serve_connection(stream, Entrance::MetadataOnly, front, shared, stop).await;
+        }
+        Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+    }
+}
+
+/// How much a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entrance {
+    /// Everything.
+    Main,
+    /// Plain HTTP on a port for TLS: task metadata is plain HTTP in AWS too, everything else is told to use TLS.
+    MetadataOnly,
+}
+
+async fn serve_connection<S>(
+    stream: S,
+    entrance: Entrance,
+    front: Arc<Front>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(route(&shared, request).await) }
+        let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
+        async move { Ok::<_, Infallible>(route(&front, entrance, &shared, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -82,9 +139,14 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, stop: Cancella
     }
 }
 
-async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+async fn route(
+    front: &Front,
+    entrance: Entrance,
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let host = match guard::admit(&head) {
+    let host = match guard::admit(&front.door, &head) {
         Ok(host) => host,
         Err(refusal) => {
             return api::refuse(
@@ -94,6 +156,14 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bod
             );
         }
     };
+    let metadata = head.method == Method::GET && head.uri.path().starts_with("/v4/");
+    if entrance == Entrance::MetadataOnly && !metadata {
+        // The words of nginx and of AWS's load balancers, which people and programs know.
+        let text = "The plain HTTP request was sent to HTTPS port\n";
+        let mut refusal = Response::new(Body::from(text));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return refusal;
+    }
     if let Some(session_id) = head.uri.path().strip_prefix("/v1/data-channel/") {
         let session_id = session_id.to_owned();
         return open_channel(
@@ -102,7 +172,7 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bod
             Request::from_parts(head, Body::new(body)),
         );
     }
-    if head.method == Method::GET && head.uri.path().starts_with("/v4/") {
+    if metadata {
         return api::metadata(shared, head.uri.path());
     }
     match read(body).await {

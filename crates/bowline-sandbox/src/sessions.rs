@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use base64::Engine;
@@ -18,6 +18,9 @@ use tokio_util::task::TaskTracker;
 pub use crate::agent::AgentOptions;
 use crate::agent::{self, FromService, Job};
 use crate::channel;
+use crate::clock::SandboxClock;
+use crate::idle::{self, Idle};
+use crate::image::Place;
 
 /// Ended sessions that DescribeSessions can still show.
 const HISTORY: usize = 1000;
@@ -39,10 +42,10 @@ pub(crate) struct SessionRequest {
     pub(crate) owner: String,
     /// Free text given by the caller of StartSession.
     pub(crate) reason: Option<String>,
-    /// The container's own environment, complete: nothing else is inherited.
-    pub(crate) environment: Vec<(String, String)>,
-    /// The container's working directory.
-    pub(crate) directory: PathBuf,
+    /// The container's inside.
+    pub(crate) place: Place,
+    /// The folder of the log group that the session's output is copied to.
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// The session types of the agent that this sandbox serves.
@@ -50,6 +53,8 @@ pub(crate) struct SessionRequest {
 pub(crate) enum SessionKind {
     /// `InteractiveCommands`: the command line as given to ExecuteCommand, not yet split into words.
     Interactive { command: String },
+    /// `NonInteractiveCommands` with separate output: no terminal, and an exit code.
+    NonInteractive { command: String },
     /// `Standard_Stream`: the default shell.
     Shell,
 }
@@ -95,6 +100,8 @@ pub(crate) struct Sessions {
 
 struct Shared {
     options: AgentOptions,
+    clock: SandboxClock,
+    idle_limit: Duration,
     tasks: TaskTracker,
     stop: CancellationToken,
     table: Mutex<Table>,
@@ -128,13 +135,18 @@ pub(crate) struct Link {
     pub(crate) closed: watch::Receiver<Option<String>>,
     /// Cancelled when another socket takes over.
     pub(crate) replaced: CancellationToken,
+    /// Cancelled when this socket shall be lost.
+    pub(crate) cut: CancellationToken,
+    pub(crate) idle: Idle,
 }
 
 impl Sessions {
-    /// No sessions yet; agents will behave as `options` say.
-    pub(crate) fn new(options: AgentOptions) -> Self {
+    /// No sessions yet; agents will behave as `options` say, and sessions end after `idle_limit` on `clock`.
+    pub(crate) fn new(options: AgentOptions, clock: SandboxClock, idle_limit: Duration) -> Self {
         let shared = Shared {
             options,
+            clock,
+            idle_limit,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             table: Mutex::default(),
@@ -161,12 +173,15 @@ impl Sessions {
             started: SystemTime::now(),
             ended: None,
         };
+        let idle = Idle::new(self.shared.clock.clone(), self.shared.idle_limit);
         let link = Link {
             session_id: session_id.clone(),
             target: request.target.clone(),
             agent,
             closed,
             replaced: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            idle: idle.clone(),
         };
         let places = {
             let mut table = self.table();
@@ -188,13 +203,14 @@ impl Sessions {
         let job = Job {
             session_id: session_id.clone(),
             kind: request.kind,
-            environment: request.environment,
-            directory: request.directory,
+            place: request.place,
+            log: request.log,
         };
         let (sessions, id) = (self.clone(), session_id.clone());
         self.shared.tasks.spawn(async move {
             let options = sessions.shared.options.clone();
-            let output = serve_in_turn(job, options, from_service, cancel, places).await;
+            let serving = serve_in_turn(job, options, from_service, cancel.clone(), places);
+            let output = within_idle_limit(serving, &idle, &cancel).await;
             sessions.ended(&session_id, &closing, output);
         });
         Grant {
@@ -206,7 +222,10 @@ impl Sessions {
     /// A fresh token for a living session; `None` if it is unknown or over.
     pub(crate) fn resume(&self, session_id: &str) -> Option<Grant> {
         let token = random_token();
-        self.table().live.get_mut(session_id)?.token = Some(token.clone());
+        let mut table = self.table();
+        let live = table.live.get_mut(session_id)?;
+        live.token = Some(token.clone());
+        live.link.idle.touch();
         Some(Grant {
             session_id: session_id.to_owned(),
             token,
@@ -225,7 +244,18 @@ impl Sessions {
         }
     }
 
-    /// The container behind `target` is gone: all its sessions end.
+    /// Loses the socket of a session's client, without a word of farewell. False if no client is connected.
+    pub(crate) fn cut(&self, session_id: &str) -> bool {
+        let table = self.table();
+        let live = table.live.get(session_id);
+        let connected = live.filter(|live| live.info.status == SessionStatus::Connected);
+        if let Some(live) = connected {
+            live.link.cut.cancel();
+        }
+        connected.is_some()
+    }
+
+    /// The container behind `target` or its agent is gone: all its sessions end.
     pub(crate) fn end_target(&self, target: &str) {
         let mut table = self.table();
         for live in table
@@ -293,6 +323,7 @@ impl Sessions {
         live.info.status = SessionStatus::Connected;
         live.link.replaced.cancel();
         live.link.replaced = CancellationToken::new();
+        live.link.cut = CancellationToken::new();
         Some(live.link.clone())
     }
 
@@ -350,6 +381,23 @@ async fn serve_in_turn(
     let output = agent::serve(job, options, service, cancel).await;
     drop(place);
     output
+}
+
+/// Ends a session whose client has been silent for too long; its text then says so.
+async fn within_idle_limit(
+    serving: impl Future<Output = String>,
+    idle: &Idle,
+    cancel: &CancellationToken,
+) -> String {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        output = &mut serving => output,
+        () = idle.expired() => {
+            cancel.cancel();
+            serving.await;
+            idle::TEXT.to_owned()
+        }
+    }
 }
 
 fn random<const N: usize>() -> [u8; N] {

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Credentials;
+use crate::clock::SandboxClock;
 use crate::identifiers::Account;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
 use definition::TaskDefinition;
 use service::Service;
-use task::Task;
+use task::{ManagedAgent, Task};
 
 /// What every request and every lifecycle needs; made once per sandbox.
 pub(crate) struct Shared {
@@ -36,8 +37,9 @@ pub(crate) struct Shared {
     /// Private directory below which tasks have theirs; removed at shutdown.
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
-    /// How long a container's exec agent stays PENDING.
-    pub(crate) agent_pending: Duration,
+    pub(crate) agents: Agents,
+    /// What idle limits and the states of tasks go by.
+    pub(crate) clock: SandboxClock,
     /// How long tasks stay in the states that only take time in AWS.
     pub(crate) pace: Duration,
     /// The lifecycles of all tasks, and the service scheduler.
@@ -57,8 +59,27 @@ pub(crate) struct Setting {
     pub(crate) endpoint: String,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
-    pub(crate) agent_pending: Duration,
+    pub(crate) agents: Agents,
+    pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
+}
+
+/// How the exec agents of new containers come up.
+pub(crate) struct Agents {
+    /// How long they stay PENDING.
+    pub(crate) pending: Duration,
+    /// They stop at once, for this reason.
+    pub(crate) stopped: Option<String>,
+}
+
+impl Agents {
+    /// What happens when one has been PENDING for long enough.
+    pub(crate) fn start(&self, agent: &mut ManagedAgent) {
+        agent.start();
+        if let Some(reason) = &self.stopped {
+            agent.stop(reason);
+        }
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -80,7 +101,8 @@ impl Shared {
             endpoint: setting.endpoint,
             root: setting.root,
             init: setting.init,
-            agent_pending: setting.agent_pending,
+            agents: setting.agents,
+            clock: setting.clock,
             pace: setting.pace,
             lifecycles: TaskTracker::new(),
             stop: CancellationToken::new(),

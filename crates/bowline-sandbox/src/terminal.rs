@@ -1,7 +1,6 @@
 //! A command on a pseudo-terminal, started as the agent does it.
 
 use std::io;
-use std::path::Path;
 
 use bytes::BytesMut;
 use pty_process::{OwnedReadPty, OwnedWritePty};
@@ -9,6 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use bowline_proto::Size;
+
+use crate::image::{self, Place};
+use crate::init;
 
 /// One read of a terminal never gives more than this.
 const READ: usize = 4096;
@@ -21,34 +23,30 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `words` with exactly this environment (plus TERM and LANG, as the agent adds them) on a terminal of
-    /// size 0×0. The error is the agent's text.
-    pub(crate) fn start(
-        words: &[String],
-        environment: &[(String, String)],
-        directory: &Path,
-    ) -> Result<Self, String> {
+    /// Starts `words` on a terminal of size 0×0. The error is the agent's text.
+    pub(crate) fn start(words: &[String], place: &Place) -> Result<Self, String> {
         let Some((program, arguments)) = words.split_first() else {
             return Err("Commands cannot be empty".to_owned());
         };
-        let lang = environment
-            .iter()
-            .any(|(name, value)| name == "LANG" && !value.is_empty());
-        let (pty, pts) =
-            pty_process::open().map_err(|error| format!("Failed to start pty: {error}"))?;
-        let mut command = pty_process::Command::new(program)
+        let failed = |reason: String| format!("Failed to start pty: {reason}");
+        let file = image::locate(place.programs.as_deref(), &place.directory, program);
+        let file = file.ok_or_else(|| failed(failure(program, &io::ErrorKind::NotFound.into())))?;
+        let (pty, pts) = pty_process::open().map_err(|error| failed(error.to_string()))?;
+        let child = pty_process::Command::new(file)
+            .arg0(program)
             .args(arguments)
             .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .env("TERM", "xterm-256color")
-            .current_dir(directory)
-            .kill_on_drop(true);
-        if !lang {
-            command = command.env("LANG", "C.UTF-8");
-        }
-        let child = command
+            .envs(variables(place))
+            .current_dir(&place.directory)
+            .kill_on_drop(true)
             .spawn(pts)
-            .map_err(|error| failure(program, &error))?;
+            .map_err(|error| {
+                failed(match &error {
+                    pty_process::Error::Io(error) => failure(program, error),
+                    pty_process::Error::Rustix(error) => failure(program, &(*error).into()),
+                    _ => error.to_string(),
+                })
+            })?;
         let (output, input) = pty.into_split();
         Ok(Self {
             child,
@@ -128,26 +126,34 @@ pub(crate) enum Exchange {
     Read(usize),
 }
 
-/// In the words of the agent, which are those of its language's library.
-fn failure(program: &str, error: &pty_process::Error) -> String {
-    let kind = match error {
-        pty_process::Error::Io(error) => error.kind(),
-        pty_process::Error::Rustix(error) => error.kind(),
-        _ => io::ErrorKind::Other,
-    };
-    let reason = match kind {
+/// The environment of a command: the container's, plus TERM and LANG as the agent adds them.
+pub(crate) fn variables(place: &Place) -> Vec<(&str, &str)> {
+    let mut variables: Vec<(&str, &str)> = place
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    variables.push(("TERM", "xterm-256color"));
+    let lang = |(name, value): &(&str, &str)| *name == "LANG" && !value.is_empty();
+    if !variables.iter().any(lang) {
+        variables.push(("LANG", "C.UTF-8"));
+    }
+    variables
+}
+
+/// Why a program did not start, in the words of the agent, which are those of its language's library.
+pub(crate) fn failure(program: &str, error: &io::Error) -> String {
+    let reason = match error.kind() {
         io::ErrorKind::NotFound if !program.contains('/') => {
-            return format!(
-                "Failed to start pty: exec: \"{program}\": executable file not found in $PATH"
-            );
+            return format!("exec: \"{program}\": executable file not found in $PATH");
         }
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
+        _ => init::system_text(error),
     };
     if program.contains('/') {
-        format!("Failed to start pty: fork/exec {program}: {reason}")
+        format!("fork/exec {program}: {reason}")
     } else {
-        format!("Failed to start pty: exec: \"{program}\": {reason}")
+        format!("exec: \"{program}\": {reason}")
     }
 }

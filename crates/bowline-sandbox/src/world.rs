@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::identifiers::Account;
+use crate::image;
+use crate::scenario::{ExecLogging, Plan};
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{Deployment, Service, ServiceStatus};
 use crate::state::task::Launch;
@@ -16,10 +18,16 @@ const CLUSTER: &str = "demo";
 const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
 const SECURITY_GROUP: &str = "sg-0a1b2c3d4e5f60001";
 
-/// Puts cluster `demo`, service `web` and family `job` into an empty world.
-pub(crate) fn furnish(world: &mut World, account: &Account) {
-    let web = define(world, web(account));
-    define(world, job(account));
+/// Puts cluster `demo`, service `web` and family `job` into an empty world, with what is wrong according to plan.
+pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
+    let labelled = |mut definition: Value| {
+        if let Some(tools) = &plan.tools {
+            definition["containerDefinitions"][0]["dockerLabels"] = json!({ image::LABEL: tools });
+        }
+        definition
+    };
+    let web = define(world, labelled(web(account)));
+    define(world, labelled(job(account)));
 
     let mut cluster = Cluster::new(CLUSTER);
     cluster.capacity_providers = vec!["FARGATE".to_owned(), "FARGATE_SPOT".to_owned()];
@@ -29,9 +37,21 @@ pub(crate) fn furnish(world: &mut World, account: &Account) {
         weight: 1,
         base: 0,
     }];
-    cluster
-        .services
-        .insert("web".to_owned(), service("web", web));
+    cluster.configuration = plan.exec_logging.as_ref().map(|logging| {
+        json!({ "executeCommandConfiguration": match logging {
+            ExecLogging::Container => json!({ "logging": "DEFAULT" }),
+            ExecLogging::Group(group) => json!({
+                "logging": "OVERRIDE",
+                "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
+            }),
+        } })
+    });
+    let mut service = service("web", web);
+    service.exec_enabled = !plan.exec_disabled;
+    if plan.no_tasks {
+        service.desired_count = 0;
+    }
+    cluster.services.insert("web".to_owned(), service);
     world.clusters.insert(CLUSTER.to_owned(), cluster);
 }
 

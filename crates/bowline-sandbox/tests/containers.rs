@@ -100,6 +100,7 @@ fn spec(folder: &Path, number: &str, argv: &[&str]) -> ContainerSpec {
         argv: argv.iter().map(|&word| word.to_owned()).collect(),
         environment,
         directory: folder.to_owned(),
+        programs: None,
         log: folder.join("log"),
     }
 }

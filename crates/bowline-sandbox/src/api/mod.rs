@@ -1,5 +1,6 @@
 //! The AWS APIs on the sandbox's one endpoint: recognise the service, check the signature, answer.
 
+mod control;
 mod ecs;
 mod metadata;
 mod pages;
@@ -102,6 +103,10 @@ enum Service<'a> {
     Ssm {
         operation: &'a str,
     },
+    /// The sandbox's own calls.
+    Control {
+        operation: &'a str,
+    },
     Sts,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
@@ -134,6 +139,7 @@ impl<'a> Service<'a> {
         match target.to_str().unwrap_or_default().split_once('.') {
             Some(("AmazonEC2ContainerServiceV20141113", operation)) => Self::Ecs { operation },
             Some(("AmazonSSM", operation)) => Self::Ssm { operation },
+            Some((control::TARGET, operation)) => Self::Control { operation },
             _ => Self::Unknown {
                 scope: scope.unwrap_or("ecs"),
             },
@@ -142,7 +148,7 @@ impl<'a> Service<'a> {
 
     fn scope(self) -> &'a str {
         match self {
-            Self::Ecs { .. } => "ecs",
+            Self::Ecs { .. } | Self::Control { .. } => "ecs",
             Self::Ssm { .. } => "ssm",
             Self::Sts => "sts",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
@@ -151,7 +157,9 @@ impl<'a> Service<'a> {
 
     fn protocol(self) -> Protocol {
         match self {
-            Self::Ecs { .. } | Self::Unknown { .. } => Protocol::Json { message: "message" },
+            Self::Ecs { .. } | Self::Control { .. } | Self::Unknown { .. } => {
+                Protocol::Json { message: "message" }
+            }
             Self::Ssm { .. } => Protocol::Json { message: "Message" },
             Self::Sts | Self::UnknownQuery { .. } => Protocol::Query,
         }
@@ -168,25 +176,18 @@ async fn answer(
     if head.uri.path() != "/" || head.method != http::Method::POST {
         return Err(ApiError::unknown_operation());
     }
+    let call = |operation| {
+        Ok(Call {
+            shared,
+            host,
+            operation,
+            input: json_object(body)?,
+        })
+    };
     match service {
-        Service::Ecs { operation } => {
-            let call = Call {
-                shared,
-                host,
-                operation,
-                input: json_object(body)?,
-            };
-            ecs::call(&call).map(Answer::Json)
-        }
-        Service::Ssm { operation } => {
-            let call = Call {
-                shared,
-                host,
-                operation,
-                input: json_object(body)?,
-            };
-            ssm::call(&call).map(Answer::Json)
-        }
+        Service::Ecs { operation } => ecs::call(&call(operation)?).map(Answer::Json),
+        Service::Ssm { operation } => ssm::call(&call(operation)?).map(Answer::Json),
+        Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
         Service::Sts => {
             sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
         }

@@ -11,11 +11,15 @@ use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::{self, CALLER_NAME};
 use crate::sessions::{Grant, SessionInfo, SessionKind, SessionRequest, SessionStatus};
-use crate::state::task::Container;
+use crate::state::task::{AgentStatus, Container};
 use crate::state::{TaskKey, World, seconds};
 
 /// The document of ExecuteCommand's sessions.
 pub(crate) const EXEC_DOCUMENT: &str = "AmazonECS-ExecuteInteractiveCommand";
+
+/// One command without a terminal, its stderr apart and its exit code reported. Whether AWS lets it be used on
+/// containers is not known; their agent could.
+const COMMAND_DOCUMENT: &str = "AWS-StartNonInteractiveCommand";
 
 /// The document that StartSession without any uses.
 const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
@@ -33,9 +37,17 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// Where the data channel of a session is, seen from whoever asked: forwarded ports and other names of loopback work.
-pub(crate) fn stream_url(host: &str, session_id: &str) -> String {
+pub(crate) fn stream_url(call: &Call<'_>, session_id: &str) -> String {
+    let scheme = match call.shared.endpoint.starts_with("https:") {
+        true => "wss",
+        false => "ws",
+    };
+    channel_url(scheme, call.host, session_id)
+}
+
+fn channel_url(scheme: &str, host: &str, session_id: &str) -> String {
     format!(
-        "ws://{host}/v1/data-channel/{session_id}?role=publish_subscribe&cell-number={}",
+        "{scheme}://{host}/v1/data-channel/{session_id}?role=publish_subscribe&cell-number={}",
         cell_number()
     )
 }
@@ -53,7 +65,7 @@ fn granted(call: &Call<'_>, grant: &Grant) -> Value {
     json!({
         "SessionId": grant.session_id,
         "TokenValue": grant.token,
-        "StreamUrl": stream_url(call.host, &grant.session_id),
+        "StreamUrl": stream_url(call, &grant.session_id),
     })
 }
 
@@ -89,7 +101,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
             format!("{} is not connected.", input.target),
         )
     })?;
-    let (environment, directory) = (container.environment.clone(), container.directory.clone());
+    let place = container.place.clone();
     let grant = call.shared.sessions.start(SessionRequest {
         id_prefix: CALLER_NAME.to_owned(),
         target: input.target,
@@ -97,8 +109,9 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
         document: document.to_owned(),
         owner: call.shared.account.caller(),
         reason: input.reason,
-        environment,
-        directory,
+        place,
+        // Only ExecuteCommand goes by the cluster's configuration of logs.
+        log: None,
     });
     Ok(granted(call, &grant))
 }
@@ -110,24 +123,15 @@ fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, 
             "InvalidParameters",
             "The document has no parameters.",
         )),
-        EXEC_DOCUMENT => {
-            let command = parameters
-                .get("command")
-                .and_then(|values| values.as_array()?.first()?.as_str());
-            let command = command.ok_or_else(|| {
-                ApiError::new(
-                    "InvalidParameters",
-                    "The parameter command must be a list of one string.",
-                )
-            })?;
-            Ok(SessionKind::Interactive {
-                command: command.to_owned(),
-            })
-        }
+        EXEC_DOCUMENT => Ok(SessionKind::Interactive {
+            command: command(parameters)?,
+        }),
+        COMMAND_DOCUMENT => Ok(SessionKind::NonInteractive {
+            command: command(parameters)?,
+        }),
         "AWS-StartPortForwardingSession"
         | "AWS-StartPortForwardingSessionToRemoteHost"
-        | "AWS-StartSSHSession"
-        | "AWS-StartNonInteractiveCommand" => Err(ApiError::new(
+        | "AWS-StartSSHSession" => Err(ApiError::new(
             "UnsupportedOperationException",
             format!("the sandbox does not serve the document {document} yet"),
         )),
@@ -136,6 +140,19 @@ fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, 
             format!("Document with name {document} does not exist."),
         )),
     }
+}
+
+fn command(parameters: &Map<String, Value>) -> Result<String, ApiError> {
+    let command = parameters
+        .get("command")
+        .and_then(|values| values.as_array()?.first()?.as_str());
+    let command = command.ok_or_else(|| {
+        ApiError::new(
+            "InvalidParameters",
+            "The parameter command must be a list of one string.",
+        )
+    })?;
+    Ok(command.to_owned())
 }
 
 #[derive(Deserialize, Default)]
@@ -313,7 +330,7 @@ fn reachable<'w>(world: &'w World, target: &str) -> Option<&'w Container> {
     let mut named = containers
         .iter()
         .filter(|container| container.runtime_id.as_deref() == Some(target.runtime_id));
-    named.find(|container| container.takes_sessions())
+    named.find(|container| container.agent_status() == Some(AgentStatus::Running))
 }
 
 /// `ecs:<cluster>_<task id>_<runtime id>`.
@@ -376,7 +393,7 @@ mod tests {
 
     #[test]
     fn cell_numbers_hold_what_clients_like_to_escape() {
-        let url = stream_url("localhost:1", "s");
+        let url = channel_url("ws", "localhost:1", "s");
         assert!(
             url.starts_with(
                 "ws://localhost:1/v1/data-channel/s?role=publish_subscribe&cell-number="
@@ -387,7 +404,7 @@ mod tests {
             cell_number.contains('+') && cell_number.contains('/'),
             "{cell_number}"
         );
-        assert_ne!(url, stream_url("localhost:1", "s"));
+        assert_ne!(url, channel_url("ws", "localhost:1", "s"));
     }
 
     #[test]
@@ -399,6 +416,13 @@ mod tests {
         assert_eq!(
             interactive,
             SessionKind::Interactive {
+                command: "echo hi".to_owned()
+            }
+        );
+        let command = kind(COMMAND_DOCUMENT, parameters.as_object().unwrap()).unwrap();
+        assert_eq!(
+            command,
+            SessionKind::NonInteractive {
                 command: "echo hi".to_owned()
             }
         );

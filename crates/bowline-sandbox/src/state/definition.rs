@@ -1,10 +1,12 @@
 //! Task definitions: what is registered is kept as it came, and what the sandbox acts on is read from it.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::image;
 use crate::state::{Tag, Variable};
 
 /// One revision of a family.
@@ -66,11 +68,36 @@ pub(crate) struct ContainerDefinition {
     pub(crate) environment: Vec<Variable>,
     /// Seconds between SIGTERM and SIGKILL.
     pub(crate) stop_timeout: Option<u64>,
+    #[serde(default)]
+    pub(crate) docker_labels: BTreeMap<String, String>,
+    pub(crate) log_configuration: Option<LogConfiguration>,
+}
+
+/// `logConfiguration` of a container definition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogConfiguration {
+    pub(crate) log_driver: String,
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
 }
 
 impl ContainerDefinition {
     /// True unless the definition says otherwise, as in ECS.
     pub(crate) fn is_essential(&self) -> bool {
         self.essential.unwrap_or(true)
+    }
+
+    /// The label that says what the image has.
+    pub(crate) fn tools(&self) -> Option<&str> {
+        let label = self.docker_labels.get(image::LABEL)?;
+        Some(label.as_str()).filter(|label| !label.trim().is_empty())
+    }
+
+    /// The log group of its output, if it goes to CloudWatch Logs.
+    pub(crate) fn log_group(&self) -> Option<&str> {
+        let configuration = self.log_configuration.as_ref()?;
+        let group = configuration.options.get("awslogs-group")?;
+        (configuration.log_driver == "awslogs").then_some(group)
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::image::Place;
 use crate::state::definition::TaskDefinition;
 use crate::state::{Tag, TaskKey, Variable};
 
@@ -176,10 +177,8 @@ pub(crate) struct Container {
     /// The secret part of its metadata URI.
     pub(crate) metadata_key: String,
     pub(crate) argv: Vec<String>,
-    /// All of it: nothing is inherited.
-    pub(crate) environment: Vec<(String, String)>,
-    /// Its working directory.
-    pub(crate) directory: PathBuf,
+    /// Where its processes run.
+    pub(crate) place: Place,
     /// Where its output goes.
     pub(crate) log: PathBuf,
 }
@@ -191,13 +190,10 @@ impl Container {
         Some(format!("ecs:{}_{}_{runtime_id}", task.cluster, task.id))
     }
 
-    /// Sessions can be opened now.
-    pub(crate) fn takes_sessions(&self) -> bool {
-        self.status == ContainerStatus::Running
-            && self
-                .agent
-                .as_ref()
-                .is_some_and(|agent| agent.last_started_at.is_some())
+    /// The state of its exec agent, as long as the container runs.
+    pub(crate) fn agent_status(&self) -> Option<AgentStatus> {
+        let agent = self.agent.as_ref()?;
+        (self.status == ContainerStatus::Running).then_some(agent.status)
     }
 }
 
@@ -222,8 +218,47 @@ impl ContainerStatus {
 /// The ExecuteCommandAgent of a container.
 #[derive(Default)]
 pub(crate) struct ManagedAgent {
-    /// `None` while it is PENDING.
+    pub(crate) status: AgentStatus,
     pub(crate) last_started_at: Option<SystemTime>,
+    /// Why it is STOPPED.
+    pub(crate) reason: Option<String>,
+}
+
+impl ManagedAgent {
+    /// It runs from now on.
+    pub(crate) fn start(&mut self) {
+        *self = Self {
+            status: AgentStatus::Running,
+            last_started_at: Some(SystemTime::now()),
+            reason: None,
+        };
+    }
+
+    /// It has stopped; when it started last stays known.
+    pub(crate) fn stop(&mut self, reason: &str) {
+        self.status = AgentStatus::Stopped;
+        self.reason = Some(reason.to_owned());
+    }
+}
+
+/// The states of an exec agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum AgentStatus {
+    #[default]
+    Pending,
+    Running,
+    Stopped,
+}
+
+impl AgentStatus {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
 }
 
 /// `overrides` of RunTask.

@@ -5,14 +5,18 @@ use serde_json::{Value, json};
 
 use super::task;
 use crate::api::{ApiError, Call, ssm};
+use crate::logs;
 use crate::sessions::{SessionKind, SessionRequest};
-use crate::state::TaskKey;
-use crate::state::task::{Container, Task, TaskStatus};
+use crate::state::task::{AgentStatus, Container, Task, TaskStatus};
+use crate::state::{TaskKey, World};
 
 /// The apostrophe was U+2019 for years and is a plain one in newer captures; clients match what is before it.
 const NOT_ENABLED: &str = "The execute command failed because execute command was not enabled when the task was run \
     or the execute command agent isn't running. Wait and try again or run a new task with execute command enabled \
     and try again.";
+
+/// Also for an agent that has stopped: only then does the task show why.
+const NOT_CONNECTED: &str = "The execute command failed due to an internal error. Try again later.";
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -43,8 +47,12 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         input.task.as_deref(),
     )?;
     let container = choose(task, input.container.as_deref())?;
-    if !task.exec_enabled || task.status != TaskStatus::Running || !container.takes_sessions() {
-        return Err(ApiError::invalid_parameter(NOT_ENABLED));
+    match container.agent_status() {
+        Some(AgentStatus::Running) if task.exec_enabled && task.status == TaskStatus::Running => {}
+        Some(AgentStatus::Stopped) => {
+            return Err(ApiError::new("TargetNotConnectedException", NOT_CONNECTED));
+        }
+        _ => return Err(ApiError::invalid_parameter(NOT_ENABLED)),
     }
     let target = container
         .target(&task.key)
@@ -56,8 +64,9 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         document: ssm::EXEC_DOCUMENT.to_owned(),
         owner: account.caller(),
         reason: None,
-        environment: container.environment.clone(),
-        directory: container.directory.clone(),
+        place: container.place.clone(),
+        log: log_group(&world, task, &container.name)
+            .map(|group| logs::group_folder(&call.shared.root, group)),
     });
     let TaskKey { cluster, id } = &task.key;
     Ok(json!({
@@ -68,10 +77,29 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         "taskArn": account.task(cluster, id),
         "session": {
             "sessionId": grant.session_id,
-            "streamUrl": ssm::stream_url(call.host, &grant.session_id),
+            "streamUrl": ssm::stream_url(call, &grant.session_id),
             "tokenValue": grant.token,
         },
     }))
+}
+
+/// The log group that the cluster's configuration wants this session's output in.
+fn log_group<'w>(world: &'w World, task: &'w Task, container: &str) -> Option<&'w str> {
+    let cluster = world.clusters.get(&task.key.cluster)?;
+    let exec = cluster
+        .configuration
+        .as_ref()?
+        .get("executeCommandConfiguration")?;
+    match exec.get("logging")?.as_str()? {
+        "DEFAULT" => {
+            let outline = &task.definition.outline;
+            outline.container_definitions[outline.container(container)?].log_group()
+        }
+        "OVERRIDE" => exec
+            .pointer("/logConfiguration/cloudWatchLogGroupName")?
+            .as_str(),
+        _ => None,
+    }
 }
 
 /// Only a task with a single container lets the name be left out.

@@ -13,6 +13,8 @@ use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
 use crate::state::{Cluster, Tag, World};
 
+pub(super) use task::find as find_task;
+
 /// Runs one operation.
 pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
     match call.operation {

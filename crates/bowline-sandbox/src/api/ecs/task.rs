@@ -10,7 +10,9 @@ use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
 use crate::lifecycle::host_name;
-use crate::state::task::{Container, Interface, Stop, Task, TaskStatus};
+use crate::state::task::{
+    AgentStatus, Container, ContainerStatus, Interface, Stop, Task, TaskStatus,
+};
 use crate::state::{TaskKey, World, seconds};
 
 #[derive(Deserialize, Default, Debug)]
@@ -181,7 +183,7 @@ pub(super) fn stop(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// The one task that StopTask and ExecuteCommand are about.
-pub(super) fn find<'w>(
+pub(in crate::api) fn find<'w>(
     world: &'w World,
     account: &Account,
     cluster: Option<&str>,
@@ -279,15 +281,15 @@ fn show_container(account: &Account, task: &Task, index: usize, container: &Cont
         })
         .collect();
     let agents = container.agent.as_ref().map(|agent| {
-        let status = match agent.last_started_at {
-            _ if container.status == crate::state::task::ContainerStatus::Stopped => "STOPPED",
-            Some(_) => "RUNNING",
-            None => "PENDING",
+        let status = match container.status {
+            ContainerStatus::Stopped => AgentStatus::Stopped,
+            _ => agent.status,
         };
         json!([{
             "name": "ExecuteCommandAgent",
-            "lastStatus": status,
+            "lastStatus": status.as_str(),
             "lastStartedAt": agent.last_started_at.map(seconds),
+            "reason": agent.reason,
         }])
     });
     json!({

@@ -1,0 +1,107 @@
+//! The sandbox's own calls: faults and time, on demand. The crate's documentation lists them.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ecs;
+use crate::api::{ApiError, Call};
+use crate::state::task::AgentStatus;
+
+/// What stands before the dot of `X-Amz-Target`.
+pub(super) const TARGET: &str = "BowlineSandbox";
+
+/// Runs one operation.
+pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
+    match call.operation {
+        "SetAgentState" => set_agent_state(call),
+        "CutSession" => cut_session(call),
+        "AdvanceClock" => advance_clock(call),
+        _ => Err(ApiError::unknown_operation()),
+    }
+}
+
+#[derive(Deserialize)]
+struct SetAgentState {
+    cluster: Option<String>,
+    task: Option<String>,
+    container: Option<String>,
+    status: AgentStatus,
+    reason: Option<String>,
+}
+
+fn set_agent_state(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: SetAgentState = call.input()?;
+    if input.reason.is_some() && input.status != AgentStatus::Stopped {
+        return Err(ApiError::invalid_parameter(
+            "Only a STOPPED agent has a reason.",
+        ));
+    }
+    let chosen = |name: &str| input.container.as_ref().is_none_or(|wanted| wanted == name);
+    let (changed, targets) = call.shared.change(|world| {
+        let (cluster, task) = (input.cluster.as_deref(), input.task.as_deref());
+        let key = ecs::find_task(world, &call.shared.account, cluster, task)?
+            .key
+            .clone();
+        let (mut changed, mut targets) = (Vec::new(), Vec::new());
+        let task = world.task_mut(&key);
+        for container in task.into_iter().flat_map(|task| {
+            task.version += 1;
+            &mut task.containers
+        }) {
+            let target = container.target(&key);
+            let Some(agent) = container.agent.as_mut().filter(|_| chosen(&container.name)) else {
+                continue;
+            };
+            match input.status {
+                AgentStatus::Pending => *agent = Default::default(),
+                AgentStatus::Running => agent.start(),
+                AgentStatus::Stopped => agent.stop(input.reason.as_deref().unwrap_or_default()),
+            }
+            changed.push(container.name.clone());
+            targets.extend(target.filter(|_| input.status != AgentStatus::Running));
+        }
+        Ok::<_, ApiError>((changed, targets))
+    })?;
+    if changed.is_empty() {
+        return Err(ApiError::invalid_parameter(
+            "The task has no such container with an exec agent.",
+        ));
+    }
+    for target in targets {
+        call.shared.sessions.end_target(&target);
+    }
+    Ok(json!({ "containers": changed }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CutSession {
+    session_id: String,
+}
+
+fn cut_session(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: CutSession = call.input()?;
+    if call.shared.sessions.cut(&input.session_id) {
+        return Ok(json!({ "sessionId": input.session_id }));
+    }
+    Err(ApiError::invalid_parameter(
+        "No client is connected to this session.",
+    ))
+}
+
+#[derive(Deserialize)]
+struct AdvanceClock {
+    seconds: f64,
+}
+
+fn advance_clock(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: AdvanceClock = call.input()?;
+    let by = Duration::try_from_secs_f64(input.seconds).map_err(|_| {
+        ApiError::invalid_parameter("Seconds must be a number that is not negative.")
+    })?;
+    let clock = &call.shared.clock;
+    clock.advance(by);
+    Ok(json!({ "seconds": clock.now().as_secs_f64() }))
+}

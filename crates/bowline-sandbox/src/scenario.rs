@@ -1,0 +1,244 @@
+//! Scenarios: what can be wrong with the demo world, by name.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::image::Image;
+
+/// The group of `exec-logging` without another one.
+const LOG_GROUP: &str = "/ecs/exec";
+
+/// The reason of `agent-stopped` without another one.
+const STOPPED: &str = "Received Container Stopped event";
+
+/// Something that is different from the usual demo world. Several may be given; of those about the same thing the
+/// last one counts, except that those about tools add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scenario {
+    /// The tasks were started without ECS Exec.
+    ExecDisabled,
+    /// Exec agents are PENDING for this long, on the sandbox's clock.
+    AgentPending(Duration),
+    /// Exec agents started and stopped, for this reason.
+    AgentStopped(String),
+    /// The service wants no tasks.
+    NoTasks,
+    /// What the images have, in the words of the label `bowline.sandbox.tools`.
+    Tools(String),
+    /// Sessions end after so much idle time, on the sandbox's clock, instead of 20 minutes.
+    IdleLimit(Duration),
+    /// The cluster has ECS Exec sessions logged.
+    ExecLogging(ExecLogging),
+}
+
+/// Where ECS Exec sessions are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecLogging {
+    /// In the container's own log group (`DEFAULT`).
+    Container,
+    /// In this group (`OVERRIDE`).
+    Group(String),
+}
+
+/// Why a text names no scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// No scenario of this name.
+    #[error("there is no scenario {0:?}")]
+    Unknown(String),
+    /// The part after `=` is missing, superfluous or wrong.
+    #[error("scenario {name}: {reason}")]
+    Value {
+        /// The scenario.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Scenario {
+    /// Every form of [`Self::from_str`] with its meaning, one a line.
+    #[must_use]
+    pub fn list() -> String {
+        let forms = [
+            ("exec-disabled", "tasks run without ECS Exec"),
+            ("agent-pending=SECONDS", "exec agents come up late"),
+            (
+                "agent-stopped[=REASON]",
+                "exec agents have stopped: TargetNotConnectedException",
+            ),
+            ("no-tasks", "service web wants no tasks"),
+            ("no-shell", "images without any shell"),
+            (
+                "no-PROGRAM",
+                "images without one program: no-base64, no-stty, no-dd …",
+            ),
+            ("no-tools", "images without any program"),
+            ("busybox, bash, dash", "images with this shell only"),
+            (
+                "tools=WORDS",
+                "images as by the label bowline.sandbox.tools: none, busybox, bash, dash, -shells, -PROGRAM",
+            ),
+            (
+                "idle-limit=SECONDS",
+                "silent sessions end sooner than after 20 minutes",
+            ),
+            (
+                "exec-logging[=GROUP]",
+                "ECS Exec sessions are logged; group \"default\" is the container's own",
+            ),
+        ];
+        let mut text = String::new();
+        for (form, meaning) in forms {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {form:<24}{meaning}");
+        }
+        text
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = ScenarioError;
+
+    fn from_str(text: &str) -> Result<Self, ScenarioError> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let wrong = |reason: &str| ScenarioError::Value {
+            name: name.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let span = || {
+            let seconds = value.and_then(|value| value.trim_end_matches('s').parse().ok());
+            let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            span.ok_or_else(|| wrong("a number of seconds is needed, as in idle-limit=30"))
+        };
+        let tools = |words: &str| {
+            Image::parse(words).map_err(|reason| wrong(&reason))?;
+            Ok(Self::Tools(words.to_owned()))
+        };
+        match name {
+            "exec-disabled" | "no-tasks" | "no-shell" | "no-tools" | "busybox" | "bash"
+            | "dash"
+                if value.is_some() =>
+            {
+                Err(wrong("it takes no value"))
+            }
+            "exec-disabled" => Ok(Self::ExecDisabled),
+            "agent-pending" => span().map(Self::AgentPending),
+            "agent-stopped" => Ok(Self::AgentStopped(value.unwrap_or(STOPPED).to_owned())),
+            "no-tasks" => Ok(Self::NoTasks),
+            "no-shell" => tools("-shells"),
+            "no-tools" => tools("none"),
+            "busybox" | "bash" | "dash" => tools(name),
+            "tools" => tools(value.ok_or_else(|| wrong("words are needed, as in tools=-dd"))?),
+            "idle-limit" => span().map(Self::IdleLimit),
+            "exec-logging" => Ok(Self::ExecLogging(match value {
+                Some("default") => ExecLogging::Container,
+                other => ExecLogging::Group(other.unwrap_or(LOG_GROUP).to_owned()),
+            })),
+            _ => match text.strip_prefix("no-") {
+                Some(program) if value.is_none() => tools(&format!("-{program}")),
+                _ => Err(ScenarioError::Unknown(text.to_owned())),
+            },
+        }
+    }
+}
+
+/// All scenarios of a sandbox together.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) exec_disabled: bool,
+    pub(crate) agent_pending: Option<Duration>,
+    pub(crate) agent_stopped: Option<String>,
+    pub(crate) no_tasks: bool,
+    /// The label of the demo world's containers.
+    pub(crate) tools: Option<String>,
+    pub(crate) idle_limit: Option<Duration>,
+    pub(crate) exec_logging: Option<ExecLogging>,
+}
+
+impl Plan {
+    /// Puts them together.
+    pub(crate) fn new(scenarios: &[Scenario]) -> Self {
+        let mut plan = Self::default();
+        for scenario in scenarios.iter().cloned() {
+            match scenario {
+                Scenario::ExecDisabled => plan.exec_disabled = true,
+                Scenario::AgentPending(span) => plan.agent_pending = Some(span),
+                Scenario::AgentStopped(reason) => plan.agent_stopped = Some(reason),
+                Scenario::NoTasks => plan.no_tasks = true,
+                Scenario::Tools(words) => {
+                    let tools = plan.tools.get_or_insert_default();
+                    tools.push(' ');
+                    tools.push_str(&words);
+                }
+                Scenario::IdleLimit(span) => plan.idle_limit = Some(span),
+                Scenario::ExecLogging(logging) => plan.exec_logging = Some(logging),
+            }
+        }
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_read_from_their_names() {
+        let seconds = Duration::from_secs_f64;
+        for (text, scenario) in [
+            ("exec-disabled", Scenario::ExecDisabled),
+            ("agent-pending=0.5", Scenario::AgentPending(seconds(0.5))),
+            ("idle-limit=30s", Scenario::IdleLimit(seconds(30.0))),
+            (
+                "agent-stopped=x=y",
+                Scenario::AgentStopped("x=y".to_owned()),
+            ),
+            ("no-tasks", Scenario::NoTasks),
+            ("no-shell", Scenario::Tools("-shells".to_owned())),
+            ("no-base64", Scenario::Tools("-base64".to_owned())),
+            ("no-tools", Scenario::Tools("none".to_owned())),
+            ("busybox", Scenario::Tools("busybox".to_owned())),
+            ("tools=-dd -od", Scenario::Tools("-dd -od".to_owned())),
+            (
+                "exec-logging",
+                Scenario::ExecLogging(ExecLogging::Group("/ecs/exec".to_owned())),
+            ),
+            (
+                "exec-logging=default",
+                Scenario::ExecLogging(ExecLogging::Container),
+            ),
+        ] {
+            assert_eq!(text.parse(), Ok(scenario), "{text}");
+        }
+        for wrong in [
+            "nope",
+            "",
+            "no-",
+            "busybox=1",
+            "agent-pending",
+            "idle-limit=-1",
+            "idle-limit=soon",
+            "tools",
+            "tools=alpine",
+            "no-base64=1",
+        ] {
+            assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tools_add_up_and_of_the_rest_the_last_counts() {
+        let scenarios = ["no-dd", "busybox", "idle-limit=1", "idle-limit=2"];
+        let scenarios = scenarios.map(|text| text.parse().unwrap());
+        let plan = Plan::new(&scenarios);
+        assert_eq!(plan.idle_limit, Some(Duration::from_secs(2)));
+        let image = Image::parse(&plan.tools.unwrap()).unwrap();
+        assert_eq!(image, Image::parse("busybox -dd").unwrap());
+    }
+}
