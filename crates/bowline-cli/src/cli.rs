@@ -10,6 +10,7 @@ use bowline::{ClientOptions, TargetOptions};
 
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
+use crate::commands::login::LoginArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::sandbox::SandboxArgs;
 
@@ -73,6 +74,16 @@ pub struct GlobalArgs {
         hide_env_values = true
     )]
     pub endpoint_url: Option<String>,
+    /// Open sessions at this host and no other: a PrivateLink endpoint without private DNS
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST",
+        env = "BOWLINE_STREAM_HOST",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub stream_host: Option<String>,
     /// The form of the output
     #[arg(short, long, global = true, value_name = "FORM")]
     pub output: Option<OutputFormat>,
@@ -107,6 +118,7 @@ pub enum OutputFormat {
     reason = "the doc comment of the arguments is the help; one on a variant would replace it"
 )]
 pub enum Command {
+    Login(LoginArgs),
     Exec(ExecArgs),
     #[command(alias = "list")]
     Ls(LsArgs),
@@ -120,7 +132,7 @@ pub enum Command {
 ///
 /// # Errors
 /// What clap has to say; also help and version, which are not failures.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     // A private sandbox has nothing to do with the cluster that the environment names.
@@ -137,6 +149,7 @@ impl GlobalArgs {
             profile: self.profile.clone(),
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
+            stream_host: self.stream_host.clone(),
             credentials: None,
         }
     }

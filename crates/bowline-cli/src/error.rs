@@ -7,7 +7,9 @@ use std::io;
 
 use bowline::session::ChannelError;
 use bowline::session::exec::ExecError;
-use bowline::{AwsError, AwsErrorKind, ConnectError, TargetError, TrustError};
+use bowline::{
+    AwsError, AwsErrorKind, ConnectError, NetworkError, NetworkProblem, TargetError, TrustError,
+};
 
 use crate::exit_code::ExitCode;
 
@@ -33,6 +35,8 @@ pub enum ErrorKind {
     TimedOut,
     /// bowline or AWS failed.
     Unavailable,
+    /// A command's exit code could not be learned.
+    StatusUnknown,
     /// Interrupted here.
     Interrupted,
     /// Whoever read our output went away: nothing is said and nothing is wrong.
@@ -91,7 +95,7 @@ impl CommandError {
             ErrorKind::NotFound => ExitCode::NotFound,
             ErrorKind::Failed => ExitCode::Failed,
             ErrorKind::TimedOut => ExitCode::TimedOut,
-            ErrorKind::Unavailable => ExitCode::Unavailable,
+            ErrorKind::Unavailable | ErrorKind::StatusUnknown => ExitCode::Unavailable,
             ErrorKind::Interrupted => ExitCode::Interrupted,
             ErrorKind::ReaderGone => ExitCode::Success,
         }
@@ -126,6 +130,10 @@ impl From<ConnectError> for CommandError {
                 "an endpoint looks like http://127.0.0.1:4566; it comes from --endpoint-url, \
                    BOWLINE_ENDPOINT, AWS_ENDPOINT_URL or the profile",
             ],
+            ConnectError::InvalidStreamHost { .. } => &[
+                "it is a name or address like vpce-0a1b.ssmmessages.eu-west-1.vpce.amazonaws.com, from --stream-host \
+                 or BOWLINE_STREAM_HOST",
+            ],
             _ => &[],
         };
         let hints: Vec<String> = hints.iter().map(|hint| (*hint).to_owned()).collect();
@@ -138,7 +146,6 @@ impl From<AwsError> for CommandError {
         let hints = aws_hints(&error);
         let kind = match error.kind {
             AwsErrorKind::Service if error.is("ClusterNotFoundException") => ErrorKind::NotFound,
-            AwsErrorKind::TimedOut => ErrorKind::TimedOut,
             _ => ErrorKind::Unavailable,
         };
         Self::new(kind, error).with_hints(hints)
@@ -151,7 +158,19 @@ impl From<ExecError> for CommandError {
         match error {
             ExecError::Aws(error) => Self::from(error).with_hints(hints),
             ExecError::Target(error) => Self::from(error).with_hints(hints),
-            error => Self::new(ErrorKind::Unavailable, chain(&error)).with_hints(hints),
+            // It says what its causes say, in plainer words.
+            ExecError::Open(ChannelError::Network(network)) => {
+                let text = format!("the data channel could not be opened: {network}");
+                Self::new(ErrorKind::Unavailable, text).with_hints(hints)
+            }
+            error => {
+                let kind = match error {
+                    ExecError::TimedOut { .. } => ErrorKind::TimedOut,
+                    ExecError::StatusUnknown { .. } => ErrorKind::StatusUnknown,
+                    _ => ErrorKind::Unavailable,
+                };
+                Self::new(kind, chain(&error)).with_hints(hints)
+            }
         }
         .starting_remote()
     }
@@ -159,7 +178,7 @@ impl From<ExecError> for CommandError {
 
 impl From<TrustError> for CommandError {
     fn from(error: TrustError) -> Self {
-        Self::new(ErrorKind::Unavailable, error)
+        Self::new(ErrorKind::Unavailable, error).hint(TRUST)
     }
 }
 
@@ -186,6 +205,9 @@ impl From<io::Error> for CommandError {
 }
 
 fn aws_hints(error: &AwsError) -> Vec<String> {
+    if let Some(network) = error.network() {
+        return vec![network_hint(network).to_owned()];
+    }
     let hints: &[&str] = match error.kind {
         AwsErrorKind::Credentials => &[
             "sign in (`aws sso login`, `aws login`), choose a profile with --profile, or set \
@@ -196,13 +218,20 @@ fn aws_hints(error: &AwsError) -> Vec<String> {
             "check the network, the proxy settings, and the endpoint (--endpoint-url, \
              BOWLINE_ENDPOINT, AWS_ENDPOINT_URL); a sandbox must be running to be reached",
         ],
+        AwsErrorKind::Trust => &[TRUST],
+        AwsErrorKind::NotAws if error.message.contains("sent to HTTPS port") => {
+            &["the endpoint should begin with https://"]
+        }
+        AwsErrorKind::NotAws if error.status == Some(407) => &[PROXY_CREDENTIALS],
+        AwsErrorKind::NotAws if error.status.is_some_and(|status| status >= 500) => &[
+            "the service or something in front of it is broken: try again later, and check the endpoint \
+             (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL); an emulator may not know this operation",
+        ],
         AwsErrorKind::NotAws => &[
             "something other than AWS or a complete emulator answered; check the endpoint \
              (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL)",
         ],
-        _ if error.is_rejected_credentials() => {
-            &["the credentials were refused: sign in again, and check the clock of this machine"]
-        }
+        _ if error.is_rejected_credentials() => &[rejected_hint(error)],
         _ if error.is_access_denied() => {
             return vec![format!(
                 "the caller needs the permission {}",
@@ -212,6 +241,79 @@ fn aws_hints(error: &AwsError) -> Vec<String> {
         _ => &[],
     };
     hints.iter().map(|hint| (*hint).to_owned()).collect()
+}
+
+/// What to do about credentials that were sent and not accepted.
+fn rejected_hint(error: &AwsError) -> &'static str {
+    match error.code.as_deref() {
+        Some("ExpiredTokenException" | "ExpiredToken") => {
+            "the credentials have expired: sign in again (`aws sso login`, `aws login`), or fetch new ones"
+        }
+        _ if error.message.contains("valid region") => {
+            "the endpoint belongs to another region: name it with --region, AWS_REGION or --profile"
+        }
+        Some("InvalidSignatureException" | "SignatureDoesNotMatch") => {
+            "check the secret key (AWS_SECRET_ACCESS_KEY, --profile) and the clock of this machine"
+        }
+        _ => {
+            "this endpoint does not know the access key: check --profile, AWS_ACCESS_KEY_ID and the region; a sandbox \
+             has new keys at every start"
+        }
+    }
+}
+
+/// What to do about a connection that failed.
+fn network_hint(error: &NetworkError) -> &'static str {
+    use NetworkProblem as P;
+
+    match &error.problem {
+        P::NameNotResolved if error.at_proxy => {
+            "check the spelling in HTTPS_PROXY and HTTP_PROXY, and the DNS of this network"
+        }
+        P::NameNotResolved => {
+            "check the spelling of the region and the endpoint, and the DNS of this network; where only a proxy reaches \
+             out, name it in HTTPS_PROXY"
+        }
+        P::Refused if error.at_proxy => {
+            "check host and port in HTTPS_PROXY and HTTP_PROXY, or leave this host out with NO_PROXY"
+        }
+        P::Refused => {
+            "check host and port (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL; for sessions --stream-host); a \
+             sandbox must be running to be reached"
+        }
+        P::NoRoute => {
+            "check the network of this machine, its VPN, and IPv6 if the address is one of its"
+        }
+        P::TimedOut(_) if error.proxy.is_some() => {
+            "check the proxy (HTTPS_PROXY) and what it lets through; NO_PROXY leaves a host out"
+        }
+        P::TimedOut(_) => {
+            "a firewall may drop it: check the network and the VPN; where only a proxy reaches out, name it in \
+             HTTPS_PROXY"
+        }
+        P::UnknownIssuer => {
+            "if a company proxy or a sandbox with --tls is in between, name the file with its authority in \
+             AWS_CA_BUNDLE"
+        }
+        P::CertificateExpired | P::CertificateNotYetValid => {
+            "check the clock of this machine; if it is right, the server needs another certificate"
+        }
+        P::WrongName => {
+            "reach the host by a name of its certificate: check the endpoint and --stream-host"
+        }
+        P::NotTls => "the endpoint should begin with http://, or its port is the wrong one",
+        P::NotHttp => "the endpoint should begin with https://, or its port is the wrong one",
+        P::ProxyCredentials => PROXY_CREDENTIALS,
+        P::ProxyRefused(Some(500..)) => {
+            "the proxy could not reach the host: check the endpoint and the region; NO_PROXY leaves a host out"
+        }
+        P::ProxyRefused(_) => {
+            "have the host allowed at the proxy, or leave it out with NO_PROXY if it can be reached directly"
+        }
+        P::NotAProxy => "check host, port and scheme in HTTPS_PROXY and HTTP_PROXY",
+        P::ProxyScheme(_) => "name an HTTP proxy, as in HTTPS_PROXY=http://proxy.example:3128",
+        _ => "check the network, the proxy settings and the endpoint, and try again",
+    }
 }
 
 /// An error and its causes in one line, for errors whose first line does not say enough.
@@ -242,14 +344,32 @@ fn exec_hints(error: &ExecError) -> Vec<String> {
             "the agent in the container has no connection to AWS: check the task role (ssmmessages:*), the network to \
              ssmmessages, and a read-only root file system"
         }
+        ExecError::Open(ChannelError::Network(error)) => network_hint(error),
+        ExecError::Open(ChannelError::Trust(_)) => TRUST,
+        ExecError::Open(ChannelError::Failing { .. } | ChannelError::NotWebSocket { .. }) => {
+            "try again; if it stays, check what is between here and the service (proxy, --stream-host)"
+        }
+        ExecError::Open(ChannelError::NotSecure { .. }) => {
+            "leave --stream-host and BOWLINE_STREAM_HOST out with an endpoint that is http://"
+        }
         ExecError::Open(ChannelError::Refused {
             status: 401 | 403, ..
         }) => "the caller needs the permission ssmmessages:OpenDataChannel",
         ExecError::Open(ChannelError::ForeignHost { .. }) => {
-            "check the endpoint; nothing was sent to that host"
+            "nothing was sent to that host; if it is yours (PrivateLink, a forwarder), name it with --stream-host or \
+             BOWLINE_STREAM_HOST"
         }
         ExecError::Silent { .. } => "end one of the other sessions, or choose another task",
-        ExecError::NoShell { .. } => "exec needs `sh` in the image to bring back the exit code",
+        ExecError::NoShell { .. } => {
+            "exec needs `sh` in the image to bring back the exit code; --no-shell runs the command without it"
+        }
+        ExecError::NoTerminal { .. } | ExecError::NoEncoder { .. } => {
+            "put the missing tool into the image, or send the data some other way"
+        }
+        ExecError::NotCarried => "leave out --no-shell or --via ssm",
+        ExecError::StatusUnknown { output } if output.contains("inactivity") => {
+            "the service ends a session after 20 minutes without input; --keep-alive prevents that"
+        }
         ExecError::StatusUnknown { .. } => {
             "the output so far was delivered; the command may or may not have succeeded"
         }
@@ -305,6 +425,10 @@ fn near_or_all(what: &str, suggestions: &[String], candidates: &[String]) -> Vec
     vec![format!("there are the {what} {}", candidates.join(", "))]
 }
 
+const TRUST: &str =
+    "AWS_CA_BUNDLE names a file with certificates in PEM form; unset it if none is needed";
+const PROXY_CREDENTIALS: &str =
+    "put them into the proxy's URL, as in HTTPS_PROXY=http://USER:PASSWORD@proxy.example:3128";
 const TRY_SANDBOX: &str = "without an AWS account, try `bowline --sandbox ls`";
 
 #[cfg(test)]

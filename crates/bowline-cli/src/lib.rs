@@ -6,12 +6,15 @@ pub mod cli;
 pub mod commands;
 mod duration;
 pub mod error;
+mod escape;
 pub mod exit_code;
 mod logging;
 pub mod output;
 pub mod printer;
 mod private_sandbox;
+mod screen;
 mod terminal;
+mod writer;
 
 use std::ffi::OsString;
 use std::process;
@@ -31,10 +34,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     if arguments.next_if(|word| word == CONTAINER_INIT).is_some() {
         return bowline_sandbox::init::main(arguments);
     }
-    let arguments = program.into_iter().chain(arguments);
+    let arguments: Vec<OsString> = program.into_iter().chain(arguments).collect();
     let printer = Printer;
-    let cli = match cli::parse(arguments) {
+    let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
+        Err(error)
+            if error.use_stderr()
+                && let Some(misplaced) = commands::exec::misplaced(&arguments) =>
+        {
+            printer.error(&misplaced);
+            return ExitCode::Usage.into();
+        }
         Err(error) => {
             printer.arguments(&error);
             return match error.use_stderr() {

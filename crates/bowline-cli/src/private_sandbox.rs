@@ -90,6 +90,7 @@ impl PrivateSandbox {
             profile: None,
             region: value("AWS_REGION"),
             endpoint_url: value("AWS_ENDPOINT_URL"),
+            stream_host: None,
             credentials: Some(Credentials {
                 access_key_id: value("AWS_ACCESS_KEY_ID").unwrap_or_default(),
                 secret_access_key: Secret::new(value("AWS_SECRET_ACCESS_KEY").unwrap_or_default()),

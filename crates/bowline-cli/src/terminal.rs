@@ -1,16 +1,39 @@
 //! The local terminal: its size, and raw mode that is always given back.
 
 use std::io;
+use std::panic;
+use std::sync::{Mutex, Once, PoisonError, TryLockError};
 
 use bowline::session::Size;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr,
+    tcgetwinsize, tcsetattr,
+};
+
+use crate::screen::Screen;
 
 /// What a terminal has when nobody says otherwise.
 const DEFAULT_SIZE: Size = Size { cols: 80, rows: 24 };
+/// No character: the key is one like any other. Zero on Linux, 255 on the BSDs.
+const DISABLED: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
+
+/// What the terminal was like before. It is here, and not in the guard, because a panic has to find it: on whichever
+/// thread it happens, the terminal is restored before the message is printed.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+struct Held {
+    before: Termios,
+    screen: Screen,
+}
 
 /// Whether stdin is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
     isatty(io::stdin())
+}
+
+/// Whether stderr is a terminal.
+pub(crate) fn stderr_is_terminal() -> bool {
+    isatty(io::stderr())
 }
 
 /// The size of the terminal that is at stdout, stderr or stdin.
@@ -27,25 +50,99 @@ pub(crate) fn size() -> Size {
     }
 }
 
-/// The terminal at stdin in raw mode; dropping this restores it.
-pub(crate) struct RawMode {
-    before: Termios,
+/// The text as less important than what is around it, if stderr is a terminal that shows such things.
+pub(crate) fn dim(text: &str) -> String {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let plain = set("NO_COLOR").is_some() || set("TERM").is_none_or(|term| term == "dumb");
+    if plain || !stderr_is_terminal() {
+        text.to_owned()
+    } else {
+        format!("\x1b[2m{text}\x1b[0m")
+    }
 }
 
+/// The terminal at stdin while its keys are a remote side's. Dropping this restores it; so do a panic and, because
+/// the commands turn signals into ordinary ends, the signals that end a program.
+#[derive(Debug)]
+pub(crate) struct RawMode(());
+
 impl RawMode {
-    /// Keys go to the remote side as they are from now on.
-    pub(crate) fn enter() -> io::Result<Self> {
+    /// Keys are kept for the remote side, unseen, but nobody is there yet: Ctrl-C is still ours, and what we say is
+    /// shown as usual.
+    pub(crate) fn prepare() -> io::Result<Self> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let previous = panic::take_hook();
+            panic::set_hook(Box::new(move |panic| {
+                restore(broken_off);
+                previous(panic);
+            }));
+        });
         let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
+        let mut prepared = before.clone();
+        prepared
+            .local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN);
+        prepared
+            .input_modes
+            .remove(InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::IXON);
+        prepared.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
+        prepared.special_codes[SpecialCodeIndex::VQUIT] = DISABLED;
+        prepared.special_codes[SpecialCodeIndex::VMIN] = 1;
+        prepared.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let screen = Screen::default();
+        *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { before, screen });
+        let guard = Self(());
+        // Never with a flush: what was typed early is for the remote side too.
+        tcsetattr(io::stdin(), OptionalActions::Now, &prepared)?;
+        Ok(guard)
+    }
+
+    /// All keys go to the remote side as they are from now on.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        let mut raw = tcgetattr(io::stdin())?;
         raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
-        Ok(Self { before })
+        Ok(tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
+    }
+
+    /// Notes what the remote side shows on the terminal at stdout.
+    pub(crate) fn shown(&self, output: &[u8]) {
+        if let Some(held) = &mut *HELD.lock().unwrap_or_else(PoisonError::into_inner) {
+            held.screen.feed(output);
+        }
+    }
+
+    /// Restores the terminal after a session that broke off, and with it what the remote side had set on the screen.
+    pub(crate) fn abandon(self) {
+        restore(broken_off);
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+        restore(|_| String::new());
     }
+}
+
+/// Restores the terminal, once. It takes no lock that another thread may hold: it may run inside a panic.
+fn restore(undo: fn(&Screen) -> String) {
+    let mut held = match HELD.try_lock() {
+        Ok(held) => held,
+        Err(TryLockError::Poisoned(held)) => held.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    let Some(held) = held.take() else {
+        return;
+    };
+    // A terminal that is gone needs no restoring.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &held.before);
+    let undo = undo(&held.screen);
+    if !undo.is_empty() && isatty(io::stdout()) {
+        let _ = rustix::io::write(rustix::stdio::stdout(), undo.as_bytes());
+    }
+}
+
+/// What the remote side had set, and a new line for what we have to say.
+fn broken_off(screen: &Screen) -> String {
+    screen.undo() + "\r\n"
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::uri::Authority;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
@@ -9,11 +10,12 @@ use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::model::{Cluster, Service, SessionGrant, Task};
+use crate::network::Proxies;
 use crate::target::{
     ClusterName, MatchingTasks, ResolvedTarget, TargetError, TargetOptions, TargetSpec, in_cluster,
     resolve,
 };
-use crate::tls::TrustError;
+use crate::tls::TrustRoots;
 
 #[cfg(test)]
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -82,9 +84,17 @@ impl Client {
         self.aws.settings.credentials().await
     }
 
-    /// TLS settings for a data channel; system trust roots plus `AWS_CA_BUNDLE`, read at the first call.
-    pub fn tls_config(&self) -> Result<Arc<rustls::ClientConfig>, TrustError> {
-        self.aws.settings.roots.client_config()
+    pub(crate) fn roots(&self) -> &TrustRoots {
+        &self.aws.settings.roots
+    }
+
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.aws.settings.proxies
+    }
+
+    /// The host that data channels are opened at in place of AWS's own, if the user named one.
+    pub(crate) fn stream_host(&self) -> Option<&Authority> {
+        self.aws.settings.stream_host.as_ref()
     }
 
     /// Finds the one container a target means.
@@ -181,6 +191,20 @@ impl Client {
     ) -> Result<SessionGrant, AwsError> {
         self.ecs()
             .execute_command(cluster, task, container, command)
+            .await
+    }
+
+    /// Starts a session through SSM itself, on an SSM target (`ecs:<cluster>_<task>_<runtime id>`). It is not repeated
+    /// after a time-out.
+    pub async fn start_session(
+        &self,
+        ssm_target: &str,
+        document: Option<&str>,
+        parameters: &[(&str, &str)],
+    ) -> Result<SessionGrant, AwsError> {
+        self.aws
+            .ssm()
+            .start_session(ssm_target, document, parameters)
             .await
     }
 

@@ -6,6 +6,7 @@
 mod aws;
 mod client;
 pub mod model;
+mod network;
 mod secret;
 pub mod session;
 pub mod target;
@@ -14,6 +15,7 @@ mod tls;
 pub use self::aws::config::{ClientOptions, ConnectError, Credentials};
 pub use self::aws::error::{AwsError, AwsErrorKind};
 pub use self::client::Client;
+pub use self::network::{NetworkError, NetworkProblem, Stage};
 pub use self::secret::Secret;
 pub use self::target::{ResolvedTarget, TargetError, TargetOptions, TargetSpec};
 pub use self::tls::TrustError;

@@ -36,6 +36,14 @@ struct Loaded {
 }
 
 impl TrustRoots {
+    /// The system's and those of a file, whatever the environment says.
+    #[cfg(test)]
+    pub(crate) fn with_bundle(path: PathBuf) -> Self {
+        Self {
+            loaded: OnceLock::from(load(Some(path))),
+        }
+    }
+
     /// The TLS settings for connections of our own (the data channel).
     pub(crate) fn client_config(&self) -> Result<Arc<rustls::ClientConfig>, TrustError> {
         Ok(Arc::clone(&self.loaded()?.client))

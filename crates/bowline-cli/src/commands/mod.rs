@@ -1,7 +1,9 @@
 //! One subcommand a file, and what they share.
 
 pub mod exec;
+mod follow;
 pub mod help;
+pub mod login;
 pub mod ls;
 pub mod sandbox;
 
@@ -67,6 +69,9 @@ pub(crate) fn without_runtime(command: &Command) -> Result<Option<String>, Comma
 pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, CommandError> {
     match command {
         Command::Exec(args) => exec::run(args, context)
+            .await
+            .map_err(CommandError::starting_remote),
+        Command::Login(args) => login::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
         Command::Ls(args) => ls::run(args, context).await,

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bowline_sandbox::{AgentOptions, InitCommand, Options, Sandbox, StartError};
+use bowline_sandbox::{
+    AgentOptions, InitCommand, Options, Sandbox, Scenario, ScenarioError, StartError,
+};
 use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +50,22 @@ pub struct SandboxArgs {
     /// How long the exec agent of a container is pending after the container's start
     #[arg(long, value_parser = duration::parse, default_value = "0", value_name = "TIME")]
     agent_pending: Duration,
+    /// Something that is wrong with the demo world (repeatable); `help` lists what there is
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Run the sandbox's clock so many times as fast: idle limits, agents and tasks, not processes
+    #[arg(long, default_value = "1", value_name = "FACTOR")]
+    fast_clock: NonZeroU32,
+    /// Speak TLS, with an authority made for this start; AWS_CA_BUNDLE names its certificate
+    ///
+    /// Programs that do not know AWS_CA_BUNDLE, such as the session-manager-plugin, have to be told for themselves:
+    /// SSL_CERT_FILE=$AWS_CA_BUNDLE aws ecs execute-command … It is not set for all, since it replaces the trust in
+    /// everything else.
+    #[arg(long)]
+    tls: bool,
+    /// Also answer to this host name, for a proxy or forwarder in front (repeatable)
+    #[arg(long, value_name = "NAME")]
+    host_name: Vec<String>,
     /// Take requests with any credentials: whoever reaches the port can then run commands as you
     #[arg(long)]
     accept_any_credentials: bool,
@@ -72,6 +91,10 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
                 .hint("run `bowline sandbox`"),
         );
     }
+    if args.scenario.iter().any(|name| name == "help") {
+        context.printer.document(&Scenario::list())?;
+        return Ok(ExitCode::Success);
+    }
     let mut agent = match args.agent {
         Agent::Fast => AgentOptions::default(),
         Agent::Stock => AgentOptions::stock(),
@@ -82,6 +105,10 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     options.agent = agent;
     options.agent_pending = args.agent_pending;
     options.accept_any_credentials = args.accept_any_credentials;
+    options.clock_speed = args.fast_clock;
+    options.scenarios = scenarios(&args.scenario)?;
+    options.tls = args.tls;
+    options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
         options.region.clone_from(region);
     }
@@ -124,11 +151,32 @@ fn introduce(sandbox: &Sandbox, args: &SandboxArgs, context: &Context) {
     context.printer.note(&format!(
         "sandbox ready at {endpoint}; its containers are processes of this machine and can touch your files; Ctrl-C ends it"
     ));
+    if args
+        .scenario
+        .iter()
+        .any(|name| name.starts_with("exec-logging"))
+    {
+        let logs = sandbox.logs();
+        context.printer.note(&format!(
+            "exec sessions are logged below {}",
+            logs.display()
+        ));
+    }
     if args.accept_any_credentials {
         context.printer.warning(
             "any credentials are accepted: whoever reaches the port can run commands as you",
         );
     }
+}
+
+fn scenarios(names: &[String]) -> Result<Vec<Scenario>, CommandError> {
+    let unknown = |error: ScenarioError| {
+        CommandError::usage(error.to_string()).hint("run `bowline sandbox --scenario help`")
+    };
+    names
+        .iter()
+        .map(|name| name.parse().map_err(unknown))
+        .collect()
 }
 
 /// How to start this program again as the init of a container.

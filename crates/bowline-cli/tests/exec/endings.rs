@@ -149,3 +149,39 @@ fn remote_process(running: &mut Running) -> Process {
     let pid = line.trim().strip_prefix("pid ").unwrap().parse().unwrap();
     Process::find(pid).unwrap()
 }
+
+#[test]
+fn a_stderr_that_cannot_be_written_is_no_success() {
+    let sandbox = Shared::get();
+    let mut full = sandbox.command("/bin/sh");
+    full.args([
+        "-c",
+        "exec \"$0\" \"$@\" 2>/dev/full",
+        crate::support::BOWLINE,
+    ]);
+    full.args(["exec", "web", "--", "sh", "-c", "echo lost >&2"]);
+    run(&mut full).code(125);
+}
+
+#[test]
+fn a_stopped_reader_of_stderr_does_not_keep_us_from_leaving() {
+    let sandbox = Shared::get();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = sandbox.bowline(&["exec", "web", "--", "sh", "-c", "echo on; yes >&2"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    assert_eq!(line, "on\n");
+    crate::support::signal(child.id(), "TERM");
+    let status = wait_for("bowline to leave", SOON, || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(143));
+    drop(reader);
+}

@@ -6,7 +6,11 @@
 
 mod argv;
 mod endings;
+mod engines;
 mod failures;
+mod images;
+mod login;
+mod network;
 mod private_sandbox;
 mod stdin;
 mod streams;

@@ -4,7 +4,6 @@
 //! instance metadata is asked only when neither options, environment nor profile name a region.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +15,12 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
+use http::uri::Authority;
 use tokio::sync::Mutex;
 
 use super::error::AwsError;
 use super::http::LazyHttpClient;
+use crate::network::{Proxies, is_loopback_host};
 use crate::secret::Secret;
 use crate::tls::TrustRoots;
 
@@ -32,6 +33,9 @@ pub struct ClientOptions {
     pub region: Option<String>,
     /// One endpoint for every service, such as a sandbox's.
     pub endpoint_url: Option<String>,
+    /// The host (`name`, `name:port`) that data channels are opened at, in place of the one that AWS names: a
+    /// PrivateLink endpoint without private DNS. Requests are signed for it, and nothing else of the URL changes.
+    pub stream_host: Option<String>,
     /// Use these, and read nothing from the environment or from files. Needs a region and an endpoint.
     pub credentials: Option<Credentials>,
 }
@@ -54,6 +58,12 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The host for data channels is none.
+    #[error("stream host {host:?} is not a host name or address, with or without a port")]
+    InvalidStreamHost {
+        /// The text as given.
+        host: String,
+    },
 }
 
 /// Credentials for signing a request of our own, such as the upgrade of a data channel.
@@ -74,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) sdk: SdkConfig,
     pub(crate) region: String,
     pub(crate) roots: Arc<TrustRoots>,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) stream_host: Option<Authority>,
     credentials: SharedCredentialsProvider,
     endpoint_given: bool,
 }
@@ -92,10 +104,18 @@ impl Settings {
         if let Some(url) = &options.endpoint_url {
             check_endpoint(url)?;
         }
+        let stream_host = options
+            .stream_host
+            .as_deref()
+            .filter(|host| !host.is_empty())
+            .map(check_stream_host)
+            .transpose()?;
         let roots = Arc::new(TrustRoots::default());
+        let proxies = Arc::new(Proxies::default());
+        let http = LazyHttpClient::new(Arc::clone(&roots), Arc::clone(&proxies));
         let sdk = match &options.credentials {
-            Some(given) => given_sdk_config(&options, given, Arc::clone(&roots)),
-            None => load_sdk_config(&options, Arc::clone(&roots)).await?,
+            Some(given) => given_sdk_config(&options, given, http),
+            None => load_sdk_config(&options, http).await?,
         };
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
         let credentials = credentials
@@ -111,6 +131,8 @@ impl Settings {
             sdk,
             region,
             roots,
+            proxies,
+            stream_host,
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
         };
@@ -177,18 +199,11 @@ pub(crate) fn is_loopback_url(url: &str) -> bool {
     uri.host().is_some_and(is_loopback_host)
 }
 
-/// Whether a host name or address means this machine.
-pub(crate) fn is_loopback_host(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// A configuration that depends on nothing but `options`.
 fn given_sdk_config(
     options: &ClientOptions,
     given: &Credentials,
-    roots: Arc<TrustRoots>,
+    http: LazyHttpClient,
 ) -> SdkConfig {
     let credentials = aws_credential_types::Credentials::new(
         given.access_key_id.clone(),
@@ -206,7 +221,7 @@ fn given_sdk_config(
         .behavior_version(BehaviorVersion::latest())
         .region(options.region.clone().map(Region::new))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(LazyHttpClient::new(roots))
+        .http_client(http)
         .retry_config(retries())
         .timeout_config(time_limits())
         .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
@@ -218,10 +233,10 @@ fn given_sdk_config(
 
 async fn load_sdk_config(
     options: &ClientOptions,
-    roots: Arc<TrustRoots>,
+    http: LazyHttpClient,
 ) -> Result<SdkConfig, ConnectError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(LazyHttpClient::new(roots))
+        .http_client(http)
         .retry_config(retries())
         .timeout_config(time_limits());
     if let Some(profile) = &options.profile {
@@ -287,6 +302,19 @@ fn check_endpoint(url: &str) -> Result<(), ConnectError> {
     }
 }
 
+fn check_stream_host(host: &str) -> Result<Authority, ConnectError> {
+    let invalid = || ConnectError::InvalidStreamHost {
+        host: host.to_owned(),
+    };
+    let authority: Authority = host.parse().map_err(|_| invalid())?;
+    let port_is_well_formed =
+        authority.as_str() == authority.host() || authority.port_u16().is_some();
+    match !authority.host().is_empty() && !host.contains('@') && port_is_well_formed {
+        true => Ok(authority),
+        false => Err(invalid()),
+    }
+}
+
 /// The usual three attempts are too few for a tool that fans out (ECS answers throttling with HTTP 400).
 fn retries() -> RetryConfig {
     RetryConfig::standard()
@@ -297,8 +325,8 @@ fn retries() -> RetryConfig {
 
 fn time_limits() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
+        .connect_timeout(CONNECT_LIMIT)
+        .read_timeout(READ_LIMIT)
         .operation_attempt_timeout(Duration::from_secs(40))
         .operation_timeout(Duration::from_secs(120))
         .build()
@@ -346,6 +374,10 @@ fn is_fresh(credentials: &aws_credential_types::Credentials) -> bool {
         .is_none_or(|expiry| expiry > SystemTime::now() + REFRESH_BEFORE)
 }
 
+/// For TCP, a tunnel and TLS together. It is not repeated: the system sends its first packet again by itself.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// For the first byte of an answer.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long instance metadata may take to name a region.
 const METADATA_LIMIT: Duration = Duration::from_secs(3);
 /// Refresh this long before expiry.
@@ -385,6 +417,26 @@ mod tests {
             assert!(
                 matches!(error, ConnectError::InvalidEndpoint { .. }),
                 "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_host_is_a_host_and_nothing_more() {
+        for host in [
+            "vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com",
+            "localhost:8443",
+            "[fd00::7]:443",
+        ] {
+            assert_eq!(check_stream_host(host).unwrap().as_str(), host);
+        }
+        for host in [
+            "wss://x", "x/path", "user@x", "x y", "x:", "x:99999", ":443", "",
+        ] {
+            let error = check_stream_host(host).unwrap_err();
+            assert!(
+                error.to_string().starts_with("stream host"),
+                "{host}: {error}"
             );
         }
     }

@@ -8,6 +8,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::network::{NetworkError, NetworkProblem, find};
+use crate::tls::TrustError;
+
 /// A failed call: which one, how, and what AWS said.
 #[derive(Debug)]
 pub struct AwsError {
@@ -40,6 +43,8 @@ pub enum AwsErrorKind {
     TimedOut,
     /// No usable credentials.
     Credentials,
+    /// There are no usable trust roots for TLS.
+    Trust,
     /// The request could not be built.
     Request,
 }
@@ -73,6 +78,11 @@ impl AwsError {
         )
     }
 
+    /// How the connection failed, if it did.
+    pub fn network(&self) -> Option<&NetworkError> {
+        find(self.source.as_deref()?)
+    }
+
     /// Makes the error of a call from the SDK's.
     pub(crate) fn from_sdk<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
     where
@@ -80,6 +90,16 @@ impl AwsError {
     {
         if let Some(credentials) = find::<CredentialsError>(&error) {
             return Self::credentials(operation, credentials).caused_by(error);
+        }
+        if let Some(network) = find::<NetworkError>(&error) {
+            let kind = match network.problem {
+                NetworkProblem::TimedOut(_) => AwsErrorKind::TimedOut,
+                _ => AwsErrorKind::Unreachable,
+            };
+            return Self::new(operation, kind, network.to_string()).caused_by(error);
+        }
+        if let Some(trust) = find::<TrustError>(&error) {
+            return Self::new(operation, AwsErrorKind::Trust, trust.to_string()).caused_by(error);
         }
         match &error {
             SdkError::ServiceError(service) => {
@@ -147,7 +167,7 @@ impl AwsError {
     ) -> Self {
         let status = raw.status().as_u16();
         let (kind, text) = match (code, message) {
-            (Some(_), Some(message)) => (AwsErrorKind::Service, message.to_owned()),
+            (Some(_), Some(message)) => (AwsErrorKind::Service, message.trim().to_owned()),
             (Some(_), None) => (AwsErrorKind::Service, "no message was sent".to_owned()),
             (None, _) => (AwsErrorKind::NotAws, describe_foreign_body(raw)),
         };
@@ -168,7 +188,13 @@ impl AwsError {
                 "credentials did not arrive within {} s",
                 timeout.timeout_duration().as_secs()
             ),
-            _ => format!("could not load AWS credentials: {}", last_causes(error)),
+            _ => {
+                let cause = match find::<NetworkError>(error) {
+                    Some(network) => network.to_string(),
+                    None => last_causes(error),
+                };
+                format!("could not load AWS credentials: {cause}")
+            }
         };
         Self::new(operation, AwsErrorKind::Credentials, message)
     }
@@ -251,17 +277,6 @@ fn last_causes(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     causes[causes.len().saturating_sub(2)..].join(": ")
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 const CREDENTIAL_SOURCES: &str = "environment variables, the profile in the AWS configuration files, \

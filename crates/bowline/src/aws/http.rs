@@ -4,8 +4,8 @@
 //! endpoint; that costs more than a whole call on loopback.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-use super::config::is_loopback_host;
+use crate::network::{NetworkError, NetworkProblem, Proxies, Proxy, Stage};
 use crate::tls::{TrustError, TrustRoots};
 
 /// One per profile and region; connections are pooled per pair of time limits.
 #[derive(Debug)]
 pub(super) struct LazyHttpClient {
     roots: Arc<TrustRoots>,
+    proxies: Arc<Proxies>,
     connectors: Mutex<HashMap<Limits, SharedHttpConnector>>,
 }
 
@@ -34,9 +35,10 @@ pub(super) struct LazyHttpClient {
 type Limits = (Option<Duration>, Option<Duration>);
 
 impl LazyHttpClient {
-    pub(super) fn new(roots: Arc<TrustRoots>) -> Self {
+    pub(super) fn new(roots: Arc<TrustRoots>, proxies: Arc<Proxies>) -> Self {
         Self {
             roots,
+            proxies,
             connectors: Mutex::new(HashMap::new()),
         }
     }
@@ -56,7 +58,8 @@ impl HttpClient for LazyHttpClient {
         connectors
             .entry(key)
             .or_insert_with(|| {
-                SharedHttpConnector::new(Routes::new(settings.clone(), Arc::clone(&self.roots)))
+                let (roots, proxies) = (Arc::clone(&self.roots), Arc::clone(&self.proxies));
+                SharedHttpConnector::new(Routes::new(settings.clone(), roots, proxies))
             })
             .clone()
     }
@@ -66,6 +69,7 @@ impl HttpClient for LazyHttpClient {
 struct Routes {
     settings: HttpConnectorSettings,
     roots: Arc<TrustRoots>,
+    proxies: Arc<Proxies>,
     plain_direct: OnceLock<Connector>,
     plain_proxied: OnceLock<Connector>,
     tls_direct: OnceLock<Result<Connector, TrustError>>,
@@ -73,10 +77,11 @@ struct Routes {
 }
 
 impl Routes {
-    fn new(settings: HttpConnectorSettings, roots: Arc<TrustRoots>) -> Self {
+    fn new(settings: HttpConnectorSettings, roots: Arc<TrustRoots>, proxies: Arc<Proxies>) -> Self {
         Self {
             settings,
             roots,
+            proxies,
             plain_direct: OnceLock::new(),
             plain_proxied: OnceLock::new(),
             tls_direct: OnceLock::new(),
@@ -112,27 +117,38 @@ impl Routes {
 
 impl HttpConnector for Routes {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let uri = request.uri();
-        let tls = uri.starts_with("https:");
-        let direct = goes_direct(uri);
-        let connector = match (tls, direct) {
-            (false, true) => Ok(self
+        let way = Way {
+            tls: request.uri().starts_with("https:"),
+            host: authority(request.uri()),
+            proxy: self.proxies.on_the_way_to(request.uri()),
+            connect_limit: self.settings.connect_timeout().unwrap_or_default(),
+            read_limit: self.settings.read_timeout().unwrap_or_default(),
+        };
+        if let Some(Err(problem)) = way.proxy.as_ref().map(Proxy::check) {
+            let error = Box::new(way.error(problem));
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(error)));
+        }
+        let connector = match (way.tls, way.proxy.is_some()) {
+            (false, false) => Ok(self
                 .plain_direct
                 .get_or_init(|| self.plain(ProxyConfig::disabled()))),
-            (false, false) => Ok(self
+            (false, true) => Ok(self
                 .plain_proxied
                 .get_or_init(|| self.plain(ProxyConfig::from_env()))),
-            (true, true) => self
+            (true, false) => self
                 .tls_direct
                 .get_or_init(|| self.tls(ProxyConfig::disabled()))
                 .as_ref(),
-            (true, false) => self
+            (true, true) => self
                 .tls_proxied
                 .get_or_init(|| self.tls(ProxyConfig::from_env()))
                 .as_ref(),
         };
         match connector {
-            Ok(connector) => connector.call(request),
+            Ok(connector) => {
+                let answer = connector.call(request);
+                HttpConnectorFuture::new(async move { answer.await.map_err(|e| way.explain(e)) })
+            }
             Err(error) => {
                 HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(error.clone()))))
             }
@@ -140,52 +156,105 @@ impl HttpConnector for Routes {
     }
 }
 
+/// What a request's failure is explained with.
+struct Way {
+    tls: bool,
+    host: String,
+    proxy: Option<Proxy>,
+    connect_limit: Duration,
+    read_limit: Duration,
+}
+
+impl Way {
+    /// The same error in our words. What a further attempt would not change is told at once: the SDK would repeat
+    /// an unknown issuer as long as a lost packet.
+    fn explain(&self, error: ConnectorError) -> ConnectorError {
+        let network = self.network_error(&error);
+        let connection = error.connection_metadata().cloned();
+        let (user, timeout, other) = (error.is_user(), error.is_timeout(), error.as_other());
+        let lasting = network.is_lasting();
+        let source = Box::new(network.caused_by(error.into_source()));
+        let error = match () {
+            () if user => ConnectorError::user(source),
+            () if lasting => ConnectorError::other(source, other),
+            () if timeout => ConnectorError::timeout(source),
+            () => ConnectorError::io(source),
+        };
+        match connection {
+            Some(connection) => error.with_connection(connection),
+            None => error,
+        }
+    }
+
+    fn network_error(&self, error: &ConnectorError) -> NetworkError {
+        let text = chain(error);
+        if error.is_timeout() {
+            let stage = match text.contains("connect timeout") {
+                true => Stage::Connecting(self.connect_limit),
+                false => Stage::Answer(self.read_limit),
+            };
+            return self.error(NetworkProblem::TimedOut(stage));
+        }
+        let problem = || NetworkProblem::of(error);
+        // The type of a tunnel's error is not public, so its words have to do; network.rs of the command's tests
+        // notices when they change.
+        match text.split_once("tunnel error: ").map(|(_, words)| words) {
+            Some(words) if words.starts_with("proxy authorization required") => {
+                self.error(NetworkProblem::ProxyCredentials)
+            }
+            Some(words) if words.starts_with("unsuccessful") => {
+                self.error(NetworkProblem::ProxyRefused(None))
+            }
+            Some(words)
+                if words.starts_with("failed to create") || words.starts_with("io error") =>
+            {
+                self.error(problem()).at_proxy(true)
+            }
+            Some(_) => self.error(NetworkProblem::NotAProxy),
+            // Without TLS there is no tunnel: whatever fails, fails on the way to the proxy.
+            None => self
+                .error(problem())
+                .at_proxy(self.proxy.is_some() && !self.tls),
+        }
+    }
+
+    fn error(&self, problem: NetworkProblem) -> NetworkError {
+        let proxy = self.proxy.as_ref().map(|proxy| proxy.authority.as_str());
+        NetworkError::new(&self.host, proxy, problem)
+    }
+}
+
+/// Host and port of a request, the port also where it is the scheme's own.
+fn authority(uri: &str) -> String {
+    let Ok(uri) = uri.parse::<http::Uri>() else {
+        return uri.to_owned();
+    };
+    let default = match uri.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    format!(
+        "{}:{}",
+        uri.host().unwrap_or_default(),
+        uri.port_u16().unwrap_or(default)
+    )
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Routes")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// This machine and the link-local addresses of instance and container credentials mean nothing to a proxy.
-fn goes_direct(uri: &str) -> bool {
-    let Ok(uri) = uri.parse::<http::Uri>() else {
-        return false;
-    };
-    let Some(host) = uri.host() else {
-        return false;
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    is_loopback_host(host) || bare.parse::<IpAddr>().is_ok_and(is_metadata)
-}
-
-fn is_metadata(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        // fd00:ec2::/32, where EC2 and EKS serve metadata over IPv6.
-        IpAddr::V6(v6) => v6.segments()[..2] == [0xfd00, 0x0ec2],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_and_metadata_addresses_avoid_the_proxy() {
-        for uri in [
-            "http://127.0.0.1:4566/",
-            "http://localhost/",
-            "http://[::1]:80/",
-            "http://169.254.169.254/latest/",
-            "http://169.254.170.2/v2/credentials",
-            "http://[fd00:ec2::254]/latest",
-        ] {
-            assert!(goes_direct(uri), "{uri}");
-        }
-        for uri in ["https://ecs.eu-west-1.amazonaws.com/", "http://10.0.0.1/"] {
-            assert!(!goes_direct(uri), "{uri}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! SSM session calls.
 
 use aws_sdk_ssm as sdk;
+use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::types::{SessionFilter, SessionFilterKey, SessionState};
 
 use super::config::Settings;
@@ -23,6 +24,36 @@ impl Ssm {
         Self {
             client: sdk::Client::from_conf(config),
         }
+    }
+
+    /// Starts a session on a target, of the kind that the document says. It is not repeated after a time-out.
+    pub(crate) async fn start_session(
+        &self,
+        target: &str,
+        document: Option<&str>,
+        parameters: &[(&str, &str)],
+    ) -> Result<SessionGrant, AwsError> {
+        let mut call = self
+            .client
+            .start_session()
+            .target(target)
+            .set_document_name(document.map(str::to_owned));
+        for (name, value) in parameters {
+            call = call.parameters(*name, vec![(*value).to_owned()]);
+        }
+        let once = sdk::config::Builder::new().retry_config(RetryConfig::disabled());
+        let answer = call
+            .customize()
+            .config_override(once)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ssm:StartSession", error))?;
+        let missing = |what| AwsError::missing("ssm:StartSession", what);
+        Ok(SessionGrant {
+            session_id: answer.session_id.ok_or_else(|| missing("session id"))?,
+            stream_url: answer.stream_url.ok_or_else(|| missing("stream URL"))?,
+            token: Secret::new(answer.token_value.ok_or_else(|| missing("token"))?),
+        })
     }
 
     /// Asks for a new connection to a session. `None` means that the session has ended: the answer then

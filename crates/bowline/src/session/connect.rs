@@ -1,7 +1,6 @@
-//! The socket of a data channel: which hosts are trusted, TCP, TLS, the signed upgrade, the opening message.
+//! The socket of a data channel: which hosts are trusted, the signed upgrade, the opening message.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as SigningCredentials;
@@ -9,25 +8,28 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use bowline_proto::{IdSource, OpenDataChannel};
 use futures_util::SinkExt;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Uri, header};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::aws::config::is_loopback_host;
 use crate::model::SessionGrant;
+pub(crate) use crate::network::Transport;
+use crate::network::{
+    Destination, DialError, NetworkError, NetworkProblem, Proxies, Stage, dial, is_loopback_host,
+};
 use crate::tls::TrustError;
 use crate::{AwsError, Client};
 
-/// For TCP, TLS and the upgrade together; the reference plugin allows 45 s for the upgrade alone.
-const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// For the answer to the upgrade, once connected; the reference plugin allows 45 s.
+const UPGRADE_LIMIT: Duration = Duration::from_secs(15);
 /// The largest message taken from a peer. Agents send about 1 KiB, port sessions up to 64 KiB.
 const MESSAGE_LIMIT: usize = 1 << 20;
+/// Cleared before each read, so no larger than it serves.
+const READ_BUFFER: usize = 32 * 1024;
 /// What a client of today says it is; agents decide features by it. Four parts, not a withdrawn release.
 pub(crate) const CLIENT_VERSION: &str = "1.2.896.0";
 
@@ -57,33 +59,18 @@ pub enum ChannelError {
         /// The host that was refused before anything was sent to it.
         host: String,
     },
+    /// The stream URL is not one for TLS, and what it would be sent to instead is not this machine.
+    #[error("the stream url is not one for TLS, so it is not sent to {host}")]
+    NotSecure {
+        /// The host that was named in place of the URL's own.
+        host: String,
+    },
     /// No connection.
-    #[error("cannot reach {host}")]
-    Unreachable {
-        /// Host and port.
-        host: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Nothing within the time limit.
-    #[error("no answer from {host} within {} s", CONNECT_LIMIT.as_secs())]
-    ConnectTimeout {
-        /// Host and port.
-        host: String,
-    },
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// No trust roots, or a bundle that cannot be read.
     #[error("cannot set up TLS")]
     Trust(#[from] TrustError),
-    /// The server's certificate or protocol is not acceptable.
-    #[error("TLS with {host} failed")]
-    Tls {
-        /// Host and port.
-        host: String,
-        /// What was wrong.
-        #[source]
-        source: io::Error,
-    },
     /// There are no credentials to sign the upgrade with.
     #[error("the connection cannot be signed")]
     Credentials(#[source] AwsError),
@@ -94,6 +81,22 @@ pub enum ChannelError {
         host: String,
         /// The HTTP status; 401 and 403 mean that `ssmmessages:OpenDataChannel` is missing.
         status: u16,
+    },
+    /// The service could not handle the upgrade.
+    #[error("{host} failed to open the data channel (HTTP {status})")]
+    Failing {
+        /// Host and port.
+        host: String,
+        /// The HTTP status, 500 or more.
+        status: u16,
+    },
+    /// What answered the upgrade is no WebSocket server.
+    #[error("{host} did not answer as a WebSocket server does: {reason}")]
+    NotWebSocket {
+        /// Host and port.
+        host: String,
+        /// What is wrong with the answer.
+        reason: String,
     },
     /// The service closed the channel at once, as it does with a bad or used token.
     #[error("the service closed the data channel: {reason}")]
@@ -118,9 +121,14 @@ pub enum ChannelError {
     },
 }
 
-/// A byte stream to the service, plain or TLS.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+impl From<DialError> for ChannelError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Network(error) => Self::Network(error),
+            DialError::Trust(error) => Self::Trust(error),
+        }
+    }
+}
 
 /// An open data channel: the token was presented.
 pub(crate) struct Connection {
@@ -135,13 +143,13 @@ pub(crate) async fn open(
     grant: &SessionGrant,
     ids: &mut IdSource,
 ) -> Result<Connection, ChannelError> {
-    let place = Place::of(&grant.stream_url, client.endpoint_is_loopback())?;
-    let request = upgrade_request(client, &grant.stream_url, &place).await?;
+    let place = match client.stream_host() {
+        Some(host) => Place::replaced(&grant.stream_url, host)?,
+        None => Place::of(&grant.stream_url, client.endpoint_is_loopback())?,
+    };
+    let request = upgrade_request(client, &place).await?;
     let host = place.authority.clone();
-    let connecting = connect(client, place, request);
-    let mut socket = timeout(CONNECT_LIMIT, connecting)
-        .await
-        .map_err(|_| ChannelError::ConnectTimeout { host: host.clone() })??;
+    let mut socket = connect(client, place, request).await?;
     let (request_id, client_id) = (ids.next_id(), ids.next_id());
     let opening =
         OpenDataChannel::client(grant.token.expose(), request_id, client_id, CLIENT_VERSION);
@@ -168,6 +176,8 @@ pub(crate) fn lost(host: &str, error: tungstenite::Error) -> ChannelError {
 /// Where a stream URL leads.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
+    /// The URL that is asked for and signed; path and query are the service's, byte for byte.
+    url: String,
     secure: bool,
     host: String,
     port: u16,
@@ -179,6 +189,31 @@ impl Place {
     /// A signed upgrade to a foreign host would hand it a usable signature and the session's token, so the host is
     /// checked before anything else happens.
     fn of(stream_url: &str, loopback_allowed: bool) -> Result<Self, ChannelError> {
+        let place = Self::parse(stream_url)?;
+        let host = &place.host;
+        let trusted = (place.secure && is_session_manager(host))
+            || (loopback_allowed && is_loopback_host(host));
+        match trusted {
+            true => Ok(place),
+            false => Err(ChannelError::ForeignHost { host: place.host }),
+        }
+    }
+
+    /// The user's word for the host counts in place of the service's; the rest of the URL stays as it is.
+    fn replaced(stream_url: &str, authority: &Authority) -> Result<Self, ChannelError> {
+        let place = Self::parse(stream_url)?;
+        let (scheme, rest) = stream_url
+            .split_once("://")
+            .expect("what was parsed has a scheme and a host");
+        let path = &rest[place.authority.len()..];
+        let place = Self::parse(&format!("{scheme}://{authority}{path}"))?;
+        match place.secure || is_loopback_host(&place.host) {
+            true => Ok(place),
+            false => Err(ChannelError::NotSecure { host: place.host }),
+        }
+    }
+
+    fn parse(stream_url: &str) -> Result<Self, ChannelError> {
         let uri: Uri = stream_url
             .parse()
             .map_err(|error| ChannelError::Url(format!("{error}")))?;
@@ -198,24 +233,33 @@ impl Place {
         if authority.as_str().contains('@') {
             return Err(ChannelError::Url("it carries a user name".to_owned()));
         }
-        let host = authority
-            .host()
-            .trim_matches(['[', ']'])
-            .to_ascii_lowercase();
-        let trusted =
-            (secure && is_session_manager(&host)) || (loopback_allowed && is_loopback_host(&host));
-        if !trusted {
-            return Err(ChannelError::ForeignHost { host });
-        }
-        let port = authority
-            .port_u16()
-            .unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {
+            url: stream_url.to_owned(),
             secure,
-            host,
-            port,
+            host: authority
+                .host()
+                .trim_matches(['[', ']'])
+                .to_ascii_lowercase(),
+            port: authority
+                .port_u16()
+                .unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.as_str().to_owned(),
         })
+    }
+
+    /// The URL as HTTP's: signers and proxy rules know no `ws` and `wss`.
+    fn http_url(&self) -> String {
+        self.url.replacen("ws", "http", 1)
+    }
+
+    /// A proxy takes WebSockets by CONNECT, with TLS inside or without, as the reference plugin does it.
+    fn destination(self, proxies: &Proxies) -> Destination {
+        Destination {
+            proxy: proxies.on_the_way_to(&self.http_url()),
+            secure: self.secure,
+            host: self.host,
+            port: self.port,
+        }
     }
 }
 
@@ -240,13 +284,9 @@ fn is_session_manager(host: &str) -> bool {
 
 /// The GET of the upgrade. The URL goes out byte for byte: the `cell-number` in its query is base64 that is not
 /// percent-encoded, and a library that tidies it up breaks it.
-async fn upgrade_request(
-    client: &Client,
-    stream_url: &str,
-    place: &Place,
-) -> Result<Request<()>, ChannelError> {
+async fn upgrade_request(client: &Client, place: &Place) -> Result<Request<()>, ChannelError> {
     let unusable = |error: http::Error| ChannelError::Url(error.to_string());
-    let mut request = Request::get(stream_url)
+    let mut request = Request::get(&place.url)
         .header(header::HOST, &place.authority)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
@@ -254,7 +294,7 @@ async fn upgrade_request(
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .body(())
         .map_err(unusable)?;
-    for (name, value) in signature(client, stream_url, place).await? {
+    for (name, value) in signature(client, place).await? {
         let mut value = HeaderValue::from_str(&value).map_err(|error| unusable(error.into()))?;
         value.set_sensitive(true);
         request.headers_mut().insert(name, value);
@@ -265,7 +305,6 @@ async fn upgrade_request(
 /// SigV4 in headers, service `ssmmessages`, over host, date and token only (as plugins from 1.2.764.0 do).
 async fn signature(
     client: &Client,
-    stream_url: &str,
     place: &Place,
 ) -> Result<Vec<(&'static str, String)>, ChannelError> {
     let credentials = client
@@ -289,11 +328,14 @@ async fn signature(
         .build()
         .map_err(|error| ChannelError::Url(error.to_string()))?
         .into();
-    // The signer knows default ports of http and https, not of ws and wss.
-    let url = stream_url.replacen("ws", "http", 1);
     let headers = [("host", place.authority.as_str())];
-    let signable = SignableRequest::new("GET", url, headers.into_iter(), SignableBody::Bytes(b""))
-        .map_err(|error| ChannelError::Url(error.to_string()))?;
+    let signable = SignableRequest::new(
+        "GET",
+        place.http_url(),
+        headers.into_iter(),
+        SignableBody::Bytes(b""),
+    )
+    .map_err(|error| ChannelError::Url(error.to_string()))?;
     let (instructions, _) = sign(signable, &params)
         .map_err(|error| ChannelError::Url(error.to_string()))?
         .into_parts();
@@ -313,40 +355,39 @@ async fn connect(
     request: Request<()>,
 ) -> Result<WebSocketStream<Box<dyn Transport>>, ChannelError> {
     let host = place.authority.clone();
-    let unreachable = |source| ChannelError::Unreachable {
-        host: host.clone(),
-        source,
-    };
-    let tcp = TcpStream::connect((place.host.as_str(), place.port))
-        .await
-        .map_err(unreachable)?;
-    // Frames are small and answers are waited for.
-    tcp.set_nodelay(true).map_err(unreachable)?;
-    let transport: Box<dyn Transport> = if place.secure {
-        let name = ServerName::try_from(place.host.clone())
-            .map_err(|error| ChannelError::Url(error.to_string()))?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&client.tls_config()?));
-        let stream = connector
-            .connect(name, tcp)
-            .await
-            .map_err(|source| ChannelError::Tls {
-                host: host.clone(),
-                source,
-            })?;
-        Box::new(stream)
-    } else {
-        Box::new(tcp)
+    let destination = place.destination(client.proxies());
+    let transport = dial(&destination, client.roots()).await?;
+    let proxy = destination.proxy.as_ref();
+    let failed = |problem| {
+        let proxy = proxy.map(|proxy| proxy.authority.as_str());
+        NetworkError::new(&destination.authority(), proxy, problem)
     };
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT));
-    match tokio_tungstenite::client_async_with_config(request, transport, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(answer)) => Err(ChannelError::Refused {
+    let upgrading = tokio_tungstenite::client_async_with_config(request, transport, Some(config));
+    match timeout(UPGRADE_LIMIT, upgrading).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(tungstenite::Error::Http(answer))) => {
+            let status = answer.status().as_u16();
+            Err(match status {
+                500.. => ChannelError::Failing { host, status },
+                400.. => ChannelError::Refused { host, status },
+                _ => ChannelError::NotWebSocket {
+                    host,
+                    reason: format!("HTTP {status}"),
+                },
+            })
+        }
+        Ok(Err(tungstenite::Error::Io(error))) => {
+            Err(failed(NetworkProblem::of(&error)).caused_by(error).into())
+        }
+        Ok(Err(error)) => Err(ChannelError::NotWebSocket {
             host,
-            status: answer.status().as_u16(),
+            reason: error.to_string(),
         }),
-        Err(error) => Err(lost(&host, error)),
+        Err(_) => Err(failed(NetworkProblem::TimedOut(Stage::Answer(UPGRADE_LIMIT))).into()),
     }
 }
 
@@ -398,5 +439,38 @@ mod tests {
             assert!(Place::of(url, true).is_ok(), "{url}");
             assert!(refused(url, false), "{url}");
         }
+    }
+
+    #[test]
+    fn an_override_replaces_the_host_and_nothing_else() {
+        let query = "role=publish_subscribe&cell-number=AAE+/v7//==";
+        let url = format!("wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/s?{query}");
+        for authority in [
+            "vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com",
+            "10.0.0.7:8443",
+            "[fd00::7]",
+        ] {
+            let place = Place::replaced(&url, &authority.parse().unwrap()).unwrap();
+            assert_eq!(
+                place.url,
+                format!("wss://{authority}/v1/data-channel/s?{query}")
+            );
+            assert_eq!(place.authority, authority);
+            assert!(place.secure);
+        }
+        let place = Place::replaced(&url, &"[fd00::7]".parse().unwrap()).unwrap();
+        assert_eq!((place.host.as_str(), place.port), ("fd00::7", 443));
+    }
+
+    #[test]
+    fn an_override_does_not_take_tls_away() {
+        let replaced =
+            |authority: &str| Place::replaced("ws://127.0.0.1:9/x", &authority.parse().unwrap());
+        assert!(replaced("127.0.0.1:10").is_ok());
+        let error = replaced("stream.example").unwrap_err();
+        assert!(
+            matches!(&error, ChannelError::NotSecure { host } if host == "stream.example"),
+            "{error}"
+        );
     }
 }

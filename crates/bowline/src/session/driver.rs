@@ -36,14 +36,16 @@ const COMMANDS: usize = 16;
 const PING: Duration = Duration::from_secs(30);
 /// … and given up when nothing at all came for this long.
 const SILENCE: Duration = Duration::from_secs(75);
-/// The service counts input and resizes as activity, not output, and ends exec sessions after 20 idle minutes.
-const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 /// What comes out of a session.
 #[derive(Debug)]
 pub(crate) enum ChannelEvent {
     /// Bytes of the remote terminal.
     Output(Bytes),
+    /// Bytes of the remote stderr, from agents that keep it apart.
+    StdErr(Bytes),
+    /// The exit code, from agents that report one; -1 for a death by signal.
+    ExitCode(i64),
     /// A text of the agent for the user.
     Message(String),
     /// The session is over. Nothing follows.
@@ -59,6 +61,18 @@ pub(crate) enum Command {
     Resize(Size),
 }
 
+/// How a session is to be driven.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelOptions {
+    /// Of the remote terminal, announced at once.
+    pub(crate) size: Size,
+    /// After so long without input the size is repeated: the service counts input and resizes as activity, not output,
+    /// and ends exec sessions after 20 idle minutes.
+    pub(crate) keep_alive: Option<Duration>,
+    /// Taken for the agent's first word when it says nothing for so long.
+    pub(crate) speak_after: Option<Duration>,
+}
+
 /// A running session. Dropping it drops the connection.
 pub(crate) struct Channel {
     pub(crate) events: mpsc::Receiver<ChannelEvent>,
@@ -71,7 +85,7 @@ impl Channel {
     pub(crate) async fn open(
         client: &Client,
         grant: &SessionGrant,
-        size: Size,
+        options: &ChannelOptions,
     ) -> Result<Self, ChannelError> {
         let clock = Clock::start();
         let seed = getrandom::u64().unwrap_or_else(|_| clock.now().as_millis());
@@ -80,7 +94,8 @@ impl Channel {
         let (commands, from_writer) = mpsc::channel(COMMANDS);
         let config = ClientConfig {
             client_version: connect::CLIENT_VERSION.to_owned(),
-            size: Some(size),
+            size: Some(options.size),
+            speak_after: options.speak_after,
             ..ClientConfig::new(seed)
         };
         let now = Instant::now();
@@ -96,7 +111,8 @@ impl Channel {
             peeked: None,
             held: None,
             flushing: false,
-            size,
+            size: options.size,
+            keep_alive: options.keep_alive,
             last_input: now,
             last_heard: now,
             last_ping: now,
@@ -128,6 +144,7 @@ struct Driver {
     /// Messages were given to the socket and are not all on their way yet.
     flushing: bool,
     size: Size,
+    keep_alive: Option<Duration>,
     last_input: Instant,
     last_heard: Instant,
     last_ping: Instant,
@@ -196,7 +213,10 @@ impl Driver {
                             host: self.host.clone(),
                         });
                     }
-                    if self.last_input.elapsed() >= KEEP_ALIVE {
+                    if self
+                        .keep_alive
+                        .is_some_and(|every| self.last_input.elapsed() >= every)
+                    {
                         self.obey(Command::Resize(self.size));
                     }
                     self.session.handle_timeout(self.clock.now());
@@ -239,7 +259,7 @@ impl Driver {
         let due = self.last_heard + SILENCE;
         let due = due
             .min(self.last_ping + PING)
-            .min(self.last_input + KEEP_ALIVE);
+            .min(self.keep_alive.map_or(due, |every| self.last_input + every));
         self.session
             .poll_timeout()
             .map_or(due, |at| due.min(self.clock.instant(at)))
@@ -344,7 +364,7 @@ impl Driver {
     fn next_event(&mut self) -> Option<ChannelEvent> {
         while let Some(event) = self.peeked.take().or_else(|| self.session.poll_event()) {
             match event {
-                Event::Output(bytes) | Event::StdErr(bytes) => {
+                Event::Output(bytes) => {
                     self.joined.extend_from_slice(&bytes);
                     if self.joined.len() >= JOINED {
                         break;
@@ -354,6 +374,8 @@ impl Driver {
                     self.peeked = Some(other);
                     break;
                 }
+                Event::StdErr(bytes) => return Some(ChannelEvent::StdErr(bytes)),
+                Event::ExitCode(code) => return Some(ChannelEvent::ExitCode(code)),
                 Event::Message(text) => return Some(ChannelEvent::Message(text)),
                 Event::Closed { output, complete } => {
                     return Some(ChannelEvent::Closed { output, complete });

@@ -4,6 +4,7 @@ mod clock;
 mod connect;
 mod driver;
 pub mod exec;
+pub mod shell;
 
 pub use bowline_proto::Size;
 

@@ -1,21 +1,25 @@
 //! `bowline exec`: one command in a container.
 
+mod engine;
+mod misplaced;
 mod report;
 mod run;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline::session::exec::{Engine, ExecRequest};
 use bowline::target::TargetSpec;
-use clap::Args;
+use clap::{Args, CommandFactory};
 
+use self::engine::EngineArgs;
 use self::report::Report;
 use super::Context;
-use crate::cli::OutputFormat;
+use crate::cli::{Cli, OutputFormat};
 use crate::duration;
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::terminal;
 
@@ -37,14 +41,23 @@ use crate::terminal;
 pub struct ExecArgs {
     /// A service, task or container; not needed where there is only one
     target: Option<TargetSpec>,
-    #[arg(hide = true)]
-    misplaced: Vec<OsString>,
     /// Send our stdin to the command; without this its stdin is empty
     #[arg(short = 'i', long)]
     stdin: bool,
-    /// Run the command on a terminal, with stdout and stderr as one; at a terminal your keys go to it
-    #[arg(short = 't', long)]
-    tty: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Exit 0 if the command's exit code cannot be learned
+    #[arg(long)]
+    allow_unknown_status: bool,
+    /// End the command after this time (30s, 10m), with exit code 124
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// Also write the last JSON line, which tells where the exit code comes from, to this file
+    #[arg(long, value_name = "FILE")]
+    status_file: Option<PathBuf>,
+    /// How often to tell the service that somebody is there; 0 means never, and after 20 idle minutes it ends the session
+    #[arg(long, value_parser = duration::parse, default_value = "5m", value_name = "TIME")]
+    keep_alive: Duration,
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
@@ -66,8 +79,13 @@ pub async fn run(args: ExecArgs, context: &Context) -> Result<ExitCode, CommandE
         }
     };
     let ended = start(&args, context, report).await;
-    report.last_line(&ended, context)?;
+    report.last_line(&ended, args.status_file.as_deref(), context)?;
     ended
+}
+
+/// `exec web ls` is refused: whether `ls` were a command or a second target would be a guess. The right form is shown.
+pub(crate) fn misplaced(arguments: &[OsString]) -> Option<CommandError> {
+    misplaced::explain(&Cli::command(), arguments)
 }
 
 async fn start(
@@ -75,6 +93,7 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
+    let engine = args.engine.choose(args.stdin, report)?;
     let client = context.client().await?;
     let options = context.global.target_options();
     let target = match &args.target {
@@ -86,42 +105,31 @@ async fn start(
         context.printer.note(note);
     }
     // With a terminal on both sides the keyboard is the command's.
-    let raw = args.tty && terminal::stdin_is_terminal();
+    let raw = engine == Engine::Tty && terminal::stdin_is_terminal();
     let request = ExecRequest {
-        engine: if args.tty {
-            Engine::Tty
-        } else {
-            Engine::Framed
-        },
+        engine,
         stdin: args.stdin || raw,
         size: terminal::size(),
         wait: args.wait,
+        timeout: args.timeout,
+        keep_alive: Some(args.keep_alive).filter(|every| !every.is_zero()),
         ..ExecRequest::new(args.command.iter().cloned().map(OsString::into_vec))
     };
-    run::follow(client.exec(target, request), context, report, raw).await
+    tracing::info!(?engine, "engine");
+    match run::follow(client.exec(target, request), context, report, raw).await {
+        Err(error) if args.allow_unknown_status && error.kind() == ErrorKind::StatusUnknown => {
+            Ok(ExitCode::Success)
+        }
+        ended => ended,
+    }
 }
 
 impl ExecArgs {
-    /// `exec web ls` is refused: whether `ls` were a command or a second target would be a guess.
     fn check(&self) -> Result<(), CommandError> {
         let target = self
             .target
             .as_ref()
             .map_or_else(String::new, |target| format!(" {target}"));
-        if !self.misplaced.is_empty() {
-            let words: Vec<_> = self
-                .misplaced
-                .iter()
-                .chain(&self.command)
-                .map(|word| word.to_string_lossy())
-                .collect();
-            return Err(
-                CommandError::usage("the command has to stand behind `--`").hint(format!(
-                    "write: bowline exec{target} -- {}",
-                    words.join(" ")
-                )),
-            );
-        }
         if self.command.is_empty() {
             return Err(CommandError::usage("no command was given")
                 .hint(format!("write: bowline exec{target} -- COMMAND")));

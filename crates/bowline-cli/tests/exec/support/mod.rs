@@ -2,6 +2,8 @@
 
 mod process;
 mod running;
+pub(crate) mod servers;
+mod terminal;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,7 +14,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) use self::process::{Process, signal};
-pub(crate) use self::running::{Running, run, run_with};
+pub(crate) use self::running::{Finished, Running, run, run_with};
+pub(crate) use self::terminal::Terminal;
 
 /// The binary under test.
 pub(crate) const BOWLINE: &str = env!("CARGO_BIN_EXE_bowline");
@@ -82,6 +85,13 @@ impl Sandbox {
         command
     }
 
+    /// A variable of its environment.
+    #[track_caller]
+    pub(crate) fn variable(&self, name: &str) -> &str {
+        let found = self.env.iter().find(|(have, _)| have == name);
+        &found.unwrap_or_else(|| panic!("no {name}")).1
+    }
+
     /// What `env` a foreign spawner (a PTY) has to set.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
         let base = [("PATH", PATH), ("LANG", "C.UTF-8")];
@@ -90,6 +100,10 @@ impl Sandbox {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .chain([("HOME".to_owned(), home)])
             .chain(self.env.iter().cloned())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        lock(&self.child).id()
     }
 
     /// SIGKILL, as a crash would be.

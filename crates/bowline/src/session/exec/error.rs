@@ -65,6 +65,25 @@ pub enum ExecError {
     /// The agent could not start the wrapper.
     #[error("the agent could not start the command: {0}")]
     NotStarted(String),
+    /// The image has no tool to carry bytes with.
+    #[error(
+        "container {container} has none of base64, openssl, python3, perl and od, so stdin cannot be sent to it"
+    )]
+    NoEncoder {
+        /// The container.
+        container: String,
+    },
+    /// Without a wrapper the command has to fit into the request.
+    #[error(
+        "the command is longer than 4,000 bytes or not UTF-8, which needs a shell in the container to carry it"
+    )]
+    NotCarried,
+    /// The command ran longer than it may.
+    #[error("the command did not end within {} s", limit.as_secs_f64())]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+    },
     /// The terminal cannot be set up, so nothing can be sent to the command.
     #[error(
         "there is no working stty in container {container}, so {what} cannot be sent to it unchanged"

@@ -18,6 +18,15 @@ pub(super) enum Output {
     Stderr,
 }
 
+/// How the wrapper reads pieces of stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A length, a newline, base64.
+    Base64,
+    /// A line for `printf %b`.
+    Escaped,
+}
+
 /// Something the wrapper said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
@@ -25,7 +34,11 @@ pub(super) enum Item {
     Ready {
         /// The terminal is in raw mode without echo: stdin can be sent.
         terminal: bool,
+        /// How pieces of stdin are to be sent.
+        input: Input,
     },
+    /// The image has no tool to encode output with; nothing was run.
+    NoEncoder,
     /// Bytes of the command, checked.
     Chunk(Output, Bytes),
     /// The wrapper wants a piece of stdin.
@@ -49,6 +62,8 @@ pub(super) enum Damage {
         expected: u64,
         received: u64,
     },
+    #[error("a tool that carries the output failed in the container")]
+    Tool,
     #[error("the command ended without its status or the end of its output")]
     NoEnd,
     #[error("a line of the wrapper is unreadable")]
@@ -70,8 +85,6 @@ struct Stream {
     /// The lines of the chunk being received, joined by newlines, as the wrapper's cksum saw them.
     text: Vec<u8>,
     chunks: u64,
-    /// Bytes delivered.
-    bytes: u64,
     ended: bool,
 }
 
@@ -82,7 +95,6 @@ impl Decoder {
             name,
             text: Vec::new(),
             chunks: 0,
-            bytes: 0,
             ended: false,
         };
         Self {
@@ -110,14 +122,16 @@ impl Decoder {
         }
         self.line.extend_from_slice(piece);
         if self.line.len() > LINE_LIMIT {
-            items.push(Item::Stray(std::mem::take(&mut self.line).into()));
+            // What may be the beginning of a mark stays.
+            let keep = self
+                .line
+                .iter()
+                .rposition(|&byte| byte == 0x1e)
+                .filter(|&at| at > 0);
+            let rest = self.line.split_off(keep.unwrap_or(self.line.len()));
+            items.push(Item::Stray(std::mem::replace(&mut self.line, rest).into()));
         }
         Ok(())
-    }
-
-    /// Bytes of both outputs delivered so far.
-    pub(super) fn bytes_delivered(&self) -> u64 {
-        self.stdout.bytes + self.stderr.bytes
     }
 
     fn complete(&mut self, line: &[u8], items: &mut Vec<Item>) -> Result<(), Damage> {
@@ -138,13 +152,23 @@ impl Decoder {
             b'o' => Self::output(&mut self.stdout, Output::Stdout, self.hex, rest, items),
             b'e' => Self::output(&mut self.stderr, Output::Stderr, self.hex, rest, items),
             b'r' => {
-                let [encoding, terminal] = numbers(rest).ok_or(Damage::Line)?;
+                let [encoding, terminal, input] = numbers(rest).ok_or(Damage::Line)?;
                 self.hex = encoding == Some(16);
-                items.push(Item::Ready {
-                    terminal: terminal == Some(1),
+                let input = if input == Some(8) {
+                    Input::Escaped
+                } else {
+                    Input::Base64
+                };
+                items.push(match encoding {
+                    Some(0) => Item::NoEncoder,
+                    _ => Item::Ready {
+                        terminal: terminal == Some(1),
+                        input,
+                    },
                 });
                 Ok(())
             }
+            b'f' => Err(Damage::Tool),
             b'w' => {
                 items.push(Item::Want);
                 Ok(())
@@ -186,7 +210,6 @@ impl Decoder {
                     && length == Some(text.len() as u64)
                     && crc.is_none_or(|crc| crc == u64::from(cksum(&text)));
                 let bytes = if right { decode(&text, hex) } else { None }.ok_or(damaged)?;
-                stream.bytes += bytes.len() as u64;
                 items.push(Item::Chunk(which, bytes.into()));
                 Ok(())
             }
@@ -281,7 +304,7 @@ mod tests {
     use super::*;
 
     /// `echo out; echo err >&2; exit 7` as dash printed it.
-    const SESSION: &[u8] = b"\x1ekr64 1\n\x1ekx7\n\x1ekeZXJyCg==\n\x1eke=1 1168325113 8\n\x1ekob3V0Cg==\n\x1eko=1 2229935227 8\n\x1eke.1\n\x1eko.1\n\x1ekz\n";
+    const SESSION: &[u8] = b"\x1ekr64 1 64\n\x1ekx7\n\x1ekeZXJyCg==\n\x1eke=1 1168325113 8\n\x1ekob3V0Cg==\n\x1eko=1 2229935227 8\n\x1eke.1\n\x1eko.1\n\x1ekz\n";
 
     fn items(pieces: &[&[u8]]) -> Result<Vec<Item>, Damage> {
         let (mut decoder, mut items) = (Decoder::new("k"), Vec::new());
@@ -293,7 +316,10 @@ mod tests {
 
     fn whole() -> Vec<Item> {
         vec![
-            Item::Ready { terminal: true },
+            Item::Ready {
+                terminal: true,
+                input: Input::Base64,
+            },
             Item::Status(7),
             Item::Chunk(Output::Stderr, Bytes::from_static(b"err\n")),
             Item::Chunk(Output::Stdout, Bytes::from_static(b"out\n")),
@@ -308,9 +334,12 @@ mod tests {
 
     #[test]
     fn hex_with_spaces_is_read_and_a_missing_cksum_is_no_damage() {
-        let session = b"\x1ekr16 0\n\x1eko 6f 75 74 0a\n\x1eko=1 - 12\n";
+        let session = b"\x1ekr16 0 8\n\x1eko 6f 75 74 0a\n\x1eko=1 - 12\n";
         let expected = [
-            Item::Ready { terminal: false },
+            Item::Ready {
+                terminal: false,
+                input: Input::Escaped,
+            },
             Item::Chunk(Output::Stdout, Bytes::from_static(b"out\n")),
         ];
         assert_eq!(items(&[session]).unwrap(), expected);
@@ -335,10 +364,13 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_passed_on() {
-        let stray = items(&[b"Password: \x1ekr64 1\nplain\r\n\x1eother\n"]).unwrap();
+        let stray = items(&[b"Password: \x1ekr64 1 64\nplain\r\n\x1eother\n"]).unwrap();
         let expected = [
             Item::Stray(Bytes::from_static(b"Password: ")),
-            Item::Ready { terminal: true },
+            Item::Ready {
+                terminal: true,
+                input: Input::Base64,
+            },
             Item::Stray(Bytes::from_static(b"plain\r\n")),
             Item::Stray(Bytes::from_static(b"\x1eother\n")),
         ];

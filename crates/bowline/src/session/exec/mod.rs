@@ -6,6 +6,8 @@
 mod error;
 mod framed;
 mod marked;
+mod protocol;
+mod scripts;
 mod start;
 mod worker;
 mod wrapper;
@@ -18,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use self::error::ExecError;
-use self::worker::Input;
+use self::worker::{Caller, Input};
 use crate::{Client, ResolvedTarget};
 
 /// Events on their way to the reader.
@@ -30,13 +32,24 @@ const INPUTS: usize = 16;
 /// How long to wait for an agent that is not ready, if the caller does not say.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
+/// How often the terminal size is repeated, if the caller does not say.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
 /// How the command's output and status are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// stdout and stderr on two pipes, each chunk checked; stdin likewise. Every byte, both streams.
     Framed,
+    /// stdout on the terminal through `cat`, stderr and status in marks that are stripped: a log of the session stays
+    /// readable. Text exact, streams apart, no stdin.
+    Plain,
     /// The command on the terminal itself; its status in a mark that is stripped. As a terminal is.
     Tty,
+    /// The argv as it is, without a shell around it. The status cannot be learned.
+    Bare,
+    /// SSM StartSession with `AWS-StartNonInteractiveCommand` in place of ECS Exec: streams apart and the code from the
+    /// agent itself, no stdin. Whether AWS allows it for ECS tasks is not known.
+    Native,
 }
 
 /// What to run.
@@ -52,6 +65,11 @@ pub struct ExecRequest {
     pub size: Size,
     /// How long to wait for an exec agent that is still starting.
     pub wait: Duration,
+    /// How long the command may run; without it, as long as it likes.
+    pub timeout: Option<Duration>,
+    /// How often the terminal size is repeated: the service ends exec sessions after 20 minutes without input, and a
+    /// size counts as input. `None` lets it.
+    pub keep_alive: Option<Duration>,
 }
 
 impl ExecRequest {
@@ -64,6 +82,8 @@ impl ExecRequest {
             stdin: false,
             size: Size { cols: 80, rows: 24 },
             wait: DEFAULT_WAIT,
+            timeout: None,
+            keep_alive: Some(KEEP_ALIVE),
         }
     }
 }
@@ -123,14 +143,14 @@ impl Client {
         let (inputs, from_caller) = mpsc::channel(INPUTS);
         let (pieces, stdin) = mpsc::channel(STDIN);
         let wants_stdin = request.stdin;
-        let task = self.sessions().spawn(worker::run(
-            self.clone(),
-            target,
-            request,
-            to_reader,
-            from_caller,
+        let caller = Caller {
+            reader: to_reader,
+            inputs: from_caller,
             stdin,
-        ));
+        };
+        let task = self
+            .sessions()
+            .spawn(worker::run(self.clone(), target, request, caller));
         let stdin = wants_stdin.then_some(ExecStdin { pieces });
         Exec {
             events,

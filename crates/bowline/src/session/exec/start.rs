@@ -20,11 +20,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// ECS believes the agent runs but it is not connected: nearly always configuration, sometimes a matter of seconds.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is asked of AWS.
+#[derive(Clone, Debug)]
+pub(super) enum Opening {
+    /// ECS ExecuteCommand with this command line.
+    Execute(String),
+    /// SSM StartSession for one command without a terminal.
+    NonInteractive(String),
+}
+
 /// Starts a session in `target`, waiting up to `wait` for its agent. `reader` is told what is waited for, once.
 pub(super) async fn start(
     client: &Client,
     target: &mut ResolvedTarget,
-    line: &str,
+    opening: &Opening,
     wait: Duration,
     reader: &mpsc::Sender<ExecEvent>,
 ) -> Result<SessionGrant, ExecError> {
@@ -33,9 +42,12 @@ pub(super) async fn start(
     let mut told = false;
     loop {
         let (reason, patience) = match &target.readiness {
-            Readiness::Ready => match execute(client, target, line).await {
+            Readiness::Ready => match open(client, target, opening).await {
                 Ok(grant) => return Ok(grant),
-                Err(error) if error.is("TargetNotConnectedException") => {
+                Err(error)
+                    if error.is("TargetNotConnectedException")
+                        || error.is("TargetNotConnected") =>
+                {
                     let patience = wait.min(CONNECT_PATIENCE);
                     if begun.elapsed() + pause > patience {
                         return Err(error.into());
@@ -90,17 +102,29 @@ pub(super) async fn start(
     }
 }
 
-async fn execute(
+async fn open(
     client: &Client,
     target: &ResolvedTarget,
-    line: &str,
+    opening: &Opening,
 ) -> Result<SessionGrant, AwsError> {
-    client
-        .execute_command(
-            &target.cluster.name,
-            &target.task.id,
-            &target.container,
-            line,
-        )
-        .await
+    match opening {
+        Opening::Execute(line) => {
+            client
+                .execute_command(
+                    &target.cluster.name,
+                    &target.task.id,
+                    &target.container,
+                    line,
+                )
+                .await
+        }
+        Opening::NonInteractive(line) => {
+            // A container that runs has a runtime id.
+            let target = target.ssm_target().unwrap_or_default();
+            let parameters = [("command", line.as_str()), ("separateOutputStream", "true")];
+            client
+                .start_session(&target, Some("AWS-StartNonInteractiveCommand"), &parameters)
+                .await
+        }
+    }
 }

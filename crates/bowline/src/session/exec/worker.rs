@@ -1,20 +1,20 @@
-//! The task behind an [`Exec`](super::Exec): it joins the caller, the wrapper's protocol and the data channel.
+//! The task behind an [`Exec`](super::Exec): it joins the caller, the engine's protocol and the data channel.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base64::Engine as _;
 use bowline_proto::Size;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::error::ExecError;
-use super::framed::{self, Output};
+use super::protocol::{Protocol, Step};
+use super::start::{self, Opening};
 use super::wrapper::{self, Kind};
-use super::{Engine, ExecEvent, ExecRequest, marked, start};
+use super::{Engine, ExecEvent, ExecRequest};
 use crate::model::SessionGrant;
-use crate::session::driver::{Channel, ChannelEvent, Command};
+use crate::session::driver::{Channel, ChannelEvent, ChannelOptions, Command};
 use crate::{Client, ResolvedTarget};
 
 // Tuning.
@@ -24,14 +24,16 @@ const READY_LIMIT: Duration = Duration::from_millis(14_000);
 const CLOSE_LIMIT: Duration = Duration::from_millis(300);
 /// For ending a session by API when leaving early.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
-/// A piece of stdin in one answer to the wrapper, before base64.
-const PIECE: usize = 45_000;
+/// Without a wrapper nothing says that the agent listens; after this it is taken to.
+const BARE_PATIENCE: Duration = Duration::from_secs(2);
 /// Events waiting for a slow reader; the data channel is not read while there are more.
 const PENDING: usize = 64;
+const NEWLINE: Bytes = Bytes::from_static(b"\n");
 /// Ctrl-C.
 const INTERRUPT: Bytes = Bytes::from_static(b"\x03");
 /// Ctrl-D.
 const END_OF_TEXT: Bytes = Bytes::from_static(b"\x04");
+const END_WITHIN_LINE: Bytes = Bytes::from_static(b"\x04\x04");
 
 /// What a caller sends besides stdin.
 #[derive(Debug)]
@@ -40,72 +42,110 @@ pub(super) enum Input {
     Resize(Size),
 }
 
+/// The caller's ends.
+pub(super) struct Caller {
+    pub(super) reader: mpsc::Sender<ExecEvent>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) stdin: mpsc::Receiver<Bytes>,
+}
+
+/// How one session of a command ended.
+enum End {
+    /// With this last event.
+    Event(ExecEvent),
+    /// The reader has left.
+    Unwanted,
+    /// Nothing was run because the image lacks what the framed engine needs.
+    NoEncoder,
+}
+
 /// Runs the command to its end; the last event says how it went.
 pub(super) async fn run(
     client: Client,
     mut target: ResolvedTarget,
-    request: ExecRequest,
-    reader: mpsc::Sender<ExecEvent>,
-    inputs: mpsc::Receiver<Input>,
-    stdin: mpsc::Receiver<Bytes>,
+    mut request: ExecRequest,
+    mut caller: Caller,
 ) {
+    let mut end = run_once(&client, &mut target, &request, &mut caller).await;
+    if matches!(end, End::NoEncoder) {
+        end = if request.stdin {
+            End::Event(ExecEvent::Closed {
+                reason: ExecError::NoEncoder {
+                    container: target.container.clone(),
+                },
+            })
+        } else {
+            request.engine = Engine::Plain;
+            let note = format!(
+                "container {} has none of base64, openssl, python3, perl and od: text comes back exact, other bytes may not",
+                target.container
+            );
+            // A reader that has left is noticed in the next session.
+            let _ = caller.reader.send(ExecEvent::Notice(note)).await;
+            run_once(&client, &mut target, &request, &mut caller).await
+        };
+    }
+    if let End::Event(last) = end {
+        // The reader may have left.
+        let _ = caller.reader.send(last).await;
+    }
+}
+
+/// One session from its start to its end. It is over by API unless the command ended by itself.
+async fn run_once(
+    client: &Client,
+    target: &mut ResolvedTarget,
+    request: &ExecRequest,
+    caller: &mut Caller,
+) -> End {
     let mut session_id = None;
-    let working = work(
-        &client,
-        &mut target,
-        &request,
-        &reader,
-        inputs,
-        stdin,
-        &mut session_id,
-    );
-    let last = working
-        .await
-        .unwrap_or_else(|reason| Some(ExecEvent::Closed { reason }));
-    let ended = matches!(last, Some(ExecEvent::Exit { .. }));
+    let end = match work(client, target, request, caller, &mut session_id).await {
+        Ok(end) => end,
+        Err(reason) => End::Event(ExecEvent::Closed { reason }),
+    };
+    let ended = matches!(end, End::Event(ExecEvent::Exit { .. }) | End::NoEncoder);
     if let Some(session_id) = session_id.filter(|_| !ended) {
         // The caller may lack the permission, and the session may be over: then there is nothing more to do.
         let _ = timeout(TERMINATE_LIMIT, client.terminate_session(&session_id)).await;
     }
-    if let Some(last) = last {
-        // The reader may have left.
-        let _ = reader.send(last).await;
-    }
+    end
 }
 
-/// `None` when the reader has left.
 async fn work(
     client: &Client,
     target: &mut ResolvedTarget,
     request: &ExecRequest,
-    reader: &mpsc::Sender<ExecEvent>,
-    inputs: mpsc::Receiver<Input>,
-    stdin: mpsc::Receiver<Bytes>,
+    caller: &mut Caller,
     session_id: &mut Option<String>,
-) -> Result<Option<ExecEvent>, ExecError> {
+) -> Result<End, ExecError> {
     if request.argv.is_empty() {
         return Err(ExecError::NoCommand);
     }
     let nonce = nonce();
-    let kind = match request.engine {
-        Engine::Framed => Kind::Framed {
-            stdin: request.stdin,
-        },
-        Engine::Tty => Kind::Tty,
-    };
-    let line = wrapper::command_line(kind, &nonce, &request.argv);
-    let starting = start::start(client, target, &line.line, request.wait, reader);
+    let (opening, later) = opening(request, &nonce)?;
+    let starting = start::start(client, target, &opening, request.wait, &caller.reader);
     let grant = tokio::select! {
         grant = starting => grant?,
-        () = reader.closed() => return Ok(None),
+        () = caller.reader.closed() => return Ok(End::Unwanted),
     };
     *session_id = Some(grant.session_id.clone());
-    let opening = Channel::open(client, &grant, request.size);
-    let channel = tokio::select! {
-        channel = opening => channel.map_err(ExecError::Open)?,
-        () = reader.closed() => return Ok(None),
+    let wrapped = !matches!(request.engine, Engine::Bare | Engine::Native);
+    let options = ChannelOptions {
+        size: request.size,
+        keep_alive: request.keep_alive,
+        speak_after: (!wrapped).then_some(BARE_PATIENCE),
     };
-    let worker = Worker {
+    let connecting = Channel::open(client, &grant, &options);
+    let channel = tokio::select! {
+        channel = connecting => channel.map_err(ExecError::Open)?,
+        () = caller.reader.closed() => return Ok(End::Unwanted),
+    };
+    let Caller {
+        reader,
+        inputs,
+        stdin,
+    } = caller;
+    let mut worker = Worker {
         client,
         target,
         grant: &grant,
@@ -113,15 +153,14 @@ async fn work(
         channel,
         inputs,
         stdin: Stdin {
-            pieces: request.stdin.then_some(stdin),
+            pieces: stdin,
+            open: request.stdin,
             buffer: BytesMut::new(),
             wanted: false,
+            in_line: false,
         },
-        protocol: match request.engine {
-            Engine::Framed => Protocol::Framed(framed::Decoder::new(&nonce)),
-            Engine::Tty => Protocol::Tty(marked::Scanner::new(&nonce)),
-        },
-        later: line.later,
+        protocol: Protocol::new(request.engine, &nonce),
+        later,
         pending: VecDeque::new(),
         outgoing: VecDeque::new(),
         delivered: 0,
@@ -129,27 +168,49 @@ async fn work(
         status: None,
         done: false,
         deadline: Instant::now() + READY_LIMIT,
+        limit: request.timeout,
+        ends_at: None,
     };
+    if !wrapped {
+        worker.started();
+    }
     worker.serve().await
 }
 
+/// What is asked of AWS, and the argv that has to follow through the session.
+fn opening(request: &ExecRequest, nonce: &str) -> Result<(Opening, Option<Vec<u8>>), ExecError> {
+    let kind = match request.engine {
+        Engine::Framed => Kind::Framed {
+            stdin: request.stdin,
+        },
+        Engine::Plain => Kind::Plain,
+        Engine::Tty => Kind::Tty,
+        Engine::Bare => return Ok((Opening::Execute(bare(request)?), None)),
+        Engine::Native => return Ok((Opening::NonInteractive(bare(request)?), None)),
+    };
+    let line = wrapper::command_line(kind, nonce, &request.argv);
+    Ok((Opening::Execute(line.line), line.later))
+}
+
+fn bare(request: &ExecRequest) -> Result<String, ExecError> {
+    wrapper::bare_line(&request.argv).ok_or(ExecError::NotCarried)
+}
+
 fn nonce() -> String {
-    // Without random numbers marks could be guessed by accident only; a clock is enough then.
+    // Without random numbers marks could be guessed by accident only; a process id is enough then.
     let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
     format!("{seed:016x}")
 }
 
-enum Protocol {
-    Framed(framed::Decoder),
-    Tty(marked::Scanner),
-}
-
-struct Stdin {
-    /// `None` after the end of the input.
-    pieces: Option<mpsc::Receiver<Bytes>>,
+struct Stdin<'a> {
+    pieces: &'a mut mpsc::Receiver<Bytes>,
+    /// More may come.
+    open: bool,
     buffer: BytesMut,
     /// The wrapper asked for a piece.
     wanted: bool,
+    /// What a terminal was sent last did not end a line.
+    in_line: bool,
 }
 
 struct Worker<'a> {
@@ -158,8 +219,8 @@ struct Worker<'a> {
     grant: &'a SessionGrant,
     reader: &'a mpsc::Sender<ExecEvent>,
     channel: Channel,
-    inputs: mpsc::Receiver<Input>,
-    stdin: Stdin,
+    inputs: &'a mut mpsc::Receiver<Input>,
+    stdin: Stdin<'a>,
     protocol: Protocol,
     later: Option<Vec<u8>>,
     pending: VecDeque<ExecEvent>,
@@ -170,6 +231,9 @@ struct Worker<'a> {
     /// Everything of the command was received.
     done: bool,
     deadline: Instant,
+    /// How long the command may run.
+    limit: Option<Duration>,
+    ends_at: Option<Instant>,
 }
 
 enum Turn {
@@ -179,19 +243,24 @@ enum Turn {
     Input(Option<Input>),
     Stdin(Option<Bytes>),
     Deadline,
+    TimeLimit,
 }
 
 impl Worker<'_> {
-    async fn serve(mut self) -> Result<Option<ExecEvent>, ExecError> {
+    async fn serve(mut self) -> Result<End, ExecError> {
         loop {
             match self.turn().await {
-                Turn::Reader(true) => {}
-                Turn::Reader(false) => return Ok(None),
-                Turn::Channel(Some(ChannelEvent::Output(bytes))) => {
-                    if let Err(error) = self.output(&bytes) {
-                        return self.fail(error).await;
-                    }
+                Turn::Reader(true) | Turn::Sent => {}
+                Turn::Reader(false) => return Ok(End::Unwanted),
+                Turn::Channel(Some(ChannelEvent::Output(bytes))) => match self.output(&bytes) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(End::NoEncoder),
+                    Err(error) => return self.fail(error).await,
+                },
+                Turn::Channel(Some(ChannelEvent::StdErr(bytes))) => {
+                    self.bytes(ExecEvent::Stderr, bytes);
                 }
+                Turn::Channel(Some(ChannelEvent::ExitCode(code))) => self.status = Some(code),
                 Turn::Channel(Some(ChannelEvent::Message(text))) => {
                     self.pending.push_back(ExecEvent::Notice(text));
                 }
@@ -212,7 +281,6 @@ impl Worker<'_> {
                         })
                         .await;
                 }
-                Turn::Sent => {}
                 Turn::Input(Some(Input::Interrupt)) => {
                     self.outgoing.push_front(Command::Write(INTERRUPT));
                 }
@@ -220,17 +288,22 @@ impl Worker<'_> {
                     self.outgoing.push_back(Command::Resize(size));
                 }
                 Turn::Input(None) => self.inputs.close(),
-                Turn::Stdin(piece) => self.stdin(piece),
+                Turn::Stdin(piece) => self.take_stdin(piece),
                 Turn::Deadline if self.done => return self.finish().await,
                 Turn::Deadline => {
                     let active = self.other_sessions().await;
                     return self.fail(ExecError::Silent { active }).await;
+                }
+                Turn::TimeLimit => {
+                    let limit = self.limit.unwrap_or_default();
+                    return self.fail(ExecError::TimedOut { limit }).await;
                 }
             }
         }
     }
 
     async fn turn(&mut self) -> Turn {
+        let wants_stdin = self.wants_stdin();
         let Self {
             reader,
             channel,
@@ -241,14 +314,15 @@ impl Worker<'_> {
             ready,
             done,
             deadline,
+            ends_at,
             ..
         } = self;
         let timed = !*ready || *done;
-        let wants_stdin = *ready && !*done && outgoing.is_empty() && stdin.buffer.len() < PIECE;
+        let ends = ends_at.filter(|_| !*done);
         let Channel {
             events, commands, ..
         } = channel;
-        // Every arm is cancel-safe: channels, permits that are used or given back, a timer.
+        // Every arm is cancel-safe: channels, permits that are used or given back, timers.
         tokio::select! {
             permit = reader.reserve(), if !pending.is_empty() => Turn::Reader(match (permit, pending.pop_front()) {
                 (Ok(permit), Some(event)) => {
@@ -267,9 +341,16 @@ impl Worker<'_> {
                 Turn::Sent
             }
             input = inputs.recv(), if !inputs.is_closed() => Turn::Input(input),
-            piece = receive(&mut stdin.pieces), if wants_stdin && stdin.pieces.is_some() => Turn::Stdin(piece),
+            piece = stdin.pieces.recv(), if wants_stdin => Turn::Stdin(piece),
             () = tokio::time::sleep_until(*deadline), if timed => Turn::Deadline,
+            () = sleep_until(ends), if ends.is_some() => Turn::TimeLimit,
         }
+    }
+
+    /// Before the ready mark nothing is sent: an agent may throw early input away.
+    fn wants_stdin(&self) -> bool {
+        let room = self.stdin.buffer.len() < self.protocol.piece_limit();
+        self.stdin.open && self.ready && !self.done && self.outgoing.is_empty() && room
     }
 
     /// How many sessions besides ours are active in the container, if that can be found out.
@@ -282,35 +363,28 @@ impl Worker<'_> {
         Some(active.saturating_sub(1))
     }
 
-    fn output(&mut self, bytes: &[u8]) -> Result<(), ExecError> {
-        match &mut self.protocol {
-            Protocol::Framed(decoder) => {
-                let mut items = Vec::new();
-                let result = decoder.feed(bytes, &mut items);
-                self.delivered = decoder.bytes_delivered();
-                for item in items {
-                    self.framed(item)?;
-                }
-                result.map_err(|damage| ExecError::damaged(&damage, self.delivered))
-            }
-            Protocol::Tty(scanner) => {
-                let mut items = Vec::new();
-                scanner.feed(bytes, &mut items);
-                for item in items {
-                    self.marked(item);
-                }
-                Ok(())
+    /// False if the engine cannot work here.
+    fn output(&mut self, bytes: &Bytes) -> Result<bool, ExecError> {
+        let mut steps = Vec::new();
+        let result = self.protocol.feed(bytes, &mut steps);
+        for step in steps {
+            if !self.step(step)? {
+                return Ok(false);
             }
         }
+        result
+            .map_err(|damage| ExecError::damaged(&damage, self.delivered))
+            .map(|()| true)
     }
 
-    fn framed(&mut self, item: framed::Item) -> Result<(), ExecError> {
-        match item {
-            framed::Item::Ready { terminal } => {
-                let what = if self.later.is_some() {
-                    Some("so long a command")
-                } else {
-                    self.stdin.pieces.as_ref().map(|_| "stdin")
+    fn step(&mut self, step: Step) -> Result<bool, ExecError> {
+        match step {
+            Step::NoEncoder => return Ok(false),
+            Step::Ready { terminal } => {
+                let what = match (&self.later, self.stdin.open) {
+                    (Some(_), _) => Some("so long a command"),
+                    (None, true) => Some("stdin"),
+                    (None, false) => None,
                 };
                 if let Some(what) = what.filter(|_| !terminal) {
                     return Err(ExecError::NoTerminal {
@@ -320,134 +394,141 @@ impl Worker<'_> {
                 }
                 self.started();
             }
-            framed::Item::Chunk(Output::Stdout, bytes) => {
-                self.pending.push_back(ExecEvent::Stdout(bytes));
-            }
-            framed::Item::Chunk(Output::Stderr, bytes) | framed::Item::Stray(bytes) => {
-                self.pending.push_back(ExecEvent::Stderr(bytes));
-            }
-            framed::Item::Want => {
+            Step::Waits if self.later.is_some() => self.send_later(),
+            Step::Waits => self.outgoing.push_back(Command::Write(NEWLINE)),
+            Step::Stdout(bytes) => self.bytes(ExecEvent::Stdout, bytes),
+            // After the end only the terminal itself can say something: an echo of our last newline.
+            Step::Stderr(_) if self.done => {}
+            Step::Stderr(bytes) => self.bytes(ExecEvent::Stderr, bytes),
+            Step::Want => {
                 self.stdin.wanted = true;
                 self.answer();
             }
-            framed::Item::Status(status) => {
+            Step::Status(status) => {
                 self.status = Some(status);
                 self.answer();
             }
-            framed::Item::Done => {
-                self.outgoing
-                    .push_back(Command::Write(Bytes::from_static(b"\n")));
-                self.finished();
+            Step::Done { waits } => {
+                if waits {
+                    self.outgoing.push_back(Command::Write(NEWLINE));
+                }
+                self.done = true;
+                self.deadline = Instant::now() + CLOSE_LIMIT;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn marked(&mut self, item: marked::Item) {
-        match item {
-            marked::Item::Ready => self.started(),
-            marked::Item::Bytes(bytes) => {
-                self.delivered += bytes.len() as u64;
-                self.pending.push_back(ExecEvent::Stdout(bytes));
-            }
-            marked::Item::Status(status) => {
-                self.status = Some(status);
-                self.finished();
-            }
+    fn bytes(&mut self, event: fn(Bytes) -> ExecEvent, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.delivered += bytes.len() as u64;
+            self.pending.push_back(event(bytes));
         }
     }
 
     fn started(&mut self) {
         self.ready = true;
-        if let Some(later) = self.later.take() {
-            self.outgoing.push_back(Command::Write(later.into()));
-        }
+        self.ends_at = self.limit.map(|limit| Instant::now() + limit);
+        self.send_later();
         self.pending.push_back(ExecEvent::Started {
             session_id: self.grant.session_id.clone(),
         });
     }
 
-    fn finished(&mut self) {
-        self.done = true;
-        self.deadline = Instant::now() + CLOSE_LIMIT;
+    fn send_later(&mut self) {
+        if let Some(later) = self.later.take() {
+            self.outgoing.push_back(Command::Write(later.into()));
+        }
     }
 
-    fn stdin(&mut self, piece: Option<Bytes>) {
-        match (&self.protocol, piece) {
-            (Protocol::Framed(_), Some(piece)) => self.stdin.buffer.extend_from_slice(&piece),
-            (Protocol::Framed(_), None) => self.stdin.pieces = None,
-            (Protocol::Tty(_), Some(piece)) => self.outgoing.push_back(Command::Write(piece)),
-            (Protocol::Tty(_), None) => {
-                self.stdin.pieces = None;
-                self.outgoing.push_back(Command::Write(END_OF_TEXT));
-            }
+    fn take_stdin(&mut self, piece: Option<Bytes>) {
+        self.stdin.open = piece.is_some();
+        if self.protocol.asks_for_stdin() {
+            self.stdin
+                .buffer
+                .extend_from_slice(&piece.unwrap_or_default());
+            self.answer();
+        } else if let Some(piece) = piece {
+            self.stdin.in_line = piece.last().is_some_and(|&last| last != b'\n');
+            self.outgoing.push_back(Command::Write(piece));
+        } else {
+            // Within a line the first one only hands the line over.
+            let end = if self.stdin.in_line {
+                END_WITHIN_LINE
+            } else {
+                END_OF_TEXT
+            };
+            self.outgoing.push_back(Command::Write(end));
         }
-        self.answer();
     }
 
     /// Answers the wrapper's wish for stdin if there is something to say.
     fn answer(&mut self) {
-        let over =
-            self.status.is_some() || (self.stdin.pieces.is_none() && self.stdin.buffer.is_empty());
+        let over = self.status.is_some() || (!self.stdin.open && self.stdin.buffer.is_empty());
         let something = over || !self.stdin.buffer.is_empty();
         if !(self.stdin.wanted && something) {
             return;
         }
         self.stdin.wanted = false;
-        let answer = if over {
-            "0\n".to_owned()
+        let length = if over {
+            0
         } else {
-            let piece = self
-                .stdin
-                .buffer
-                .split_to(self.stdin.buffer.len().min(PIECE));
-            let text = base64::engine::general_purpose::STANDARD.encode(piece);
-            format!("{}\n{text}", text.len())
+            self.stdin.buffer.len().min(self.protocol.piece_limit())
         };
-        self.outgoing.push_back(Command::Write(answer.into()));
+        let piece = self.stdin.buffer.split_to(length);
+        self.outgoing
+            .push_back(Command::Write(self.protocol.piece(&piece).into()));
     }
 
-    async fn closed(
-        mut self,
-        output: String,
-        complete: bool,
-    ) -> Result<Option<ExecEvent>, ExecError> {
-        if self.done {
+    async fn closed(mut self, output: String, complete: bool) -> Result<End, ExecError> {
+        let mut rest = Vec::new();
+        self.protocol.finish(&mut rest);
+        for step in rest {
+            self.step(step)?;
+        }
+        if self.done
+            || (complete && self.status.is_some() && matches!(self.protocol, Protocol::Raw))
+        {
             return self.finish().await;
         }
-        if let Protocol::Tty(scanner) = &mut self.protocol {
-            let mut rest = Vec::new();
-            scanner.finish(&mut rest);
-            for item in rest {
-                self.marked(item);
-            }
-        }
         let delivered = self.delivered;
-        let error = if !self.ready && !output.trim().is_empty() {
-            not_started(&output, &self.target.container)
-        } else if complete {
-            ExecError::StatusUnknown { output }
-        } else {
-            ExecError::Incomplete {
+        let said = !output.trim().is_empty();
+        let error = match &self.protocol {
+            Protocol::Raw if said => match not_started_code(&output) {
+                Some(code) => {
+                    self.status = Some(code);
+                    self.pending
+                        .push_back(ExecEvent::Notice(agent_text(&output)));
+                    return self.finish().await;
+                }
+                None => ExecError::StatusUnknown { output },
+            },
+            _ if !self.ready && said => not_started(&output, &self.target.container),
+            _ if complete => ExecError::StatusUnknown { output },
+            _ => ExecError::Incomplete {
                 delivered,
                 damage: "messages before the end did not arrive".to_owned(),
-            }
+            },
         };
         self.fail(error).await
     }
 
     /// All that arrived is delivered before the error is.
-    async fn fail(mut self, error: ExecError) -> Result<Option<ExecEvent>, ExecError> {
+    async fn fail(mut self, error: ExecError) -> Result<End, ExecError> {
         if self.hand_over().await {
             Err(error)
         } else {
-            Ok(None)
+            Ok(End::Unwanted)
         }
     }
 
-    async fn finish(mut self) -> Result<Option<ExecEvent>, ExecError> {
+    async fn finish(mut self) -> Result<End, ExecError> {
         let code = self.status.unwrap_or_default();
-        Ok(self.hand_over().await.then_some(ExecEvent::Exit { code }))
+        Ok(if self.hand_over().await {
+            End::Event(ExecEvent::Exit { code })
+        } else {
+            End::Unwanted
+        })
     }
 
     async fn hand_over(&mut self) -> bool {
@@ -460,22 +541,46 @@ impl Worker<'_> {
     }
 }
 
-async fn receive(pieces: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
-    match pieces {
-        Some(pieces) => pieces.recv().await,
-        None => None,
+async fn sleep_until(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment).await;
     }
+}
+
+/// The agent's words without its decoration.
+fn agent_text(output: &str) -> String {
+    output
+        .replace("----------ERROR-------", "")
+        .trim()
+        .to_owned()
 }
 
 /// The agent's text when the wrapper itself could not be started.
 fn not_started(output: &str, container: &str) -> ExecError {
-    let text = output.replace("----------ERROR-------", "");
-    let missing = text.contains("\"sh\": executable file not found");
-    if missing {
+    let text = agent_text(output);
+    let no_shell = [
+        "\"sh\": executable file not found",
+        "fork/exec /bin/sh: no such file",
+    ];
+    if no_shell.iter().any(|sign| text.contains(sign)) {
         ExecError::NoShell {
             container: container.to_owned(),
         }
     } else {
-        ExecError::NotStarted(text.trim().to_owned())
+        ExecError::NotStarted(text)
+    }
+}
+
+/// What a shell would have returned for a program that the agent could not start.
+fn not_started_code(output: &str) -> Option<i64> {
+    let has = |sign: &str| output.contains(sign);
+    if !has("Unable to start command") {
+        None
+    } else if has("permission denied") {
+        Some(126)
+    } else if has("no such file or directory") || has("executable file not found") {
+        Some(127)
+    } else {
+        None
     }
 }

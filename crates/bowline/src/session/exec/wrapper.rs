@@ -1,69 +1,17 @@
-//! The small POSIX-sh programs that run beside the user's command, and the command lines that carry them.
-//!
-//! They must survive dash, busybox ash and bash, and the agent's shell-like splitting of the command line: no single
-//! quote may appear in them, so that single quotes can carry them.
+//! The command lines that carry a wrapper and the user's argv to the agent.
 
 use sha2::{Digest, Sha256};
+
+use super::scripts::{FRAMED, PLAIN, TTY};
 
 /// The longest command line that is sent in an ExecuteCommand request, in bytes.
 const LINE_LIMIT: usize = 4000;
 
-/// The framed engine: `sh -c FRAMED bowline NONCE MODE argv…`; MODE holds `i` for stdin and `a` for an argv that
-/// comes through the session.
-///
-/// What it prints, each line `RS NONCE` and then:
-///
-/// ```text
-/// r<64|16> <0|1>      ready: the encoding of chunks; whether the terminal could be set up
-/// o<text>, e<text>    a line of a chunk of stdout or stderr
-/// o=<n> <crc> <len>   the end of chunk n, and cksum's CRC and length of its lines (`-` for the CRC without cksum)
-/// o.<n>               the end of the stream after n chunks
-/// w                   stdin is wanted: answered by a length, a newline and so many characters of base64; 0 ends it
-/// x<status>           the command has ended
-/// z                   nothing follows; waits for a newline, so that the agent does not leave before all is read
-/// ```
-///
-/// - `noflsh`: without it the kernel throws away unread output when Ctrl-C interrupts.
-/// - `dd count=1` reads what there is, so output is seen as it comes and chunks grow only with backlog.
-/// - Lines are short and written by one `printf` each: then a terminal keeps the lines of the two writers apart, also
-///   with busybox, which writes about 1 KiB at a time.
-/// - The command runs in the foreground group with default SIGINT; the shells around it ignore or survive it.
-/// - `x` sends its own stderr away, so that a shell's "Terminated" is not taken for the command's.
-/// - Stdin is asked for piece by piece: a command that does not read must not stop the terminal, which carries Ctrl-C.
-const FRAMED: &str = r#"n=$1 i=$2;shift 2
-trap : INT
-stty raw isig noflsh -echo 2>/dev/null&&t=1||t=0
-exec 3>&1
-h(){ command -v $1 >/dev/null;}
-f(){ trap "" INT;}
-if h base64;then q=64;b(){ base64 $w;};else q=16;b(){ od -An -v -tx1;};fi
-if h cksum;then k(){ printf %s "$c"|cksum;};else k(){ echo - ${#c};};fi
-e(){ f;IFS="
-";j=0;base64 -w900 </dev/null >/dev/null 2>&1&&w=-w900||w=
-while c=$(dd bs=61440 count=1 2>/dev/null|b);[ "$c" ];do
-for l in $c;do printf "\036$n$1%s\n" "$l";done
-j=$((j+1));printf "\036$n$1=%s %s\n" $j "$(k)"
-done;printf "\036$n$1.%s\n" $j;}
-s(){ f;while printf "\036${n}w\n">&3;read -r z&&[ "$z" -gt 0 ];do head -c $z|base64 -d;done;}
-x(){ trap : INT;exec 5>&2 2>/dev/null;(r "$@") 2>&5 3>&- 4>&- 5>&-;printf "\036${n}x%s\n" $?>&3;}
-r(){ exec "$@";}
-printf "\036${n}r%s %s\n" $q $t
-case $i in *a*)read -r z;eval "set -- $(printf %b "$z")";;esac
-{ case $i in *i*)s|x "$@";;*)x "$@" </dev/null;;esac 2>&1 >&4|e e >&3 4>&-;} 4>&1|e o >&3
-printf "\036${n}z\n";read -r z"#;
-
-/// The tty engine: the command has the terminal to itself; a mark before it and one after it, with its status.
-const TTY: &str = r#"n=$1 i=$2;shift 2
-trap : INT QUIT
-r(){ exec "$@";}
-case $i in *a*)stty -echo 2>/dev/null;printf "\036${n}r\036";read -r z;stty echo 2>/dev/null;eval "set -- $(printf %b "$z")";;*)printf "\036${n}r\036";;esac
-(r "$@")
-printf "\036${n}x%s\036" $?"#;
-
-/// Which of the programs above.
+/// Which of the scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Framed { stdin: bool },
+    Plain,
     Tty,
 }
 
@@ -82,6 +30,7 @@ pub(super) struct CommandLine {
 pub(super) fn command_line(kind: Kind, nonce: &str, argv: &[Vec<u8>]) -> CommandLine {
     let (script, stdin) = match kind {
         Kind::Framed { stdin } => (FRAMED, if stdin { "i" } else { "" }),
+        Kind::Plain => (PLAIN, ""),
         Kind::Tty => (TTY, ""),
     };
     let head = format!("sh -c {} bowline {nonce}", quoted(script));
@@ -111,6 +60,28 @@ pub(super) fn command_line(kind: Kind, nonce: &str, argv: &[Vec<u8>]) -> Command
     }
 }
 
+/// The argv alone, for the agent to split. `None` if it cannot be carried that way.
+pub(super) fn bare_line(argv: &[Vec<u8>]) -> Option<String> {
+    let words: Option<Vec<&str>> = argv
+        .iter()
+        .map(|word| std::str::from_utf8(word).ok())
+        .collect();
+    let line = words?
+        .into_iter()
+        .map(plain_or_quoted)
+        .collect::<Vec<_>>()
+        .join(" ");
+    (line.len() <= LINE_LIMIT).then_some(line)
+}
+
+/// Bytes of stdin as one line for `printf %b`.
+pub(super) fn escaped_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(bytes.len() * 2);
+    escape(bytes, &mut line);
+    line.push(b'\n');
+    line
+}
+
 /// In single quotes, which the agent's lexer and every shell read alike.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -138,16 +109,21 @@ fn escaped(argv: &[Vec<u8>]) -> Vec<u8> {
             }
         }
         shell.extend_from_slice(b"' ");
-        for byte in shell {
-            if byte.is_ascii_alphanumeric() || b"-_./".contains(&byte) {
-                line.push(byte);
-            } else {
-                line.extend_from_slice(format!("\\0{byte:03o}").as_bytes());
-            }
-        }
+        escape(&shell, &mut line);
     }
     line.push(b'\n');
     line
+}
+
+/// Every byte that is not plain as `\0ooo`: then neither the terminal nor `read` sees anything special.
+fn escape(bytes: &[u8], line: &mut Vec<u8>) {
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-_./".contains(&byte) {
+            line.push(byte);
+        } else {
+            line.extend_from_slice(format!("\\0{byte:03o}").as_bytes());
+        }
+    }
 }
 
 fn digest(argv: &[Vec<u8>]) -> String {
@@ -175,9 +151,9 @@ mod tests {
 
     #[test]
     fn the_scripts_can_stand_in_single_quotes_and_leave_room_for_an_argv() {
-        for script in [FRAMED, TTY] {
+        for script in [FRAMED, PLAIN, TTY] {
             assert!(!script.contains('\''));
-            assert!(script.len() < 1500, "{}", script.len());
+            assert!(script.len() < 2000, "{}", script.len());
         }
     }
 

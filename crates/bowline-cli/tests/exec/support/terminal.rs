@@ -1,0 +1,108 @@
+//! A program on a real terminal, driven as a user would.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use pty_process::Size;
+use pty_process::blocking::{Command, Pty, open};
+
+use super::{BOWLINE, SOON, Sandbox, wait_for};
+
+/// A program on a terminal of its own, killed when dropped.
+pub(crate) struct Terminal {
+    pty: std::sync::Arc<Pty>,
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    screen: Vec<u8>,
+}
+
+impl Terminal {
+    pub(crate) fn start(sandbox: &Sandbox, program: &str, words: &[&str]) -> Self {
+        let (pty, pts) = open().unwrap();
+        pty.resize(Size::new(33, 101)).unwrap();
+        let child = Command::new(program)
+            .args(words)
+            .env_clear()
+            .envs(sandbox.environment())
+            .env("TERM", "xterm-256color")
+            .spawn(pts)
+            .unwrap();
+        let pty = std::sync::Arc::new(pty);
+        let (sender, output) = sync_channel(1024);
+        let reading = std::sync::Arc::clone(&pty);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // The terminal answers with an error once its last user is gone.
+            while let Ok(count @ 1..) = (&*reading).read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            pty,
+            child,
+            output,
+            screen: Vec::new(),
+        }
+    }
+
+    pub(crate) fn bowline(sandbox: &Sandbox, words: &[&str]) -> Self {
+        Self::start(sandbox, BOWLINE, words)
+    }
+
+    /// Gives the window this many rows and columns.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        self.pty.resize(Size::new(rows, columns)).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn press(&self, keys: &[u8]) {
+        (&*self.pty).write_all(keys).unwrap();
+    }
+
+    /// Reads until this text is on the terminal.
+    #[track_caller]
+    pub(crate) fn until(&mut self, text: &str) {
+        let deadline = Instant::now() + SOON;
+        while !self.text().contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.screen.extend(bytes),
+                Err(error) => panic!("no {text:?}: {error}; the terminal shows {:?}", self.text()),
+            }
+        }
+    }
+
+    /// Waits for the program's end and returns its status and all it showed.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + SOON;
+        while let Ok(bytes) = self
+            .output
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            self.screen.extend(bytes);
+        }
+        let status = wait_for(&format!("the end; shown {:?}", self.text()), SOON, || {
+            self.child.try_wait().unwrap()
+        });
+        (status, self.text())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.screen).into_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
