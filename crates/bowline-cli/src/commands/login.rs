@@ -13,6 +13,7 @@ use clap::Args;
 use tokio::time::{sleep, timeout};
 
 use super::Context;
+use super::exec::Via;
 use super::follow::{self, Ended, Source};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
@@ -57,6 +58,9 @@ pub struct LoginArgs {
     /// The character for `~.` and `~?` (^X for a control character), or none
     #[arg(long, value_name = "C", default_value = "~")]
     escape_char: EscapeChar,
+    /// Start the session through SSM instead of ECS: the shell is the account's, its exit code cannot be learned
+    #[arg(long, value_enum, default_value_t = Via::Ecs, value_name = "API", conflicts_with_all = ["shell", "user", "cwd", "env"])]
+    via: Via,
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
@@ -93,9 +97,22 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
         escapes: Some(Escapes::new(args.escape_char)),
         banner: terminal::stderr_is_terminal().then(|| terminal::dim(&banner)),
     };
+    let via = args.via;
     let exec = client.exec(target.clone(), args.request());
     let ended = follow::follow(exec, context, source, |event| show(event, context)).await?;
-    report(ended, &client, &target, context).await
+    match ended {
+        // Nobody tells how such a shell ends; that it did without a word is its usual end.
+        Ended::Closed {
+            reason: ExecError::StatusUnknown { output },
+            started: true,
+        } if via == Via::Ssm && output.trim().is_empty() => {
+            let text = format!(
+                "the shell in {target} has ended; its exit code cannot be learned with --via ssm"
+            );
+            Err(CommandError::new(ErrorKind::StatusUnknown, text))
+        }
+        ended => report(ended, &client, &target, context).await,
+    }
 }
 
 impl LoginArgs {
@@ -107,7 +124,10 @@ impl LoginArgs {
             environment: self.env.into_iter().map(OsString::into_vec).collect(),
         };
         ExecRequest {
-            engine: Engine::Tty,
+            engine: match self.via {
+                Via::Ecs => Engine::Tty,
+                Via::Ssm => Engine::Shell,
+            },
             stdin: true,
             size: terminal::size(),
             wait: self.wait,

@@ -152,3 +152,32 @@ fn wrong_keys_are_125_and_never_shown() {
         "the secret is in the log"
     );
 }
+
+/// Kills the oldest process of this name among those that the session's leader started, then says more.
+const KILL_TOOL: &str = "echo one; read go; read -r a b c d e leader rest </proc/$$/stat; \
+                         for p in /proc/[0-9]*; do \
+                         read -r name <$p/comm; [ \"$name\" = dd ] || continue; \
+                         read -r i n s pp g l r <$p/stat; [ $l = $leader ] && kill -9 $i; \
+                         done; echo two; echo three";
+
+#[test]
+fn a_tool_of_ours_that_is_killed_is_incomplete_output_and_no_success() {
+    let sandbox = Shared::get();
+    let mut command = sandbox.bowline(&["exec", "-i", "web", "--", "sh", "-c", KILL_TOOL]);
+    let mut running = Running::start_lines(command.stdin(Stdio::piped()));
+    assert_eq!(running.line().1, "one\n");
+    running.stdin().write_all(b"go\n").unwrap();
+    running
+        .finish(SOON)
+        .code(125)
+        .stderr_has("output incomplete");
+}
+
+#[test]
+fn a_command_that_signals_its_whole_group_leaves_the_wrapper_alone() {
+    let sandbox = Shared::get();
+    let script = "trap '' TERM; echo work; kill -TERM 0; exit 2";
+    run(&mut sandbox.bowline(&["exec", "web", "--", "sh", "-c", script]))
+        .code(2)
+        .stdout("work\n");
+}

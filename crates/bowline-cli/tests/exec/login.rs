@@ -263,6 +263,20 @@ fn the_shell_the_directory_and_variables_can_be_chosen() {
     assert!(text.contains("ready> "), "{text}");
 }
 
+/// Each with nothing but its own tools.
+#[test]
+fn every_image_with_a_shell_can_be_logged_in_to() {
+    for (image, shell) in [("dash", "sh"), ("bash", "bash"), ("busybox", "ash")] {
+        let sandbox = Sandbox::start(&["--scenario", image]);
+        let mut terminal = login(&sandbox, &[]);
+        terminal.press(b"echo \"<${0##*/}>\"; sleep 600\r");
+        terminal.until(&format!("<{shell}>\r\n"));
+        terminal.press(b"\x03");
+        terminal.press(b"exit 9\r");
+        ends(terminal, 9);
+    }
+}
+
 #[test]
 fn what_is_missing_in_the_container_is_named() {
     let sandbox = Shared::get();
@@ -322,4 +336,13 @@ fn a_private_sandbox_can_be_logged_in_to_and_goes_with_the_login() {
             (!process.is_running()).then_some(())
         });
     }
+}
+
+#[test]
+fn a_shell_through_ssm_opens_and_its_unknown_code_is_said() {
+    let sandbox = Shared::get();
+    let mut terminal = login(&sandbox, &["--via", "ssm"]);
+    terminal.press(b"exit\r");
+    terminal.until("cannot be learned with --via ssm");
+    ends(terminal, 125);
 }

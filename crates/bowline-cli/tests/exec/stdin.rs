@@ -90,3 +90,15 @@ fn a_remote_that_does_not_read_ends_the_command() {
         .code(6)
         .stdout("done\n");
 }
+
+#[test]
+fn what_the_command_does_not_want_of_stdin_is_shown_to_nobody() {
+    let sandbox = Shared::get();
+    let input = vec![b'Z'; 300_000];
+    for (script, code) in [("exit 4", 4), ("head -c 10 >/dev/null; exit 5", 5)] {
+        let words = ["exec", "-i", "web", "--", "sh", "-c", script];
+        let finished = run_with(&mut sandbox.bowline(&words), input.clone(), LATER).code(code);
+        assert!(!finished.stderr.contains("WlpaWlpa"), "{}", finished.stderr);
+        assert!(finished.stderr.lines().count() <= 1, "{}", finished.stderr);
+    }
+}

@@ -98,3 +98,24 @@ fn typed_input_reaches_a_terminal_command() {
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(0), "{text}");
 }
+
+#[test]
+fn a_long_argv_arrives_whole_on_a_terminal_too() {
+    let sandbox = Shared::get();
+    let long = "x".repeat(20_000);
+    let words = [
+        "exec",
+        "-t",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        "echo ${#1}; exit 6",
+        "sh",
+        &long,
+    ];
+    let (status, text) = Terminal::bowline(&sandbox, &words).end();
+    assert!(text.contains("20000\r\n"), "{text}");
+    assert!(!text.contains("xxxx"), "{text}");
+    assert_eq!(status.code(), Some(6));
+}

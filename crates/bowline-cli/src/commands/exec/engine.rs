@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stdout};
 use bowline::session::exec::Engine;
 use clap::{Args, ValueEnum};
 
+use super::Via;
 use super::report::Report;
 use crate::error::CommandError;
 
@@ -20,7 +21,7 @@ pub(super) struct EngineArgs {
     /// Run the command without a shell around it: its exit code cannot be learned
     #[arg(long, conflicts_with_all = ["engine", "tty"])]
     no_shell: bool,
-    /// Which AWS API starts the session
+    /// Which AWS API starts the session; ssm means AWS-StartNonInteractiveCommand, which AWS may not allow for ECS tasks
     #[arg(long, value_enum, default_value_t = Via::Ecs, value_name = "API")]
     via: Via,
 }
@@ -34,15 +35,6 @@ enum Name {
     Plain,
     /// The command on the terminal itself, as with -t
     Tty,
-}
-
-/// The APIs that can start a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Via {
-    /// ECS ExecuteCommand
-    Ecs,
-    /// SSM StartSession with AWS-StartNonInteractiveCommand; whether AWS allows it for ECS tasks is not known
-    Ssm,
 }
 
 impl EngineArgs {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bowline::session::exec::{Engine, ExecRequest};
 use bowline::target::TargetSpec;
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 
 use self::engine::EngineArgs;
 use self::report::Report;
@@ -64,6 +64,15 @@ pub struct ExecArgs {
     /// The command and its arguments, as they are
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// The APIs that can start a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Via {
+    /// ECS ExecuteCommand
+    Ecs,
+    /// SSM StartSession
+    Ssm,
 }
 
 /// Runs the command.

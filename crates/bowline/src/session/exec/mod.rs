@@ -50,6 +50,9 @@ pub enum Engine {
     /// SSM StartSession with `AWS-StartNonInteractiveCommand` in place of ECS Exec: streams apart and the code from the
     /// agent itself, no stdin. Whether AWS allows it for ECS tasks is not known.
     Native,
+    /// SSM StartSession without a document in place of ECS Exec: the account's own shell on the terminal, whatever argv
+    /// says. The status cannot be learned.
+    Shell,
 }
 
 /// What to run.

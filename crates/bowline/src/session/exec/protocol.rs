@@ -66,7 +66,7 @@ impl Protocol {
                 stderr: Mender::default(),
             },
             Engine::Tty => Self::Tty(marked::Scanner::new(nonce)),
-            Engine::Bare | Engine::Native => Self::Raw,
+            Engine::Bare | Engine::Native | Engine::Shell => Self::Raw,
         }
     }
 

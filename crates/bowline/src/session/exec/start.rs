@@ -27,6 +27,8 @@ pub(super) enum Opening {
     Execute(String),
     /// SSM StartSession for one command without a terminal.
     NonInteractive(String),
+    /// SSM StartSession for the default shell.
+    Shell,
 }
 
 /// Starts a session in `target`, waiting up to `wait` for its agent. `reader` is told what is waited for, once.
@@ -118,13 +120,16 @@ async fn open(
                 )
                 .await
         }
+        // A container that runs has a runtime id.
         Opening::NonInteractive(line) => {
-            // A container that runs has a runtime id.
             let target = target.ssm_target().unwrap_or_default();
             let parameters = [("command", line.as_str()), ("separateOutputStream", "true")];
-            client
-                .start_session(&target, Some("AWS-StartNonInteractiveCommand"), &parameters)
-                .await
+            let document = Some("AWS-StartNonInteractiveCommand");
+            client.start_session(&target, document, &parameters).await
+        }
+        Opening::Shell => {
+            let target = target.ssm_target().unwrap_or_default();
+            client.start_session(&target, None, &[]).await
         }
     }
 }

@@ -118,7 +118,7 @@ async fn work(
     caller: &mut Caller,
     session_id: &mut Option<String>,
 ) -> Result<End, ExecError> {
-    if request.argv.is_empty() {
+    if request.argv.is_empty() && request.engine != Engine::Shell {
         return Err(ExecError::NoCommand);
     }
     let nonce = nonce();
@@ -129,7 +129,10 @@ async fn work(
         () = caller.reader.closed() => return Ok(End::Unwanted),
     };
     *session_id = Some(grant.session_id.clone());
-    let wrapped = !matches!(request.engine, Engine::Bare | Engine::Native);
+    let wrapped = !matches!(
+        request.engine,
+        Engine::Bare | Engine::Native | Engine::Shell
+    );
     let options = ChannelOptions {
         size: request.size,
         keep_alive: request.keep_alive,
@@ -185,6 +188,7 @@ fn opening(request: &ExecRequest, nonce: &str) -> Result<(Opening, Option<Vec<u8
         },
         Engine::Plain => Kind::Plain,
         Engine::Tty => Kind::Tty,
+        Engine::Shell => return Ok((Opening::Shell, None)),
         Engine::Bare => return Ok((Opening::Execute(bare(request)?), None)),
         Engine::Native => return Ok((Opening::NonInteractive(bare(request)?), None)),
     };
