@@ -7,6 +7,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::terminal;
+
 /// Starts the log.
 ///
 /// `-v` raises the level of bowline's own crates only: the SDK's trace output holds whole responses, and those
@@ -14,6 +16,7 @@ use tracing_subscriber::prelude::*;
 pub(crate) fn start(verbose: u8) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        .with_ansi(terminal::stderr_has_colour())
         .with_target(verbose > 1);
     let asked = std::env::var("BOWLINE_LOG")
         .ok()

@@ -50,14 +50,19 @@ pub(crate) fn size() -> Size {
     }
 }
 
-/// The text as less important than what is around it, if stderr is a terminal that shows such things.
-pub(crate) fn dim(text: &str) -> String {
+/// Whether stderr is a terminal that shows colours and their like, and the user wants them.
+pub(crate) fn stderr_has_colour() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let plain = set("NO_COLOR").is_some() || set("TERM").is_none_or(|term| term == "dumb");
-    if plain || !stderr_is_terminal() {
-        text.to_owned()
-    } else {
+    !plain && stderr_is_terminal()
+}
+
+/// The text as less important than what is around it, if stderr shows such things.
+pub(crate) fn dim(text: &str) -> String {
+    if stderr_has_colour() {
         format!("\x1b[2m{text}\x1b[0m")
+    } else {
+        text.to_owned()
     }
 }
 

@@ -31,8 +31,9 @@ const ID_SHOWN: usize = 8;
 
 /// Open a shell in a container
 ///
-/// All keys go to the shell, Ctrl-C and Ctrl-Z too, and its exit code is login's. At the beginning of a line `~.` leaves
-/// and `~?` shows what else there is. The values of `--env` can be read in the audit log of the account.
+/// All keys go to the shell, Ctrl-C and Ctrl-Z too, and its exit code is login's.
+/// At the beginning of a line `~.` leaves and `~?` shows what else there is. The
+/// values of `--env` can be read in the audit log of the account.
 ///
 /// Examples:
 ///   bowline login web

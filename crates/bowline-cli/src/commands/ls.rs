@@ -13,8 +13,8 @@ use crate::output::listing::{ContainerRow, Listing};
 
 /// List clusters, services, tasks and containers
 ///
-/// Without arguments the services and tasks of the current cluster are shown: the one of --cluster or
-/// BOWLINE_CLUSTER, else the only one, else `default`.
+/// Without arguments the services and tasks of the current cluster are shown: the
+/// one of --cluster or BOWLINE_CLUSTER, else the only one, else `default`.
 ///
 /// Examples:
 ///   bowline ls                      services and tasks

@@ -25,12 +25,13 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 
 /// Serve a local AWS with ECS tasks that are real processes
 ///
-/// It listens on loopback only, prints `export NAME=value` lines for the shell when it is ready, and runs until it is
-/// interrupted. The AWS CLI, boto3 and bowline itself work against it.
+/// It listens on loopback only, prints `export NAME=value` lines for the shell
+/// when it is ready, and runs until it is interrupted. The AWS CLI, boto3 and
+/// bowline itself work against it.
 ///
 /// Examples:
 ///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
-///   bowline sandbox --agent stock         with the delay and the faults of the real agent
+///   bowline sandbox --agent stock         the real agent's delay and faults
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

@@ -25,8 +25,9 @@ use crate::terminal;
 
 /// Run one command in a container
 ///
-/// Its stdout, stderr and exit code come back unchanged; `bowline help exit-codes` tells them from bowline's own. There
-/// is no shell unless you name one. With `-o json` each event is a JSON line.
+/// Its stdout, stderr and exit code come back unchanged; `bowline help
+/// exit-codes` tells them from bowline's own. There is no shell unless you name
+/// one. With `-o json` each event is a JSON line.
 ///
 /// Examples:
 ///   bowline exec web -- ls -l /app
