@@ -207,3 +207,19 @@ fn unquoted(value: &str) -> &str {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Whether an image with this shell can be made on this machine. CI has all of them; elsewhere a missing one is said.
+#[expect(clippy::print_stdout, reason = "what is not tried has to be said")]
+pub(crate) fn has_shell(name: &str) -> bool {
+    let there = ["/bin", "/usr/bin", "/usr/local/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(name).exists());
+    assert!(
+        there || std::env::var_os("CI").is_none(),
+        "CI installs {name}"
+    );
+    if !there {
+        println!("not tried: there is no {name} on this machine");
+    }
+    there
+}
