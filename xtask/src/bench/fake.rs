@@ -4,8 +4,9 @@
 //! messages are copies of one, so that the client is what is measured. It answers just the calls of an `exec` of the
 //! tty engine and retransmits nothing: the link is loopback.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bowline_proto::{Flags, Frame, MessageId, MessageType, PayloadType};
@@ -30,6 +31,7 @@ const SEQUENCE: std::ops::Range<usize> = 48..56;
 /// A running service; it ends when this is dropped.
 pub(super) struct Fake {
     address: String,
+    script: Arc<Script>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,6 +42,8 @@ struct Script {
     total: usize,
     /// The nonce of the command that was asked for last.
     nonce: Mutex<String>,
+    /// When the last session began to send.
+    spoke: Mutex<Option<Instant>>,
     address: String,
 }
 
@@ -53,8 +57,10 @@ impl Fake {
             payload,
             total,
             nonce: Mutex::default(),
+            spoke: Mutex::default(),
             address: address.clone(),
         });
+        let playing = Arc::clone(&script);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -62,7 +68,7 @@ impl Fake {
         let thread = thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    result = serve(listener, &script) => if let Err(error) = result {
+                    result = serve(listener, &playing) => if let Err(error) = result {
                         println!("the fake service failed: {error:#}");
                     },
                     _ = stopped => {}
@@ -71,6 +77,7 @@ impl Fake {
         });
         Ok(Self {
             address,
+            script,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -92,6 +99,11 @@ impl Fake {
     /// A data channel's URL; any token will do.
     pub(super) fn stream_url(&self) -> String {
         stream_url(&self.address)
+    }
+
+    /// When the last session began to send.
+    pub(super) fn spoke(&self) -> Option<Instant> {
+        *lock(&self.script.spoke)
     }
 }
 
@@ -192,7 +204,7 @@ fn answer(operation: &str, request: &Value, script: &Script) -> anyhow::Result<V
                 .rsplit_once("' bowline ")
                 .and_then(|(_, rest)| rest.split(' ').next())
                 .context("no wrapper in the command")?;
-            nonce.clone_into(&mut script.nonce.lock().unwrap_or_else(PoisonError::into_inner));
+            nonce.clone_into(&mut lock(&script.nonce));
             json!({
                 "clusterArn": CLUSTER,
                 "taskArn": TASK,
@@ -227,14 +239,11 @@ async fn say(
     mut client: impl Sink<Message, Error = tungstenite::Error> + Unpin,
     script: &Script,
 ) -> anyhow::Result<()> {
-    let nonce = script
-        .nonce
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let nonce = lock(&script.nonce).clone();
     let ready = format!("\x1e{nonce}r\x1e");
     let end = format!("\x1e{nonce}x0\x1e");
     let mut sequence = 0;
+    *lock(&script.spoke) = Some(Instant::now());
     client.feed(message(sequence, ready.as_bytes())).await?;
     let template = frame(&vec![b'x'; script.payload]);
     for _ in 0..script.total.div_ceil(script.payload) {
@@ -249,6 +258,10 @@ async fn say(
     };
     client.send(Message::Binary(closed.encode())).await?;
     Ok(())
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn message(sequence: i64, payload: &[u8]) -> Message {

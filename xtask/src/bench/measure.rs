@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bowline::{Client, ClientOptions, Credentials, Secret, TargetOptions};
+use bowline::{Client, ClientOptions, Credentials, ResolvedTarget, Secret, TargetOptions};
 
 use super::Part;
 use super::fake::{self, Fake};
@@ -12,7 +12,7 @@ use super::figures::Figure;
 use super::process::{Bowline, SandboxProcess, Usage};
 use super::raw::{self, Drained};
 
-const MB: usize = 1_000_000;
+pub(super) const MB: usize = 1_000_000;
 /// Output of the tty engine.
 const STREAM: usize = 200 * MB;
 /// Each way with the framed engine.
@@ -22,20 +22,20 @@ const SLOW: usize = 100 * MB;
 /// How long the reader is slow: 4 KB a millisecond.
 const SLOWLY: Duration = Duration::from_secs(10);
 const KIB: f64 = 1024.0;
-const SERVICE: &str = "web";
+pub(super) const SERVICE: &str = "web";
 
 /// The binary and a sandbox of our own.
 pub(super) struct Bench<'a> {
-    program: &'a Path,
-    bowline: Bowline,
-    sandbox: SandboxProcess,
-    runs: u32,
-    transfers: u32,
+    pub(super) program: &'a Path,
+    pub(super) bowline: Bowline,
+    pub(super) sandbox: SandboxProcess,
+    pub(super) runs: u32,
+    pub(super) transfers: u32,
 }
 
 impl<'a> Bench<'a> {
     pub(super) fn start(program: &'a Path, runs: u32, transfers: u32) -> anyhow::Result<Self> {
-        let sandbox = SandboxProcess::start(program)?;
+        let sandbox = SandboxProcess::start(program, "fast", "0")?;
         let bowline = Bowline::new(program, &sandbox.environment);
         Ok(Self {
             program,
@@ -53,6 +53,12 @@ impl<'a> Bench<'a> {
             Part::Messages => self.messages(),
             Part::Framed => self.framed(),
             Part::Memory => self.memory(),
+            Part::First => self.first(),
+            Part::Echo => self.echo(),
+            Part::Stdin => self.stdin(),
+            Part::Paced => self.paced(),
+            Part::Resident => self.resident(),
+            Part::Reference => self.reference(),
         }
     }
 
@@ -63,15 +69,15 @@ impl<'a> Bench<'a> {
         let [mut exec, mut tty, mut version, mut least] = [const { Vec::new() }; 4];
         for _ in 0..self.runs {
             exec.push(milliseconds(
-                &self.bowline.discard(&["exec", SERVICE, "--", "true"])?,
+                self.bowline.discard(&["exec", SERVICE, "--", "true"])?.wall,
             ));
             tty.push(milliseconds(
-                &self
-                    .bowline
-                    .discard(&["exec", "-t", SERVICE, "--", "true"])?,
+                self.bowline
+                    .discard(&["exec", "-t", SERVICE, "--", "true"])?
+                    .wall,
             ));
-            version.push(milliseconds(&self.bowline.discard(&["version"])?));
-            least.push(milliseconds(&self.raw_sandbox("true")?.1));
+            version.push(milliseconds(self.bowline.discard(&["version"])?.wall));
+            least.push(milliseconds(self.raw_sandbox("true")?.1.wall));
         }
         Ok(vec![
             Figure::new("exec -- true, whole process", "ms", exec.clone())
@@ -124,24 +130,29 @@ impl<'a> Bench<'a> {
         let out = ["exec", SERVICE, "--", "sh", "-c", &command];
         let into = ["exec", "-i", SERVICE, "--", "sh", "-c", "cat >/dev/null"];
         let both = ["exec", "-i", SERVICE, "--", "cat"];
-        let cases: [(&str, &[&str], usize, usize); 3] = [
-            ("exec, framed, 20 MB out", &out, 0, FRAMED),
-            ("exec -i, framed, 20 MB in", &into, FRAMED, 0),
+        let plain = [&["exec", "--engine", "plain"], &out[1..]].concat();
+        let cases: [(&str, &[&str], usize, usize, &str); 4] = [
+            ("exec, plain, 20 MB out", &plain, 0, FRAMED, ""),
+            ("exec, framed, 20 MB out", &out, 0, FRAMED, ">= 10"),
+            ("exec -i, framed, 20 MB in", &into, FRAMED, 0, ">= 5"),
             (
                 "exec -i, framed, 20 MB there and back",
                 &both,
                 FRAMED,
                 FRAMED,
+                "",
             ),
         ];
         let mut figures = Vec::new();
-        for (name, arguments, input, output) in cases {
-            let mut rates = Vec::new();
+        for (name, arguments, input, output, aim) in cases {
+            let (mut rates, mut costs) = (Vec::new(), Vec::new());
             for _ in 0..self.transfers {
                 let usage = self.bowline.transfer(arguments, input, output)?;
-                rates.push(rate(&usage, FRAMED));
+                rates.push(rate(usage.wall, FRAMED));
+                costs.push(cost(&usage, FRAMED));
             }
-            figures.push(Figure::new(name, "MB/s", rates));
+            figures.push(Figure::new(name, "MB/s", rates).aim(aim, ""));
+            figures.push(Figure::new("  processor time per 1 KiB", "us", costs));
         }
         Ok(figures)
     }
@@ -174,23 +185,10 @@ impl<'a> Bench<'a> {
     }
 
     /// The least that runs `command` without a wrapper: find, start, open, read to the end.
-    fn raw_sandbox(&self, command: &str) -> anyhow::Result<(Drained, Usage)> {
-        let options = ClientOptions {
-            profile: None,
-            region: Some(self.sandbox.value("AWS_REGION")?),
-            endpoint_url: Some(self.sandbox.value("AWS_ENDPOINT_URL")?),
-            credentials: Some(Credentials {
-                access_key_id: self.sandbox.value("AWS_ACCESS_KEY_ID")?,
-                secret_access_key: Secret::new(self.sandbox.value("AWS_SECRET_ACCESS_KEY")?),
-                session_token: None,
-                expires_at: None,
-            }),
-            ..ClientOptions::default()
-        };
+    pub(super) fn raw_sandbox(&self, command: &str) -> anyhow::Result<(Drained, Usage)> {
+        let options = self.options()?;
         raw::measured(async || {
-            let client = Client::connect(options).await?;
-            let target = SERVICE.parse().context("the service's name")?;
-            let found = client.resolve(&target, &TargetOptions::default()).await?;
+            let (client, found) = find(options).await?;
             let grant = client
                 .execute_command(
                     &found.cluster.name,
@@ -202,10 +200,34 @@ impl<'a> Bench<'a> {
             raw::drain(&grant.stream_url, grant.token.expose()).await
         })
     }
+
+    /// The sandbox, for the library.
+    pub(super) fn options(&self) -> anyhow::Result<ClientOptions> {
+        Ok(ClientOptions {
+            profile: None,
+            region: Some(self.sandbox.value("AWS_REGION")?),
+            endpoint_url: Some(self.sandbox.value("AWS_ENDPOINT_URL")?),
+            credentials: Some(Credentials {
+                access_key_id: self.sandbox.value("AWS_ACCESS_KEY_ID")?,
+                secret_access_key: Secret::new(self.sandbox.value("AWS_SECRET_ACCESS_KEY")?),
+                session_token: None,
+                expires_at: None,
+            }),
+            ..ClientOptions::default()
+        })
+    }
+}
+
+/// The client's side of the library, and the service's task.
+pub(super) async fn find(options: ClientOptions) -> anyhow::Result<(Client, ResolvedTarget)> {
+    let client = Client::connect(options).await?;
+    let target = SERVICE.parse().context("the service's name")?;
+    let found = client.resolve(&target, &TargetOptions::default()).await?;
+    Ok((client, found))
 }
 
 /// A pipeline that prints so many letters in one line.
-fn letters(count: usize) -> String {
+pub(super) fn letters(count: usize) -> String {
     format!(r#"head -c {count} /dev/zero | tr "\0" x"#)
 }
 
@@ -217,8 +239,8 @@ fn stream(name: &str, pairs: &[(Usage, Usage)]) -> Vec<Figure> {
             .map(|(ours, least)| (of(ours), of(least)))
             .unzip()
     };
-    let (rates, least_rates) = values(&|usage| rate(usage, STREAM));
-    let (costs, least_costs) = values(&cost);
+    let (rates, least_rates) = values(&|usage| rate(usage.wall, STREAM));
+    let (costs, least_costs) = values(&|usage| cost(usage, STREAM));
     vec![
         Figure::new(name, "MB/s", rates)
             .beside("raw client", least_rates)
@@ -236,17 +258,17 @@ fn whole(drained: Drained, expected: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn milliseconds(usage: &Usage) -> f64 {
-    usage.wall.as_secs_f64() * 1e3
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn rate(usage: &Usage, bytes: usize) -> f64 {
-    bytes as f64 / usage.wall.as_secs_f64() / MB as f64
+pub(super) fn rate(time: Duration, bytes: usize) -> f64 {
+    bytes as f64 / time.as_secs_f64() / MB as f64
 }
 
-/// Microseconds per 1 KiB of [`STREAM`].
+/// Microseconds per 1 KiB.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn cost(usage: &Usage) -> f64 {
-    usage.cpu.as_secs_f64() * 1e6 / (STREAM as f64 / KIB)
+pub(super) fn cost(usage: &Usage, bytes: usize) -> f64 {
+    usage.cpu.as_secs_f64() * 1e6 / (bytes as f64 / KIB)
 }

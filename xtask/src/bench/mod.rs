@@ -4,9 +4,14 @@
 
 mod fake;
 mod figures;
+mod first;
+mod keyboard;
 mod measure;
+mod paced;
 mod process;
 mod raw;
+mod reference;
+mod terminal;
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +35,7 @@ pub(crate) struct Arguments {
     /// Runs of the short command
     #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Runs of each transfer
+    /// Runs of each transfer, and of whatever takes a second or more
     #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     transfers: u32,
     /// Measure only these
@@ -47,10 +52,22 @@ pub(crate) enum Part {
     Tty,
     /// Messages of 1 KiB at full speed
     Messages,
-    /// Output and input of the framed engine
+    /// Output of the plain engine, output and input of the framed one
     Framed,
     /// Peak memory with a slow reader
     Memory,
+    /// The first byte of output, with agents that start at once and after 1 s
+    First,
+    /// A key on a terminal, there and back
+    Echo,
+    /// Input of the tty engine
+    Stdin,
+    /// Output and input of the framed engine with an agent as slow as the real one
+    Paced,
+    /// Peak memory of a command that does nothing
+    Resident,
+    /// AWS CLI and session-manager-plugin, if both are on PATH
+    Reference,
 }
 
 /// Measures and prints.

@@ -40,17 +40,11 @@ pub(super) struct Usage {
 }
 
 impl SandboxProcess {
-    /// Starts `bowline sandbox` and waits until it serves.
-    pub(super) fn start(program: &Path) -> anyhow::Result<Self> {
+    /// Starts `bowline sandbox` with agents that start after `delay`, and waits until it serves.
+    pub(super) fn start(program: &Path, agent: &str, delay: &str) -> anyhow::Result<Self> {
         let mut child = clean(program)
-            .args([
-                "sandbox",
-                "--private",
-                "--port",
-                "0",
-                "--agent-start-delay",
-                "0",
-            ])
+            .args(["sandbox", "--private", "--port", "0"])
+            .args(["--agent", agent, "--agent-start-delay", delay])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -206,7 +200,8 @@ impl Bowline {
         Ok(peaks)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The binary with these arguments, its stderr thrown away.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = clean(&self.program);
         command
             .args(arguments)
@@ -231,7 +226,8 @@ fn clean(program: &Path) -> Command {
     command
 }
 
-fn feed(mut stdin: ChildStdin, mut bytes: usize) {
+/// Writes so many letters.
+pub(super) fn feed(mut stdin: impl Write, mut bytes: usize) {
     let piece = vec![b'x'; 1 << 16];
     while bytes > 0 {
         let length = bytes.min(piece.len());
@@ -244,7 +240,7 @@ fn feed(mut stdin: ChildStdin, mut bytes: usize) {
 }
 
 /// Killed when it is not finished, also when it takes too long.
-struct Running {
+pub(super) struct Running {
     child: Arc<Mutex<Child>>,
     id: u32,
     /// Its end calls the watch off.
@@ -252,7 +248,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(child: Child) -> Self {
+    pub(super) fn new(child: Child) -> Self {
         let id = child.id();
         let child = Arc::new(Mutex::new(child));
         let (watch, over) = mpsc::channel();
@@ -271,7 +267,7 @@ impl Running {
     }
 
     /// Waits for the end. The times are read between the end and the burial: then they are complete.
-    fn finish(self, begun: Instant) -> anyhow::Result<Usage> {
+    pub(super) fn finish(self, begun: Instant) -> anyhow::Result<Usage> {
         let place = format!("/proc/{}/stat", self.id);
         let usage = loop {
             let stat = fs::read_to_string(&place)?;
@@ -298,7 +294,7 @@ impl Running {
     }
 
     /// The most memory it ever had, in MB.
-    fn peak_memory(&self) -> anyhow::Result<f64> {
+    pub(super) fn peak_memory(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id))?;
         let kilobytes = status
             .lines()

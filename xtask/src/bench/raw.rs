@@ -22,6 +22,8 @@ const ACK_DELAY: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Drained {
     pub(super) bytes: u64,
+    /// When the first of them came.
+    pub(super) first: Option<Instant>,
     /// The number of the next message. The link is loopback: order is not lost.
     expected: i64,
 }
@@ -107,6 +109,7 @@ fn taken(frame: &Bytes, drained: &mut Drained, acks: &mut VecDeque<Ack>) -> anyh
         // A message that comes again is acknowledged again, nothing more.
         if frame.sequence == drained.expected {
             drained.expected += 1;
+            drained.first.get_or_insert_with(Instant::now);
             drained.bytes += payload.len() as u64;
         }
         acks.push_back((Instant::now() + ACK_DELAY, frame.sequence, frame.id));
