@@ -109,7 +109,7 @@ def test_input_is_echoed_by_the_terminal(sessions):
 
 
 def test_control_c_interrupts(sessions):
-    command = "sh -c \"trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.1; done\""
+    command = "sh -c \"sleep 600 >/dev/null 2>&1 & trap 'echo caught; kill %1; exit 0' INT; echo ready; wait\""
     with open_exec(sessions.execute(command)) as channel:
         channel.until_output(b"ready\r\n")
         channel.send(b"\x03")

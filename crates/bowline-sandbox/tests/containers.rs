@@ -337,7 +337,7 @@ async fn a_log_that_cannot_be_written_does_not_stop_the_container() {
 async fn a_signal_is_for_the_main_process_alone() {
     let place = Place::new();
     // The child would say so if the signal reached it; it answers the main process's own signal at the end.
-    let child = "trap 'echo child got TERM' TERM; trap 'echo child got USR1; exit' USR1; echo child; while :; do sleep 0.02; done";
+    let child = "trap 'echo child got TERM' TERM; trap 'echo child got USR1; exit' USR1; sleep 600 >/dev/null 2>&1 & echo child; while :; do wait; done";
     let main = format!(
         "trap 'kill -USR1 $!; wait; wait; exit 5' TERM; sh -c \"{child}\" & echo main; wait"
     );

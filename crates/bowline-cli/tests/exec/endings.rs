@@ -134,7 +134,7 @@ fn a_second_interrupt_leaves_and_ends_the_remote() {
 #[test]
 fn an_interrupt_reaches_the_remote_and_its_last_words_arrive() {
     let sandbox = Shared::get();
-    let script = "trap 'echo last words; exit 9' INT; echo ready; while :; do sleep 0.1; done";
+    let script = "sleep 600 >/dev/null 2>&1 & p=$!; trap 'echo last words; kill $p; exit 9' INT; echo ready; wait";
     let mut command = sandbox.bowline(&["exec", "web", "--", "sh", "-c", script]);
     let mut running = Running::start_lines(command.stdin(Stdio::null()));
     assert_eq!(running.line().1, "ready\n");
