@@ -53,6 +53,7 @@ mod auth;
 mod channel;
 mod clock;
 mod demo_web;
+mod dispositions;
 mod guard;
 mod identifiers;
 mod idle;
@@ -203,6 +204,7 @@ impl Sandbox {
             .await
             .map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
+        dispositions::catch_ignored();
         let root = root::make().map_err(StartError::Directory)?;
         let tls = options
             .tls
