@@ -32,6 +32,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 /// Examples:
 ///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
 ///   bowline sandbox --agent stock         the real agent's delay and faults
+///   bowline sandbox --scenario no-base64  an image without base64
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

@@ -34,6 +34,8 @@ use crate::terminal;
 ///   bowline exec prod/web/app -- sh -c 'echo $HOSTNAME; exit 3'
 ///   bowline exec -i web -- psql <dump.sql
 ///   bowline exec -t web -- top
+///   bowline exec --timeout 5m --status-file last.json web -- ./migrate
+///   bowline exec --no-shell --allow-unknown-status web -- /app/reload
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
