@@ -373,6 +373,16 @@ fn exec_hints(error: &ExecError) -> Vec<String> {
         ExecError::StatusUnknown { .. } => {
             "the output so far was delivered; the command may or may not have succeeded"
         }
+        ExecError::Lost {
+            source: ChannelError::ResumeDenied { .. },
+            ..
+        } => {
+            "the caller needs the permission ssm:ResumeSession on its own sessions; the command may still be running"
+        }
+        ExecError::Lost {
+            source: ChannelError::GaveUp { .. },
+            ..
+        } => "try for longer with --reconnect-for; the command may still be running",
         ExecError::Lost { .. } | ExecError::Incomplete { .. } => {
             "what was delivered is right as far as it goes; the command may still be running"
         }

@@ -61,6 +61,10 @@ impl Client {
         matches!(self.state, State::Running)
     }
 
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing { .. } | State::Closed)
+    }
+
     pub(crate) fn resize(&mut self, now: Timestamp, size: Size, core: &mut Core) {
         self.size = Some(size);
         // A size sent too early is only lost to a handshake, after which it is sent again.

@@ -184,6 +184,22 @@ impl Sender {
         again
     }
 
+    /// All messages that wait for their acknowledgement, to be sent over a new connection at once: whatever was on
+    /// its way over the old one is gone. Bounded by the window.
+    pub(crate) fn all_again(&mut self, now: Timestamp) -> Vec<Bytes> {
+        let waiting = self.unacked.iter_mut().flatten();
+        let again: Vec<Bytes> = waiting
+            .map(|outstanding| {
+                outstanding.sent = now;
+                // Not a sign of a bad peer, but its acknowledgement says nothing about time any more.
+                outstanding.resends = 1;
+                outstanding.message.clone()
+            })
+            .collect();
+        self.earliest = (!again.is_empty()).then(|| now + self.estimate.rto);
+        again
+    }
+
     /// When [`Self::overdue`] should be asked again.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         self.earliest

@@ -166,6 +166,8 @@ pub(crate) struct Core {
     paused: bool,
     stalled: bool,
     closed: bool,
+    /// There is no connection to send over.
+    offline: bool,
 }
 
 impl Session {
@@ -317,6 +319,30 @@ impl Session {
         }
     }
 
+    /// The connection is gone. Numbers, windows and what was received are kept, writing goes on into the window;
+    /// nothing is sent until [`Self::reconnected`].
+    pub fn disconnected(&mut self) {
+        self.core.offline = true;
+        self.core.resends.clear();
+    }
+
+    /// There is a new connection to the same session. Everything not acknowledged is sent again at once: neither end
+    /// of the reference resets anything here (data-channel specification §9.1).
+    pub fn reconnected(&mut self, now: Timestamp) {
+        self.core.offline = false;
+        self.core.set_paused(false);
+        self.core.resends = self.core.sender.all_again(now).into();
+    }
+
+    /// The service closed the channel. What still arrives within the grace, and what is in the events, follows.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        match &self.role {
+            Role::Client(client) => client.is_closing(),
+            Role::Agent(_) => self.core.closed,
+        }
+    }
+
     /// The next message to send, as one binary WebSocket message.
     pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
         self.core.poll_transmit(now)
@@ -336,6 +362,9 @@ impl Session {
             Role::Client(client) => client.deadline(),
             Role::Agent(agent) => agent.deadline(),
         };
+        if self.core.offline {
+            return role;
+        }
         let ack = self.core.acks.front().map(|(due, _)| *due);
         let resend = self.core.sender.deadline().filter(|_| !self.core.paused);
         [role, ack, resend].into_iter().flatten().min()
@@ -456,6 +485,7 @@ impl Core {
             paused: false,
             stalled: false,
             closed: false,
+            offline: false,
         }
     }
 
@@ -536,6 +566,9 @@ impl Core {
     }
 
     fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
+        if self.offline {
+            return None;
+        }
         if let Some(message) = self.control.pop_front() {
             return Some(message);
         }

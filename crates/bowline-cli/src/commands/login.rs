@@ -65,6 +65,9 @@ pub struct LoginArgs {
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
+    /// How long to try to restore a lost connection; nothing is lost meanwhile. 0 never tries
+    #[arg(long, value_parser = duration::parse, default_value = "5m", value_name = "TIME")]
+    reconnect_for: Duration,
 }
 
 /// Opens the shell and stays until it ends.
@@ -132,6 +135,7 @@ impl LoginArgs {
             stdin: true,
             size: terminal::size(),
             wait: self.wait,
+            reconnect_for: self.reconnect_for,
             ..ExecRequest::new(shell.argv())
         }
     }

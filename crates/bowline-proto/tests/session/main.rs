@@ -11,4 +11,5 @@ mod client;
 mod closing;
 mod delivery;
 mod hostile;
+mod resuming;
 mod sending;

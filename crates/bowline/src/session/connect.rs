@@ -1,18 +1,20 @@
 //! The socket of a data channel: which hosts are trusted, the signed upgrade, the opening message.
 
+use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as SigningCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use bowline_proto::{IdSource, OpenDataChannel};
+use bowline_proto::{MessageId, OpenDataChannel};
 use futures_util::SinkExt;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Uri, header};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -119,6 +121,28 @@ pub enum ChannelError {
         /// Host and port.
         host: String,
     },
+    /// The connection was lost, and the session is over since.
+    #[error("session {session_id} had ended before the connection could be restored")]
+    Ended {
+        /// The session's id.
+        session_id: String,
+    },
+    /// The connection was lost, and the caller may not resume the session.
+    #[error("the session could not be resumed")]
+    ResumeDenied {
+        /// What AWS said to `ssm:ResumeSession`.
+        #[source]
+        source: AwsError,
+    },
+    /// The connection was lost and did not come back in time.
+    #[error("the connection could not be restored within {} s", patience.as_secs_f64())]
+    GaveUp {
+        /// For how long it was tried.
+        patience: Duration,
+        /// Why the last attempt failed.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl From<DialError> for ChannelError {
@@ -141,7 +165,8 @@ pub(crate) struct Connection {
 pub(crate) async fn open(
     client: &Client,
     grant: &SessionGrant,
-    ids: &mut IdSource,
+    request_id: MessageId,
+    client_id: MessageId,
 ) -> Result<Connection, ChannelError> {
     let place = match client.stream_host() {
         Some(host) => Place::replaced(&grant.stream_url, host)?,
@@ -150,7 +175,6 @@ pub(crate) async fn open(
     let request = upgrade_request(client, &place).await?;
     let host = place.authority.clone();
     let mut socket = connect(client, place, request).await?;
-    let (request_id, client_id) = (ids.next_id(), ids.next_id());
     let opening =
         OpenDataChannel::client(grant.token.expose(), request_id, client_id, CLIENT_VERSION);
     socket
@@ -165,6 +189,8 @@ pub(crate) fn lost(host: &str, error: tungstenite::Error) -> ChannelError {
     let source = match error {
         tungstenite::Error::Io(error) => Some(error),
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => None,
+        // The other end just went away; "reset without closing handshake" tells a user nothing more.
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         other => Some(io::Error::other(other)),
     };
     ChannelError::Lost {

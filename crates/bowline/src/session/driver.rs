@@ -3,23 +3,22 @@
 //! Others hold a [`Channel`] with bounded queues. A slow reader of events never blocks acknowledgements or pongs
 //! until its backlog is full; only then is the socket not read any more, and the far end feels it through TCP.
 
-use std::future::poll_fn;
+use std::collections::VecDeque;
+use std::future::{Future, pending};
 use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use bowline_proto::{ClientConfig, Event, IdSource, PayloadType, Session, Size};
+use bowline_proto::{ClientConfig, Event, PayloadType, Session, Size};
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{FutureExt, Sink, Stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::clock::Clock;
-use super::connect::{self, ChannelError, Transport};
+use super::connect::{self, ChannelError, Connection};
+use super::line::{Heard, Line};
+use super::resume::Resumption;
 use crate::Client;
 use crate::model::SessionGrant;
 
@@ -32,10 +31,8 @@ const JOINED: usize = 64 * 1024;
 const BACKLOG: usize = 4 << 20;
 /// Commands on their way to the driver.
 const COMMANDS: usize = 16;
-/// A path that is idle is probed this often …
-const PING: Duration = Duration::from_secs(30);
-/// … and given up when nothing at all came for this long.
-const SILENCE: Duration = Duration::from_secs(75);
+/// An outage that is over sooner is told when it is over; a longer one while it lasts.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// What comes out of a session.
 #[derive(Debug)]
@@ -46,11 +43,15 @@ pub(crate) enum ChannelEvent {
     StdErr(Bytes),
     /// The exit code, from agents that report one; -1 for a death by signal.
     ExitCode(i64),
-    /// A text of the agent for the user.
+    /// A text for the user, of the agent or about the connection.
     Message(String),
+    /// The connection is gone and being restored: nothing comes until it is.
+    Away,
+    /// The connection is back.
+    Back,
     /// The session is over. Nothing follows.
     Closed { output: String, complete: bool },
-    /// The connection is gone. Nothing follows.
+    /// The connection is gone for good. Nothing follows.
     Lost(ChannelError),
 }
 
@@ -71,6 +72,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) keep_alive: Option<Duration>,
     /// Taken for the agent's first word when it says nothing for so long.
     pub(crate) speak_after: Option<Duration>,
+    /// For how long a lost connection is tried to be restored.
+    pub(crate) reconnect_for: Duration,
 }
 
 /// A running session. Dropping it drops the connection.
@@ -89,7 +92,8 @@ impl Channel {
     ) -> Result<Self, ChannelError> {
         let clock = Clock::start();
         let seed = getrandom::u64().unwrap_or_else(|_| clock.now().as_millis());
-        let connection = connect::open(client, grant, &mut IdSource::new(!seed)).await?;
+        let resumption = Resumption::new(client, &grant.session_id, seed, options.reconnect_for);
+        let connection = resumption.open(grant).await?;
         let (to_reader, events) = mpsc::channel(EVENTS);
         let (commands, from_writer) = mpsc::channel(COMMANDS);
         let config = ClientConfig {
@@ -98,24 +102,21 @@ impl Channel {
             speak_after: options.speak_after,
             ..ClientConfig::new(seed)
         };
-        let now = Instant::now();
         let driver = Driver {
             session: Session::client(config, clock.now()),
             clock,
-            socket: connection.socket,
-            host: connection.host,
+            path: Path::Up(Line::new(connection)),
+            resumption,
             commands: from_writer,
             reader: to_reader,
             unwritten: Bytes::new(),
             joined: BytesMut::new(),
             peeked: None,
+            told: VecDeque::new(),
             held: None,
-            flushing: false,
             size: options.size,
             keep_alive: options.keep_alive,
-            last_input: now,
-            last_heard: now,
-            last_ping: now,
+            last_input: Instant::now(),
         };
         let task = tokio::spawn(driver.run());
         Ok(Self {
@@ -129,8 +130,8 @@ impl Channel {
 struct Driver {
     session: Session,
     clock: Clock,
-    socket: WebSocketStream<Box<dyn Transport>>,
-    host: String,
+    path: Path,
+    resumption: Resumption,
     commands: mpsc::Receiver<Command>,
     reader: mpsc::Sender<ChannelEvent>,
     /// Of the last write, what the send window had no room for.
@@ -139,15 +140,28 @@ struct Driver {
     joined: BytesMut,
     /// What came after the output being joined.
     peeked: Option<Event>,
+    /// About the connection, for the reader. Two for each outage at most, and an outage waits until they are taken.
+    told: VecDeque<ChannelEvent>,
     /// Ready for the reader, whose queue was full.
     held: Option<ChannelEvent>,
-    /// Messages were given to the socket and are not all on their way yet.
-    flushing: bool,
     size: Size,
     keep_alive: Option<Duration>,
     last_input: Instant,
-    last_heard: Instant,
-    last_ping: Instant,
+}
+
+/// Whether there is a connection.
+enum Path {
+    Up(Line),
+    Down(Outage),
+}
+
+/// The time without a connection.
+struct Outage {
+    since: Instant,
+    cause: String,
+    told: bool,
+    /// Never ends when the session is closing: what is there is handed on, and that is all.
+    restoring: Pin<Box<dyn Future<Output = Result<Connection, ChannelError>> + Send>>,
 }
 
 /// Why the loop ends.
@@ -156,28 +170,24 @@ enum End {
     Closed,
     /// The reader is not interested any more.
     Unwanted,
-    /// The connection is gone.
+    /// The connection is gone for good.
     Lost(ChannelError),
 }
 
 /// What a turn of the loop waited for.
 enum Turn {
-    Socket(SocketTurn),
+    Heard(Result<Heard, ChannelError>),
+    Restored(Result<Connection, ChannelError>),
     Command(Option<Command>),
     ReaderReady,
     ReaderGone,
     Deadline,
 }
 
-enum SocketTurn {
-    Heard(Option<Result<Message, tungstenite::Error>>),
-    Flushed(Result<(), tungstenite::Error>),
-}
-
 impl Driver {
     async fn run(mut self) {
         if let End::Lost(error) = self.serve().await {
-            debug!(host = self.host, %error, "data channel lost");
+            debug!(%error, "data channel lost");
             // Everything that arrived is handed on first, however slow the reader is; it may also have left.
             while let Some(event) = self.held.take().or_else(|| self.next_event()) {
                 if self.reader.send(event).await.is_err() {
@@ -193,58 +203,54 @@ impl Driver {
             if self.hand_on() {
                 return End::Closed;
             }
-            if let Err(error) = self.transmit() {
-                return self.lost(error);
+            if let Err(error) = self.transmit()
+                && let Err(end) = self.lost(error)
+            {
+                return end;
             }
-            match self.turn().await {
-                Turn::Socket(SocketTurn::Heard(message)) => {
-                    if let Err(end) = self.heard(message) {
-                        return end;
-                    }
+            let passed = match self.turn().await {
+                Turn::Heard(first) => self.heard(first),
+                Turn::Restored(Ok(connection)) => {
+                    self.restored(connection);
+                    Ok(())
                 }
-                Turn::Socket(SocketTurn::Flushed(Ok(()))) => self.flushing = false,
-                Turn::Socket(SocketTurn::Flushed(Err(error))) => return self.lost(error),
-                Turn::Command(Some(command)) => self.obey(command),
+                Turn::Restored(Err(error)) => return End::Lost(error),
+                Turn::Command(Some(command)) => {
+                    self.obey(command);
+                    Ok(())
+                }
                 Turn::Command(None) | Turn::ReaderGone => return End::Unwanted,
-                Turn::ReaderReady => {}
-                Turn::Deadline => {
-                    if self.last_heard.elapsed() >= SILENCE {
-                        return End::Lost(ChannelError::Silent {
-                            host: self.host.clone(),
-                        });
-                    }
-                    if self
-                        .keep_alive
-                        .is_some_and(|every| self.last_input.elapsed() >= every)
-                    {
-                        self.obey(Command::Resize(self.size));
-                    }
-                    self.session.handle_timeout(self.clock.now());
-                }
+                Turn::ReaderReady => Ok(()),
+                Turn::Deadline => self.deadline_passed(),
+            };
+            if let Err(error) = passed
+                && let Err(end) = self.lost(error)
+            {
+                return end;
             }
         }
     }
 
     async fn turn(&mut self) -> Turn {
         let listening = self.session.backlog() < BACKLOG;
-        if !listening {
-            // Silence is ours then.
-            self.last_heard = Instant::now();
-        }
         let deadline = self.next_deadline();
         let Self {
-            socket,
-            flushing,
+            path,
             commands,
             reader,
             held,
             unwritten,
             ..
         } = self;
-        // Every arm is cancel-safe: polls of the socket keep their state in it, channels, a permit that is given
-        // back, a timer.
+        let path = async {
+            match path {
+                Path::Up(line) => Turn::Heard(line.turn(listening).await),
+                Path::Down(outage) => Turn::Restored(outage.restoring.as_mut().await),
+            }
+        };
+        // Every arm is cancel-safe: the path keeps its state, channels, a permit that is given back, a timer.
         tokio::select! {
-            turn = socket_turn(socket, *flushing, listening) => Turn::Socket(turn),
+            turn = path => turn,
             command = commands.recv(), if unwritten.is_empty() => Turn::Command(command),
             permit = reader.reserve(), if held.is_some() => match permit {
                 Ok(_) => Turn::ReaderReady,
@@ -256,41 +262,99 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Instant {
-        let due = self.last_heard + SILENCE;
-        let due = due
-            .min(self.last_ping + PING)
-            .min(self.keep_alive.map_or(due, |every| self.last_input + every));
+        let now = Instant::now();
+        let path = match &self.path {
+            Path::Up(line) => line.deadline(),
+            Path::Down(outage) if !outage.told => outage.since + UNTOLD,
+            // Something to wake up for; the attempts have their own limits.
+            Path::Down(_) => now + Duration::from_secs(60),
+        };
+        let due = path.min(self.keep_alive.map_or(path, |every| self.last_input + every));
         self.session
             .poll_timeout()
             .map_or(due, |at| due.min(self.clock.instant(at)))
     }
 
+    fn deadline_passed(&mut self) -> Result<(), ChannelError> {
+        if self
+            .keep_alive
+            .is_some_and(|every| self.last_input.elapsed() >= every)
+        {
+            self.obey(Command::Resize(self.size));
+        }
+        self.session.handle_timeout(self.clock.now());
+        match &mut self.path {
+            Path::Up(line) => line.check(),
+            Path::Down(outage) => {
+                if !outage.told && outage.since.elapsed() >= UNTOLD {
+                    outage.told = true;
+                    let patience = self.resumption.patience().as_secs();
+                    let text = format!(
+                        "{}; trying to restore the connection for up to {patience} s",
+                        outage.cause
+                    );
+                    self.told.push_back(ChannelEvent::Message(text));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins to restore the connection, if that makes sense.
+    fn lost(&mut self, error: ChannelError) -> Result<(), End> {
+        debug!(%error, "connection lost");
+        self.session.disconnected();
+        let closing = self.session.is_closing();
+        if !closing && self.resumption.patience().is_zero() {
+            return Err(End::Lost(error));
+        }
+        if !closing {
+            self.told.push_back(ChannelEvent::Away);
+        }
+        self.path = Path::Down(Outage {
+            since: Instant::now(),
+            cause: error.to_string(),
+            told: closing,
+            restoring: match closing {
+                true => Box::pin(pending()),
+                false => Box::pin(self.resumption.clone().restore()),
+            },
+        });
+        Ok(())
+    }
+
+    fn restored(&mut self, connection: Connection) {
+        let up = Path::Up(Line::new(connection));
+        if let Path::Down(outage) = std::mem::replace(&mut self.path, up) {
+            let after = outage.since.elapsed();
+            debug!(?after, "connection restored");
+            self.told.push_back(ChannelEvent::Back);
+            if !outage.told {
+                let text = format!(
+                    "{}; the connection was restored after {:.1} s",
+                    outage.cause,
+                    after.as_secs_f64()
+                );
+                self.told.push_back(ChannelEvent::Message(text));
+            }
+        }
+        self.session.reconnected(self.clock.now());
+    }
+
     /// Takes one message and whatever else has arrived, so that what follows is done once for all of them.
-    fn heard(&mut self, first: Option<Result<Message, tungstenite::Error>>) -> Result<(), End> {
-        self.last_heard = Instant::now();
+    fn heard(&mut self, first: Result<Heard, ChannelError>) -> Result<(), ChannelError> {
         let now = self.clock.now();
         let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Some(Ok(Message::Binary(frame))) => {
-                    if let Err(error) = self.session.receive(now, &frame) {
-                        debug!(host = self.host, %error, "unusable message");
-                    }
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    let reason = frame.map_or_else(String::new, |frame| {
-                        format!("{} {}", frame.code, frame.reason)
-                    });
-                    return Err(End::Lost(ChannelError::Closed { reason }));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(self.lost(error)),
-                None => return Err(self.lost(tungstenite::Error::ConnectionClosed)),
+        while let Some(heard) = next {
+            if let Heard::Frame(frame) = heard?
+                && let Err(error) = self.session.receive(now, &frame)
+            {
+                debug!(%error, "unusable message");
             }
-            if self.session.backlog() >= BACKLOG {
-                break;
-            }
-            next = poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).now_or_never();
+            next = match &mut self.path {
+                Path::Up(line) if self.session.backlog() < BACKLOG => line.try_next(),
+                _ => None,
+            };
         }
         Ok(())
     }
@@ -318,28 +382,11 @@ impl Driver {
         }
     }
 
-    /// Gives the socket what there is to send, as far as it takes it without waiting.
-    fn transmit(&mut self) -> Result<(), tungstenite::Error> {
+    fn transmit(&mut self) -> Result<(), ChannelError> {
         let now = self.clock.now();
-        loop {
-            match poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx)).now_or_never() {
-                Some(ready) => ready?,
-                None => {
-                    self.flushing = true;
-                    return Ok(());
-                }
-            }
-            let message = if self.last_ping.elapsed() >= PING {
-                self.last_ping = Instant::now();
-                Message::Ping(Bytes::from_static(b"keepalive"))
-            } else {
-                match self.session.poll_transmit(now) {
-                    Some(message) => Message::Binary(message),
-                    None => return Ok(()),
-                }
-            };
-            Pin::new(&mut self.socket).start_send(message)?;
-            self.flushing = true;
+        match &mut self.path {
+            Path::Up(line) => line.transmit(|| self.session.poll_transmit(now)),
+            Path::Down(_) => Ok(()),
         }
     }
 
@@ -360,7 +407,7 @@ impl Driver {
         false
     }
 
-    /// The session's next event that matters to a reader, neighbouring output joined.
+    /// What comes next for the reader: neighbouring output joined, then news about the connection.
     fn next_event(&mut self) -> Option<ChannelEvent> {
         while let Some(event) = self.peeked.take().or_else(|| self.session.poll_event()) {
             match event {
@@ -380,31 +427,17 @@ impl Driver {
                 Event::Closed { output, complete } => {
                     return Some(ChannelEvent::Closed { output, complete });
                 }
+                Event::Stalled => {
+                    let text = "the agent has not acknowledged anything for five minutes; still trying";
+                    return Some(ChannelEvent::Message(text.to_owned()));
+                }
                 Event::Writable | Event::Established { .. } => self.write(),
                 other => debug!(?other, "passed over"),
             }
         }
-        (!self.joined.is_empty()).then(|| ChannelEvent::Output(self.joined.split().freeze()))
-    }
-
-    fn lost(&self, error: tungstenite::Error) -> End {
-        End::Lost(connect::lost(&self.host, error))
-    }
-}
-
-async fn socket_turn(
-    socket: &mut WebSocketStream<Box<dyn Transport>>,
-    flushing: bool,
-    listening: bool,
-) -> SocketTurn {
-    poll_fn(|cx| {
-        if flushing && let Poll::Ready(result) = Pin::new(&mut *socket).poll_flush(cx) {
-            return Poll::Ready(SocketTurn::Flushed(result));
+        if !self.joined.is_empty() {
+            return Some(ChannelEvent::Output(self.joined.split().freeze()));
         }
-        if listening && let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) {
-            return Poll::Ready(SocketTurn::Heard(message));
-        }
-        Poll::Pending
-    })
-    .await
+        self.told.pop_front()
+    }
 }

@@ -4,8 +4,11 @@ mod clock;
 mod connect;
 mod driver;
 pub mod exec;
+mod line;
+mod resume;
 pub mod shell;
 
 pub use bowline_proto::Size;
 
 pub use self::connect::ChannelError;
+pub use self::resume::DEFAULT_RECONNECT;

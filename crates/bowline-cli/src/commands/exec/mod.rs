@@ -64,6 +64,9 @@ pub struct ExecArgs {
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
+    /// How long to try to restore a lost connection; nothing is lost meanwhile. 0 never tries
+    #[arg(long, value_parser = duration::parse, default_value = "5m", value_name = "TIME")]
+    reconnect_for: Duration,
     /// The command and its arguments, as they are
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -124,6 +127,7 @@ async fn start(
         size: terminal::size(),
         wait: args.wait,
         timeout: args.timeout,
+        reconnect_for: args.reconnect_for,
         keep_alive: Some(args.keep_alive).filter(|every| !every.is_zero()),
         ..ExecRequest::new(args.command.iter().cloned().map(OsString::into_vec))
     };

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 pub use self::error::ExecError;
 use self::worker::{Caller, Input};
+use crate::session::DEFAULT_RECONNECT;
 use crate::{Client, ResolvedTarget};
 
 /// Events on their way to the reader.
@@ -73,6 +74,8 @@ pub struct ExecRequest {
     /// How often the terminal size is repeated: the service ends exec sessions after 20 minutes without input, and a
     /// size counts as input. `None` lets it.
     pub keep_alive: Option<Duration>,
+    /// For how long a lost connection is tried to be restored; zero never tries. Nothing is lost meanwhile.
+    pub reconnect_for: Duration,
 }
 
 impl ExecRequest {
@@ -87,6 +90,7 @@ impl ExecRequest {
             wait: DEFAULT_WAIT,
             timeout: None,
             keep_alive: Some(KEEP_ALIVE),
+            reconnect_for: DEFAULT_RECONNECT,
         }
     }
 }

@@ -137,6 +137,7 @@ async fn work(
         size: request.size,
         keep_alive: request.keep_alive,
         speak_after: (!wrapped).then_some(BARE_PATIENCE),
+        reconnect_for: request.reconnect_for,
     };
     let connecting = Channel::open(client, &grant, &options);
     let channel = tokio::select! {
@@ -168,6 +169,7 @@ async fn work(
         outgoing: VecDeque::new(),
         delivered: 0,
         ready: false,
+        away: false,
         status: None,
         done: false,
         deadline: Instant::now() + READY_LIMIT,
@@ -231,6 +233,8 @@ struct Worker<'a> {
     outgoing: VecDeque<Command>,
     delivered: u64,
     ready: bool,
+    /// The connection is being restored.
+    away: bool,
     status: Option<i64>,
     /// Everything of the command was received.
     done: bool,
@@ -267,6 +271,13 @@ impl Worker<'_> {
                 Turn::Channel(Some(ChannelEvent::ExitCode(code))) => self.status = Some(code),
                 Turn::Channel(Some(ChannelEvent::Message(text))) => {
                     self.pending.push_back(ExecEvent::Notice(text));
+                }
+                Turn::Channel(Some(ChannelEvent::Away)) => self.away = true,
+                Turn::Channel(Some(ChannelEvent::Back)) => {
+                    self.away = false;
+                    if !self.ready {
+                        self.deadline = Instant::now() + READY_LIMIT;
+                    }
                 }
                 Turn::Channel(Some(ChannelEvent::Closed { output, complete })) => {
                     return self.closed(output, complete).await;
@@ -316,12 +327,13 @@ impl Worker<'_> {
             pending,
             outgoing,
             ready,
+            away,
             done,
             deadline,
             ends_at,
             ..
         } = self;
-        let timed = !*ready || *done;
+        let timed = (!*ready && !*away) || *done;
         let ends = ends_at.filter(|_| !*done);
         let Channel {
             events, commands, ..
