@@ -25,8 +25,16 @@ fn a_killed_wrapper_leaves_the_status_unknown() {
 fn a_killed_sandbox_in_mid_output_is_incomplete_output() {
     let sandbox = Sandbox::start(&[]);
     let script = "i=0; while :; do i=$((i+1)); echo line $i; done";
-    let mut running =
-        Running::start_lines(&mut sandbox.bowline(&["exec", "web", "--", "sh", "-c", script]));
+    let mut running = Running::start_lines(&mut sandbox.bowline(&[
+        "exec",
+        "--reconnect-for",
+        "2s",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]));
     for _ in 0..100 {
         running.line();
     }
@@ -35,7 +43,9 @@ fn a_killed_sandbox_in_mid_output_is_incomplete_output() {
     let finished = running
         .finish(SOON)
         .code(125)
-        .stderr_has("output incomplete");
+        .stderr_has("output incomplete")
+        .stderr_has("trying to restore the connection for up to 2 s")
+        .stderr_has("the connection could not be restored within 2 s");
     assert!(
         killed.elapsed() < Duration::from_secs(15),
         "told only after {:?}",
@@ -57,6 +67,8 @@ fn a_killed_sandbox_while_nothing_is_said_is_noticed_too() {
     let sandbox = Sandbox::start(&[]);
     let mut running = Running::start_lines(&mut sandbox.bowline(&[
         "exec",
+        "--reconnect-for",
+        "0",
         "web",
         "--",
         "sh",

@@ -194,7 +194,7 @@ fn a_remote_that_hangs_can_be_left() {
 #[test]
 fn the_terminal_is_given_back_when_the_service_dies() {
     let sandbox = Sandbox::start(&[]);
-    let mut terminal = login(&sandbox, &[]);
+    let mut terminal = login(&sandbox, &["--reconnect-for", "0"]);
     terminal.press(b"printf '\\033[?1049h\\033[?25l'; echo full ''screen\r");
     terminal.until("full screen");
     sandbox.kill();

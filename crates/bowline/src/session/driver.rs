@@ -269,7 +269,10 @@ impl Driver {
             // Something to wake up for; the attempts have their own limits.
             Path::Down(_) => now + Duration::from_secs(60),
         };
-        let due = path.min(self.keep_alive.map_or(path, |every| self.last_input + every));
+        let due = path.min(
+            self.keep_alive
+                .map_or(path, |every| self.last_input + every),
+        );
         self.session
             .poll_timeout()
             .map_or(due, |at| due.min(self.clock.instant(at)))
@@ -428,7 +431,8 @@ impl Driver {
                     return Some(ChannelEvent::Closed { output, complete });
                 }
                 Event::Stalled => {
-                    let text = "the agent has not acknowledged anything for five minutes; still trying";
+                    let text =
+                        "the agent has not acknowledged anything for five minutes; still trying";
                     return Some(ChannelEvent::Message(text.to_owned()));
                 }
                 Event::Writable | Event::Established { .. } => self.write(),

@@ -261,10 +261,7 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_is_set_back_is_no_sleep() {
-        let (start, wall) = (
-            Instant::now(),
-            SystemTime::UNIX_EPOCH + seconds(1_000_000),
-        );
+        let (start, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + seconds(1_000_000));
         let mut pulse = Pulse::new(start, wall);
         assert!(!pulse.is_dead(start + seconds(10), wall - seconds(5000)));
         assert!(pulse.answer_by.is_none());

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::connect::{self, ChannelError, Connection};
-use crate::model::SessionGrant;
 use crate::Client;
+use crate::model::SessionGrant;
 
 /// For how long a lost connection is tried to be restored, if the caller does not say.
 pub const DEFAULT_RECONNECT: Duration = Duration::from_secs(300);
