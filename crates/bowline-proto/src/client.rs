@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tracing::debug;
 
+use crate::cipher::{Cipher, DataKey};
+use crate::config::ClientConfig;
 use crate::error::ProtocolError;
+use crate::event::Event;
 use crate::frame::Frame;
-use crate::handshake::{HandshakeComplete, HandshakeRequest, SessionType};
-use crate::payload::{Flag, PayloadType, Size, exit_code, from_json, to_json};
-use crate::session::{ClientConfig, Core, Event};
+use crate::handshake::{
+    HandshakeComplete, HandshakeRequest, HandshakeResponse, KeyAnswer, SessionType,
+};
+use crate::payload::{EncryptionChallenge, Flag, PayloadType, Size, exit_code, from_json, to_json};
+use crate::session::Core;
 use crate::time::Timestamp;
 
 /// How long a missing message may still arrive after the channel was closed.
@@ -20,12 +27,17 @@ enum State {
     Opening {
         deadline: Option<Timestamp>,
     },
+    /// Asked for encryption; the caller was asked for the key. Nothing is delivered meanwhile.
+    AwaitingKey(HandshakeRequest),
     /// Answered; the agent throws input away until it has completed the handshake.
     Handshaking {
         version: String,
         session_type: Option<SessionType>,
+        challenged: bool,
     },
     Running,
+    /// The handshake failed; the agent or the service closes the channel.
+    Refused,
     /// The channel was closed while a message was missing.
     Closing {
         output: String,
@@ -38,6 +50,10 @@ pub(crate) struct Client {
     version: String,
     size: Option<Size>,
     state: State,
+    /// The agent sent stream messages.
+    heard: bool,
+    /// Input was sent.
+    wrote: bool,
 }
 
 impl Client {
@@ -48,6 +64,8 @@ impl Client {
             state: State::Opening {
                 deadline: config.speak_after.map(|patience| now + patience),
             },
+            heard: false,
+            wrote: false,
         };
         if let Some(size) = config.size {
             client.resize(now, size, core);
@@ -65,6 +83,14 @@ impl Client {
         matches!(self.state, State::Closing { .. } | State::Closed)
     }
 
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.wrote |= bytes > 0;
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(self.state, State::AwaitingKey(_))
+    }
+
     pub(crate) fn resize(&mut self, now: Timestamp, size: Size, core: &mut Core) {
         self.size = Some(size);
         // A size sent too early is only lost to a handshake, after which it is sent again.
@@ -79,8 +105,21 @@ impl Client {
         frame: &Frame,
         core: &mut Core,
     ) -> Result<(), ProtocolError> {
-        match PayloadType::from(frame.payload_type) {
-            PayloadType::HandshakeRequest => self.answer(now, &frame.payload, core),
+        let kind = PayloadType::from(frame.payload_type);
+        let first = !std::mem::replace(&mut self.heard, true);
+        // Spoken first, the agent may still ask.
+        let may_ask = matches!(self.state, State::Opening { .. })
+            || (first && matches!(self.state, State::Running));
+        if matches!(self.state, State::Refused) {
+            debug!(?kind, "passed over after a failed handshake");
+            return Ok(());
+        }
+        match kind {
+            PayloadType::HandshakeRequest if may_ask => self.asked(now, &frame.payload, core),
+            PayloadType::HandshakeRequest => {
+                Err(ProtocolError::Handshake("a second request".to_owned()))
+            }
+            PayloadType::EncChallengeRequest => self.challenge(now, &frame.payload, core),
             PayloadType::HandshakeComplete => self.complete(now, &frame.payload, core),
             PayloadType::Output => {
                 self.established(None, None, core);
@@ -130,6 +169,14 @@ impl Client {
         }
     }
 
+    /// What the agent sends does not open, however often it comes.
+    pub(crate) fn give_up(&mut self, core: &mut Core) {
+        if !matches!(self.state, State::Closed) {
+            let output = "a message of the agent cannot be decrypted".to_owned();
+            self.close(output, false, core);
+        }
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Timestamp, gap: bool, core: &mut Core) {
         match &mut self.state {
             State::Closing { output, deadline } if !gap || *deadline <= now => {
@@ -151,27 +198,152 @@ impl Client {
         }
     }
 
-    /// Exactly one answer per session: a second one blocks the reference agent for ever.
-    fn answer(
+    /// Answers at once, unless a key has to be fetched first.
+    fn asked(
         &mut self,
         now: Timestamp,
         payload: &[u8],
         core: &mut Core,
     ) -> Result<(), ProtocolError> {
-        if !matches!(self.state, State::Opening { .. }) {
-            return Err(ProtocolError::Handshake("a second request".to_owned()));
-        }
         let request: HandshakeRequest = from_json("handshake request", payload)?;
-        let response = request.answer(&self.version);
+        if self.wrote {
+            // Only a client that was told to speak first gets here. The agent threw away what it said.
+            let reason = "the agent asked for a handshake after input was sent";
+            return self.refuse(now, &request, reason, core);
+        }
+        match request.encryption() {
+            None => self.answer(now, &request, &KeyAnswer::Unsupported, core),
+            Some(wish) if wish.key_id.is_empty() => {
+                self.refuse(now, &request, "the agent names no KMS key", core)
+            }
+            // Another action fails already; no key is needed for that.
+            Some(_) if request.session_type().is_none() => {
+                self.answer(now, &request, &KeyAnswer::Unsupported, core)
+            }
+            Some(wish) => {
+                self.state = State::AwaitingKey(request);
+                core.event(Event::KeyWanted {
+                    key_id: wish.key_id,
+                    challenge: wish.challenge,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn provide_key(
+        &mut self,
+        now: Timestamp,
+        key: &DataKey,
+        ciphertext: &[u8],
+        core: &mut Core,
+    ) {
+        let Some(request) = self.awaited_key() else {
+            return;
+        };
+        core.cipher = Some(Cipher::client(key, core.ids.bytes()));
+        if let Err(error) = self.answer(now, &request, &KeyAnswer::Ciphertext(ciphertext), core) {
+            debug!(%error, "refused although there is a key");
+        }
+    }
+
+    pub(crate) fn refuse_key(&mut self, now: Timestamp, reason: &str, core: &mut Core) {
+        if let Some(request) = self.awaited_key()
+            && let Err(error) = self.refuse(now, &request, reason, core)
+        {
+            debug!(%error, "the agent was told");
+        }
+    }
+
+    /// Taken once, by the first answer of the caller; none while no answer is waited for.
+    fn awaited_key(&mut self) -> Option<HandshakeRequest> {
+        match std::mem::replace(&mut self.state, State::Refused) {
+            State::AwaitingKey(request) => Some(request),
+            other => {
+                debug!("an answer about a key that nobody waits for");
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        request: &HandshakeRequest,
+        reason: &str,
+        core: &mut Core,
+    ) -> Result<(), ProtocolError> {
+        let mut response = request.answer(&self.version, &KeyAnswer::Refused(reason));
+        if response.errors.is_none() {
+            response.fail(reason);
+        }
+        self.respond(now, request, response, core)
+    }
+
+    fn answer(
+        &mut self,
+        now: Timestamp,
+        request: &HandshakeRequest,
+        key: &KeyAnswer<'_>,
+        core: &mut Core,
+    ) -> Result<(), ProtocolError> {
+        let response = request.answer(&self.version, key);
+        self.respond(now, request, response, core)
+    }
+
+    /// Called once per session: a second response blocks the reference agent for ever.
+    fn respond(
+        &mut self,
+        now: Timestamp,
+        request: &HandshakeRequest,
+        response: HandshakeResponse,
+        core: &mut Core,
+    ) -> Result<(), ProtocolError> {
         core.send_stream(now, PayloadType::HandshakeResponse, to_json(&response));
+        if let Some(errors) = response.errors {
+            self.state = State::Refused;
+            let reason = errors.join("; ");
+            core.event(Event::Refused(reason.clone()));
+            return Err(ProtocolError::Handshake(reason));
+        }
         self.state = State::Handshaking {
             version: request.agent_version.clone(),
             session_type: request.session_type(),
+            challenged: false,
         };
-        match response.errors {
-            Some(errors) => Err(ProtocolError::Handshake(errors.join("; "))),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// Decrypts the agent's challenge and sends it back, encrypted with the other half of the key.
+    fn challenge(
+        &mut self,
+        now: Timestamp,
+        payload: &[u8],
+        core: &mut Core,
+    ) -> Result<(), ProtocolError> {
+        let (State::Handshaking { challenged, .. }, Some(cipher)) =
+            (&mut self.state, &mut core.cipher)
+        else {
+            return Err(ProtocolError::Handshake(
+                "a challenge without a key".to_owned(),
+            ));
+        };
+        if std::mem::replace(challenged, true) {
+            return Err(ProtocolError::Handshake("a second challenge".to_owned()));
         }
+        let challenge: EncryptionChallenge = from_json("challenge", payload)?;
+        let sealed = STANDARD.decode(challenge.challenge).unwrap_or_default();
+        let Ok(plain) = cipher.open(&sealed) else {
+            let reason = "the agent's challenge cannot be decrypted: it has another data key";
+            self.state = State::Refused;
+            core.event(Event::Refused(reason.to_owned()));
+            return Err(ProtocolError::Handshake(reason.to_owned()));
+        };
+        let challenge = STANDARD.encode(cipher.seal(&plain));
+        let response = to_json(&EncryptionChallenge { challenge });
+        core.send_stream(now, PayloadType::EncChallengeResponse, response);
+        Ok(())
     }
 
     fn complete(
@@ -183,6 +355,7 @@ impl Client {
         let State::Handshaking {
             version,
             session_type,
+            ..
         } = &mut self.state
         else {
             return Err(ProtocolError::Handshake(

@@ -47,6 +47,10 @@ pub enum ProtocolError {
     /// The peer asks for something this end does not do.
     #[error("handshake cannot be completed: {0}")]
     Handshake(String),
+    /// A payload of an encrypted session that does not open. The frame was not acknowledged: if it was changed on its
+    /// way, it comes again as it was.
+    #[error("message {0} cannot be decrypted")]
+    Decrypt(i64),
     /// A negative sequence number.
     #[error("sequence number {0} is negative")]
     Sequence(i64),

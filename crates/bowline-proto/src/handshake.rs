@@ -1,10 +1,15 @@
-//! Version and session type negotiation, either role. Encryption is refused for now.
+//! Version, session type and encryption negotiation, either role.
 //!
 //! The agent asks, the client answers once, the agent completes. Terminal sessions without a KMS key have no
 //! handshake at all.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+const SESSION_TYPE: &str = "SessionType";
+const ENCRYPTION: &str = "KMSEncryption";
 
 /// The session types an agent can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,13 +155,45 @@ impl HandshakeRequest {
         Self {
             agent_version: agent_version.to_owned(),
             requested_client_actions: vec![RequestedAction {
-                action_type: "SessionType".to_owned(),
-                action_parameters: serde_json::json!({
+                action_type: SESSION_TYPE.to_owned(),
+                action_parameters: json!({
                     "SessionType": session_type.as_str(),
                     "Properties": properties,
                 }),
             }],
         }
+    }
+
+    /// The same, with encryption under a KMS key. Agents from 3.3.808.0 on send a challenge, the base64 of 16 random
+    /// bytes.
+    #[must_use]
+    pub fn with_encryption(mut self, key_id: &str, challenge: Option<&str>) -> Self {
+        let mut action_parameters = json!({ "KMSKeyId": key_id });
+        if let (Value::Object(parameters), Some(challenge)) = (&mut action_parameters, challenge) {
+            parameters.insert("Challenge".to_owned(), challenge.into());
+        }
+        self.requested_client_actions.push(RequestedAction {
+            action_type: ENCRYPTION.to_owned(),
+            action_parameters,
+        });
+        self
+    }
+
+    /// The encryption asked for, if any.
+    #[must_use]
+    pub fn encryption(&self) -> Option<EncryptionRequest> {
+        let action = self
+            .requested_client_actions
+            .iter()
+            .find(|action| action.action_type == ENCRYPTION)?;
+        let text = |name| {
+            let value = action.action_parameters.get(name)?.as_str()?;
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        Some(EncryptionRequest {
+            key_id: text("KMSKeyId").unwrap_or_default(),
+            challenge: text("Challenge"),
+        })
     }
 
     /// The session type asked for, if this end knows it.
@@ -165,13 +202,18 @@ impl HandshakeRequest {
         let action = self
             .requested_client_actions
             .iter()
-            .find(|action| action.action_type == "SessionType")?;
+            .find(|action| action.action_type == SESSION_TYPE)?;
         SessionType::parse(action.action_parameters.get("SessionType")?.as_str()?)
     }
 
     /// The client's answer: every action, in order. Unknown ones are answered as unsupported.
     #[must_use]
-    pub fn answer(&self, client_version: &str) -> HandshakeResponse {
+    pub fn answer(&self, client_version: &str, key: &KeyAnswer<'_>) -> HandshakeResponse {
+        let process = |action: &RequestedAction| match action.action_type.as_str() {
+            SESSION_TYPE => answer_type(action),
+            ENCRYPTION => self.answer_encryption(key),
+            other => unsupported(other),
+        };
         let actions: Vec<ProcessedAction> =
             self.requested_client_actions.iter().map(process).collect();
         let errors: Vec<String> = actions
@@ -185,31 +227,112 @@ impl HandshakeRequest {
             errors: (!errors.is_empty()).then_some(errors),
         }
     }
+
+    fn answer_encryption(&self, key: &KeyAnswer<'_>) -> ProcessedAction {
+        let (action_status, action_result, error) = match key {
+            KeyAnswer::Unsupported => return unsupported(ENCRYPTION),
+            KeyAnswer::Refused(reason) => (ActionStatus::Failed, Value::Null, (*reason).to_owned()),
+            KeyAnswer::Ciphertext(ciphertext) => {
+                let mut result = json!({
+                    "KMSCipherTextKey": STANDARD.encode(ciphertext),
+                    "KMSCipherTextHash": null,
+                });
+                let challenged = self.encryption().is_some_and(|it| it.challenge.is_some());
+                if let (Value::Object(result), true) = (&mut result, challenged) {
+                    result.insert("ChallengeAcknowledgement".to_owned(), true.into());
+                }
+                (ActionStatus::Success, result, String::new())
+            }
+        };
+        ProcessedAction {
+            action_type: ENCRYPTION.to_owned(),
+            action_status,
+            action_result,
+            error,
+        }
+    }
 }
 
-fn process(action: &RequestedAction) -> ProcessedAction {
-    let (action_status, error) = match action.action_type.as_str() {
-        "SessionType" => {
-            let name = action
-                .action_parameters
-                .get("SessionType")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            match SessionType::parse(name) {
-                Some(_) => (ActionStatus::Success, String::new()),
-                None => (ActionStatus::Failed, format!("unknown session type {name}")),
-            }
+/// What an agent wants a session encrypted with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionRequest {
+    /// The KMS key; an ARN as a rule.
+    pub key_id: String,
+    /// To be put into the encryption context as `aws:ssm:RandomChallenge`.
+    pub challenge: Option<String>,
+}
+
+/// A client's answer to the wish for encryption.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyAnswer<'a> {
+    /// The encrypted data key of KMS. With a challenge in the request, it has to be in the key's encryption context.
+    Ciphertext(&'a [u8]),
+    /// There is none, for this reason.
+    Refused(&'a str),
+    /// This client knows nothing of encryption.
+    Unsupported,
+}
+
+/// An accepted data key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OfferedKey {
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) challenge_acknowledged: bool,
+}
+
+impl HandshakeResponse {
+    /// Makes it a refusal although nothing that was asked for failed.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        for action in &mut self.processed_client_actions {
+            action.action_status = ActionStatus::Failed;
+            reason.clone_into(&mut action.error);
         }
-        other => (
-            ActionStatus::Unsupported,
-            format!("{other} is not supported"),
-        ),
+        self.errors = Some(vec![reason.to_owned()]);
+    }
+
+    /// The data key of an answer that accepts encryption.
+    pub(crate) fn offered_key(&self) -> Option<OfferedKey> {
+        let action = self
+            .processed_client_actions
+            .iter()
+            .find(|action| action.action_type == ENCRYPTION)?;
+        let result = &action.action_result;
+        let ciphertext = STANDARD
+            .decode(result.get("KMSCipherTextKey")?.as_str()?)
+            .ok()
+            .filter(|ciphertext| !ciphertext.is_empty())?;
+        let acknowledged = result.get("ChallengeAcknowledgement");
+        Some(OfferedKey {
+            ciphertext,
+            challenge_acknowledged: acknowledged.and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+}
+
+fn answer_type(action: &RequestedAction) -> ProcessedAction {
+    let name = action
+        .action_parameters
+        .get("SessionType")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let (action_status, error) = match SessionType::parse(name) {
+        Some(_) => (ActionStatus::Success, String::new()),
+        None => (ActionStatus::Failed, format!("unknown session type {name}")),
     };
     ProcessedAction {
-        action_type: action.action_type.clone(),
+        action_type: SESSION_TYPE.to_owned(),
         action_status,
         action_result: Value::Null,
         error,
+    }
+}
+
+fn unsupported(action_type: &str) -> ProcessedAction {
+    ProcessedAction {
+        action_type: action_type.to_owned(),
+        action_status: ActionStatus::Unsupported,
+        action_result: Value::Null,
+        error: format!("{action_type} is not supported"),
     }
 }
 
@@ -232,7 +355,7 @@ mod tests {
                 {"ActionType":"KMSEncryption","ActionParameters":{"KMSKeyId":"k"}}]}"#,
         )
         .unwrap();
-        let answer = request.answer("1.2.764.0");
+        let answer = request.answer("1.2.764.0", &KeyAnswer::Unsupported);
         let statuses: Vec<_> = answer
             .processed_client_actions
             .iter()

@@ -112,6 +112,18 @@ impl IdSource {
         Self(seed)
     }
 
+    /// Arbitrary bytes, for what must differ but need not be secret.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for chunk in bytes.chunks_mut(8) {
+            let random = self.next_u64().to_le_bytes();
+            for (byte, random) in chunk.iter_mut().zip(random) {
+                *byte = random;
+            }
+        }
+        bytes
+    }
+
     /// The next id.
     pub fn next_id(&mut self) -> MessageId {
         let bits = u128::from(self.next_u64()) << 64 | u128::from(self.next_u64());

@@ -30,9 +30,12 @@
 )]
 
 mod agent;
+mod cipher;
 mod client;
+mod config;
 mod control;
 mod error;
+mod event;
 mod frame;
 mod handshake;
 mod id;
@@ -44,17 +47,21 @@ mod session;
 pub mod sim;
 mod time;
 
+pub use cipher::DataKey;
+pub use config::{AgentConfig, ClientConfig};
 pub use control::OpenDataChannel;
 pub use error::{FrameError, ProtocolError};
+pub use event::Event;
 pub use frame::{DigestCheck, Flags, Frame, HEADER_LENGTH, MessageType};
 pub use handshake::{
-    ActionStatus, HandshakeComplete, HandshakeRequest, HandshakeResponse, ProcessedAction,
-    RequestedAction, SessionType,
+    ActionStatus, EncryptionRequest, HandshakeComplete, HandshakeRequest, HandshakeResponse,
+    KeyAnswer, ProcessedAction, RequestedAction, SessionType,
 };
 pub use id::{IdSource, MessageId};
 pub use payload::{
-    Acknowledge, AgentSessionState, ChannelClosed, Flag, PayloadType, Size, exit_code,
+    Acknowledge, AgentSessionState, ChannelClosed, EncryptionChallenge, Flag, PayloadType, Size,
+    exit_code,
 };
 pub use send::Resend;
-pub use session::{AgentConfig, ClientConfig, Event, Session};
+pub use session::Session;
 pub use time::Timestamp;

@@ -148,6 +148,14 @@ pub struct Size {
     pub rows: u32,
 }
 
+/// The payload of both challenge messages of an encrypted session. Only the value is encrypted, not the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EncryptionChallenge {
+    /// Base64 of 64 encrypted bytes; the same bytes both ways, each under the sender's key.
+    pub challenge: String,
+}
+
 /// The signals of [`PayloadType::Flag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {

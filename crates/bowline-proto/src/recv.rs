@@ -9,44 +9,61 @@ const REORDER_FRAMES: usize = 10_000;
 /// And their bytes: the reference has no such bound, so 10,000 large frames would be hundreds of megabytes.
 const REORDER_BYTES: usize = 16 << 20;
 
-/// What became of a stream message.
-#[derive(Debug)]
-pub(crate) enum Arrival {
+/// Where a stream message belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
     /// The expected one: deliver it, then whatever [`Receiver::next_in_order`] gives.
-    InOrder(Frame),
-    /// Ahead of its turn and kept: acknowledge it.
+    InOrder,
+    /// Ahead of its turn: [`Receiver::keep`] and acknowledge it.
+    Ahead,
+    /// Kept already: acknowledge it again.
     Kept,
-    /// Seen before: acknowledge it again, the first acknowledgement may have been lost.
-    Duplicate,
+    /// Delivered before: acknowledge it again, the first acknowledgement may have been lost.
+    Delivered,
     /// No room to keep it: do not acknowledge, it comes again.
     Refused,
+}
+
+/// A stream message that arrived.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) frame: Frame,
+    /// Its payload was decrypted.
+    pub(crate) opened: bool,
 }
 
 /// Puts stream messages in order.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     expected: i64,
-    ahead: BTreeMap<i64, Frame>,
+    ahead: BTreeMap<i64, Incoming>,
     ahead_bytes: usize,
 }
 
 impl Receiver {
-    /// Sorts in a message with a non-negative sequence number. A message in order does not count as received
-    /// until [`Self::advance`].
-    pub(crate) fn arrived(&mut self, frame: Frame) -> Arrival {
-        if frame.sequence < self.expected || self.ahead.contains_key(&frame.sequence) {
-            return Arrival::Duplicate;
+    /// Says where a message with a non-negative sequence number belongs. A message in order does not count as
+    /// received until [`Self::advance`].
+    pub(crate) fn place(&self, frame: &Frame) -> Place {
+        if frame.sequence < self.expected {
+            return Place::Delivered;
+        }
+        if self.ahead.contains_key(&frame.sequence) {
+            return Place::Kept;
         }
         if frame.sequence == self.expected {
-            return Arrival::InOrder(frame);
+            return Place::InOrder;
         }
         let bytes = self.ahead_bytes.saturating_add(frame.payload.len());
-        if self.ahead.len() >= REORDER_FRAMES || bytes > REORDER_BYTES {
-            return Arrival::Refused;
+        match self.ahead.len() >= REORDER_FRAMES || bytes > REORDER_BYTES {
+            true => Place::Refused,
+            false => Place::Ahead,
         }
-        self.ahead_bytes = bytes;
-        self.ahead.insert(frame.sequence, frame);
-        Arrival::Kept
+    }
+
+    /// Keeps a message that is [`Place::Ahead`] until its turn.
+    pub(crate) fn keep(&mut self, incoming: Incoming) {
+        self.ahead_bytes += incoming.frame.payload.len();
+        self.ahead.insert(incoming.frame.sequence, incoming);
     }
 
     /// The expected message was delivered.
@@ -55,10 +72,10 @@ impl Receiver {
     }
 
     /// The expected message, if it arrived earlier.
-    pub(crate) fn next_in_order(&mut self) -> Option<Frame> {
-        let frame = self.ahead.remove(&self.expected)?;
-        self.ahead_bytes -= frame.payload.len();
-        Some(frame)
+    pub(crate) fn next_in_order(&mut self) -> Option<Incoming> {
+        let incoming = self.ahead.remove(&self.expected)?;
+        self.ahead_bytes -= incoming.frame.payload.len();
+        Some(incoming)
     }
 
     /// Messages are waiting for one that did not arrive.
@@ -97,12 +114,22 @@ mod tests {
         }
     }
 
+    fn arrive(receiver: &mut Receiver, sequence: i64) -> Place {
+        let frame = frame(sequence);
+        let place = receiver.place(&frame);
+        if place == Place::Ahead {
+            let opened = false;
+            receiver.keep(Incoming { frame, opened });
+        }
+        place
+    }
+
     fn deliver(receiver: &mut Receiver, sequence: i64, out: &mut Vec<i64>) {
-        if let Arrival::InOrder(frame) = receiver.arrived(frame(sequence)) {
-            out.push(frame.sequence);
+        if arrive(receiver, sequence) == Place::InOrder {
+            out.push(sequence);
             receiver.advance();
             while let Some(next) = receiver.next_in_order() {
-                out.push(next.sequence);
+                out.push(next.frame.sequence);
                 receiver.advance();
             }
         }
@@ -126,13 +153,12 @@ mod tests {
     fn the_reorder_buffer_is_bounded() {
         let mut receiver = Receiver::default();
         for sequence in 1..=10_000 {
-            assert!(matches!(receiver.arrived(frame(sequence)), Arrival::Kept));
+            assert_eq!(arrive(&mut receiver, sequence), Place::Ahead);
         }
-        assert!(matches!(receiver.arrived(frame(10_001)), Arrival::Refused));
-        assert!(matches!(
-            receiver.arrived(frame(i64::MAX)),
-            Arrival::Refused
-        ));
-        assert!(matches!(receiver.arrived(frame(0)), Arrival::InOrder(_)));
+        assert_eq!(arrive(&mut receiver, 10_000), Place::Kept);
+        for ahead in [10_001, i64::MAX] {
+            assert_eq!(arrive(&mut receiver, ahead), Place::Refused);
+        }
+        assert_eq!(arrive(&mut receiver, 0), Place::InOrder);
     }
 }

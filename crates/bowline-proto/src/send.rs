@@ -2,7 +2,7 @@
 //!
 //! Acknowledgements are selective. The reference programs resend only their oldest unacknowledged message every
 //! 100 ms, which recovers about 10 KB/s; this sender resends everything overdue, a bounded number at a time.
-//! [`Resend::OldestOnly`] imitates the reference, for agents that should be bug-compatible.
+//! [`Resend::OldestOnly`] and [`Window::forgets`] imitate the reference, for agents that should be bug-compatible.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,7 +36,8 @@ const REFERENCE_GIVE_UP: u32 = 1500;
 pub enum Resend {
     /// Everything overdue, 64 messages per 10 ms at most.
     Overdue,
-    /// The single oldest message, every 100 ms, as the reference programs do.
+    /// The single oldest message, every 100 ms, as the reference programs do. Also theirs: what was queued during a
+    /// pause goes out at this pace after it, and answers to resent messages count as round trips.
     OldestOnly,
 }
 
@@ -45,6 +46,16 @@ pub enum Resend {
 pub(crate) struct Window {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
+    /// Beyond the window, messages are sent but not remembered, so that a lost one is lost for good: the reference
+    /// agent does not wait for acknowledgements.
+    pub(crate) forgets: bool,
+}
+
+/// A message that waits to be sent for the first time.
+#[derive(Debug)]
+struct Unsent {
+    message: Bytes,
+    remembered: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +74,7 @@ pub(crate) struct Sender {
     base: i64,
     unacked: VecDeque<Option<Outstanding>>,
     /// Numbered, but not yet handed to the socket.
-    unsent: VecDeque<Bytes>,
+    unsent: VecDeque<Unsent>,
     /// Messages not acknowledged, sent or not.
     in_flight: usize,
     in_flight_bytes: usize,
@@ -97,29 +108,52 @@ impl Sender {
     /// Whether the window has room for one more message.
     pub(crate) fn has_room(&self) -> bool {
         // The span counts too: one lost message must not let the queue behind it grow without bound.
-        self.unacked.len() + self.unsent.len() < self.window.frames.saturating_mul(4)
-            && self.in_flight < self.window.frames
-            && self.in_flight_bytes < self.window.bytes
+        let span = self.unacked.len() + self.unsent.len() < self.window.frames.saturating_mul(4);
+        let unsent = self.unsent.len() < self.window.frames;
+        span && (self.remembers() || (self.window.forgets && unsent))
+    }
+
+    fn remembers(&self) -> bool {
+        self.in_flight < self.window.frames && self.in_flight_bytes < self.window.bytes
     }
 
     /// Queues a message that carries [`Self::next_sequence`].
     pub(crate) fn queue(&mut self, message: Bytes) {
-        self.in_flight += 1;
-        self.in_flight_bytes += message.len();
-        self.unsent.push_back(message);
+        let remembered = !self.window.forgets || self.remembers();
+        if remembered {
+            self.in_flight += 1;
+            self.in_flight_bytes += message.len();
+        }
+        self.unsent.push_back(Unsent {
+            message,
+            remembered,
+        });
     }
 
     /// The next message to send for the first time. Its clock starts now, not when it was queued: a socket that
     /// takes its time must not look like a lossy one.
     pub(crate) fn next_unsent(&mut self, now: Timestamp) -> Option<Bytes> {
-        let message = self.unsent.pop_front()?;
-        self.unacked.push_back(Some(Outstanding {
+        let Unsent {
+            message,
+            remembered,
+        } = self.unsent.pop_front()?;
+        self.unacked.push_back(remembered.then(|| Outstanding {
             message: message.clone(),
             sent: now,
             resends: 0,
         }));
-        self.earliest.get_or_insert(now + self.estimate.rto);
+        if remembered {
+            self.earliest.get_or_insert(now + self.estimate.rto);
+        }
+        self.forget_settled();
         Some(message)
+    }
+
+    /// The service holds messages back: the reference books what it does not write as sent.
+    pub(crate) fn paused(&mut self, now: Timestamp) {
+        if self.resend == Resend::OldestOnly {
+            while self.next_unsent(now).is_some() {}
+        }
     }
 
     /// Takes an acknowledgement. True if it was for a message still waiting for one.
@@ -136,18 +170,22 @@ impl Sender {
         };
         self.in_flight -= 1;
         self.in_flight_bytes -= done.message.len();
-        if done.resends == 0 {
-            // The answer to a resent message could belong to either copy, so it says nothing about time.
+        // The answer to a resent message could belong to either copy, so it says nothing about time.
+        if done.resends == 0 || self.resend == Resend::OldestOnly {
             self.estimate.sample(now - done.sent);
         }
-        while matches!(self.unacked.front(), Some(None)) {
-            self.unacked.pop_front();
-            self.base += 1;
-        }
+        self.forget_settled();
         if self.unacked.is_empty() {
             self.earliest = None;
         }
         true
+    }
+
+    fn forget_settled(&mut self) {
+        while matches!(self.unacked.front(), Some(None)) {
+            self.unacked.pop_front();
+            self.base += 1;
+        }
     }
 
     /// The messages to send again now.
@@ -268,6 +306,7 @@ mod tests {
             Window {
                 frames: 1000,
                 bytes: 2 << 20,
+                forgets: false,
             },
             resend,
         )
@@ -328,6 +367,32 @@ mod tests {
         assert!(sender.acknowledged(start, 0) && sender.acknowledged(start, 1));
         assert!(sender.is_idle() && sender.deadline().is_none());
         assert_eq!(sender.next_sequence(), 3);
+    }
+
+    #[test]
+    fn the_reference_sends_beyond_its_buffer_and_forgets() {
+        let start = Timestamp::from_millis(1000);
+        let window = Window {
+            frames: 2,
+            bytes: 1 << 20,
+            forgets: true,
+        };
+        let mut sender = Sender::new(window, Resend::Overdue);
+        for n in 0..3 {
+            assert!(sender.has_room());
+            sender.queue(message(n));
+            assert_eq!(sender.next_unsent(start), Some(message(n)));
+        }
+        assert_eq!(
+            sender.overdue(start + Duration::from_secs(1)),
+            [message(0), message(1)]
+        );
+        assert!(sender.acknowledged(start, 0) && sender.acknowledged(start, 1));
+        assert!(!sender.acknowledged(start, 2) && sender.is_idle());
+        assert_eq!(sender.next_sequence(), 3);
+        sender.queue(message(3));
+        sender.next_unsent(start);
+        assert!(sender.acknowledged(start, 3) && sender.deadline().is_none());
     }
 
     #[test]

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tracing::trace;
+use tracing::{debug, trace};
 
 use crate::agent::Agent;
+use crate::cipher::{Cipher, DataKey, is_sealed};
 use crate::client::Client;
+use crate::config::{AgentConfig, ClientConfig};
 use crate::error::ProtocolError;
+use crate::event::Event;
 use crate::frame::{DigestCheck, Flags, Frame, MessageType};
-use crate::handshake::{HandshakeRequest, SessionType};
 use crate::id::{IdSource, MessageId};
-use crate::payload::{Flag, PayloadType, Receipt, Size, acknowledged, to_json};
-use crate::recv::{Arrival, Receiver};
+use crate::payload::{PayloadType, Receipt, Size, acknowledged, to_json};
+use crate::recv::{Incoming, Place, Receiver};
 use crate::send::{Resend, Sender, Window};
 use crate::time::Timestamp;
 
@@ -30,113 +32,8 @@ const ACK_GRID: Duration = Duration::from_micros(500);
 const MAX_ACKS: usize = 20_000;
 /// Undelivered bytes at which in-order messages are refused. Drivers stop reading long before.
 const MAX_BACKLOG: usize = 16 << 20;
-/// The payload size of both reference programs.
-const PAYLOAD: usize = 1024;
-
-/// What a client end needs to know.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Seeds the message ids.
-    pub seed: u64,
-    /// Announced in the handshake; four parts. Decides features on the agent's side.
-    pub client_version: String,
-    /// Largest payload of one message in bytes.
-    pub max_payload: usize,
-    /// The terminal size to announce as soon as the channel is open.
-    pub size: Option<Size>,
-    /// Speak after so long even if the agent said nothing yet; a command that waits for its stdin says nothing.
-    pub speak_after: Option<Duration>,
-}
-
-impl ClientConfig {
-    /// The defaults: 1,024-byte payloads as the reference plugin, no terminal size.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            client_version: "1.2.896.0".to_owned(),
-            max_payload: PAYLOAD,
-            size: None,
-            speak_after: None,
-        }
-    }
-}
-
-/// What an agent end needs to know.
-#[derive(Clone, Debug)]
-pub struct AgentConfig {
-    /// Seeds the message ids.
-    pub seed: u64,
-    /// The session's id, told to the service.
-    pub session_id: String,
-    /// The handshake to begin with; terminal sessions without encryption have none.
-    pub handshake: Option<HandshakeRequest>,
-    /// What is resent when acknowledgements do not come.
-    pub resend: Resend,
-    /// Largest payload of one message in bytes.
-    pub max_payload: usize,
-    /// Messages on their way at most.
-    pub window: usize,
-}
-
-impl AgentConfig {
-    /// The defaults: no handshake, 1,024-byte payloads.
-    #[must_use]
-    pub fn new(session_id: &str, seed: u64) -> Self {
-        Self {
-            seed,
-            session_id: session_id.to_owned(),
-            handshake: None,
-            resend: Resend::Overdue,
-            max_payload: PAYLOAD,
-            window: 4000,
-        }
-    }
-}
-
-/// What happened, in the order in which it happened.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Event {
-    /// Data can flow. Version and type are known only after a handshake.
-    Established {
-        /// The peer's version.
-        version: Option<String>,
-        /// The session's type.
-        session_type: Option<SessionType>,
-    },
-    /// Client: bytes of the remote terminal or of its stdout.
-    Output(Bytes),
-    /// Client: bytes of the remote stderr, from agents that keep it apart.
-    StdErr(Bytes),
-    /// Client: the remote exit code, from agents that report one; -1 for a death by signal.
-    ExitCode(i64),
-    /// Client: a text of the agent for the user.
-    Message(String),
-    /// Agent: bytes for the command's stdin.
-    Input(Bytes),
-    /// Agent: the client's terminal size.
-    Size(Size),
-    /// A signal of the other end.
-    Flag(Flag),
-    /// There is room in the send window again after a short write.
-    Writable,
-    /// The service says whether the other end is away.
-    Paused(bool),
-    /// One message went unacknowledged for about five minutes.
-    Stalled,
-    /// Agent: the client refused the handshake, with the text for the task's failure.
-    Refused(String),
-    /// Agent: after [`Session::finish`], everything was acknowledged or the time for it is over.
-    Finished,
-    /// The service closed the channel; nothing follows.
-    Closed {
-        /// Empty after a normal end.
-        output: String,
-        /// False if messages before the end never arrived.
-        complete: bool,
-    },
-}
+/// Copies of one message that may fail to open before the client gives up: so often nobody changes it on its way.
+const UNREADABLE_COPIES: u32 = 10;
 
 pub(crate) enum Role {
     Client(Client),
@@ -148,11 +45,16 @@ pub struct Session {
     role: Role,
     core: Core,
     receiver: Receiver,
+    reacknowledge: bool,
+    /// How often the expected message did not open.
+    unreadable: u32,
 }
 
 /// What both roles work on: the way out, and the events.
 pub(crate) struct Core {
-    ids: IdSource,
+    pub(crate) ids: IdSource,
+    /// Of an encrypted session, once data may flow.
+    pub(crate) cipher: Option<Cipher>,
     sender: Sender,
     stream_type: MessageType,
     max_payload: usize,
@@ -177,6 +79,7 @@ impl Session {
         let window = Window {
             frames: 1000,
             bytes: 1 << 20,
+            forgets: false,
         };
         let sender = Sender::new(window, Resend::Overdue);
         let mut core = Core::new(
@@ -190,6 +93,8 @@ impl Session {
             role: Role::Client(client),
             core,
             receiver: Receiver::default(),
+            reacknowledge: true,
+            unreadable: 0,
         }
     }
 
@@ -199,6 +104,7 @@ impl Session {
         let window = Window {
             frames: config.window,
             bytes: 64 << 20,
+            forgets: config.forgets,
         };
         let sender = Sender::new(window, config.resend);
         let mut core = Core::new(
@@ -207,11 +113,14 @@ impl Session {
             MessageType::OutputStreamData,
             config.max_payload,
         );
+        let reacknowledge = config.reacknowledge;
         let agent = Agent::new(config, now, &mut core);
         Self {
             role: Role::Agent(agent),
             core,
             receiver: Receiver::default(),
+            reacknowledge,
+            unreadable: 0,
         }
     }
 
@@ -280,11 +189,34 @@ impl Session {
                 self.core.starved = true;
                 break;
             }
-            self.core
-                .send_stream(now, kind, Bytes::copy_from_slice(chunk));
+            self.core.send_data(now, kind, chunk);
             taken += chunk.len();
         }
+        if let Role::Client(client) = &mut self.role {
+            client.wrote(taken);
+        }
         taken
+    }
+
+    /// Answers [`Event::KeyWanted`] or [`Event::KeyOffered`] with the session's data key. `ciphertext` is what KMS
+    /// returned along with it; an agent received it from the client and ignores it here. Only the first answer to an
+    /// event counts: later ones, and ones that nobody asked for, change nothing.
+    pub fn provide_key(&mut self, now: Timestamp, key: &DataKey, ciphertext: &[u8]) {
+        match &mut self.role {
+            Role::Client(client) => client.provide_key(now, key, ciphertext, &mut self.core),
+            Role::Agent(agent) => agent.provide_key(now, key, &mut self.core),
+        }
+        self.key_settled(now);
+    }
+
+    /// Answers [`Event::KeyWanted`] or [`Event::KeyOffered`]: there is no key, and no session. The client tells the
+    /// agent why. [`Event::Refused`] follows.
+    pub fn refuse_key(&mut self, now: Timestamp, reason: &str) {
+        match &mut self.role {
+            Role::Client(client) => client.refuse_key(now, reason, &mut self.core),
+            Role::Agent(agent) => agent.refuse_key(reason, &mut self.core),
+        }
+        self.key_settled(now);
     }
 
     /// Client: announces the terminal size, also unchanged: the service counts it as activity.
@@ -351,7 +283,7 @@ impl Session {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.core.events.pop_front()?;
-        self.core.backlog -= event_bytes(&event);
+        self.core.backlog -= event.weight();
         Some(event)
     }
 
@@ -409,45 +341,103 @@ impl Session {
             id: frame.id,
             sequence: frame.sequence,
         };
-        let frame = match self.receiver.arrived(frame) {
-            Arrival::Refused => return Err(ProtocolError::Overflow),
-            Arrival::Duplicate | Arrival::Kept => {
+        match self.receiver.place(&frame) {
+            Place::Refused => return Err(ProtocolError::Overflow),
+            Place::Delivered if !self.reacknowledge => return Ok(()),
+            Place::Delivered | Place::Kept => {
                 self.core.acknowledge(now, receipt);
                 return Ok(());
             }
-            Arrival::InOrder(frame) => frame,
+            Place::Ahead => {
+                // Opened now: once it is acknowledged, an intact copy would no longer come.
+                let incoming = self.open(frame)?;
+                self.receiver.keep(incoming);
+                self.core.acknowledge(now, receipt);
+                return Ok(());
+            }
+            Place::InOrder if self.core.backlog > MAX_BACKLOG => {
+                return Err(ProtocolError::Overflow);
+            }
+            Place::InOrder if !self.is_ready() => return Ok(()),
+            Place::InOrder => {}
+        }
+        let incoming = match self.open(frame) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                self.expected_is_unreadable();
+                return Err(error);
+            }
         };
-        if self.core.backlog > MAX_BACKLOG {
-            return Err(ProtocolError::Overflow);
-        }
-        if !self.is_ready() {
-            return Ok(());
-        }
         self.core.acknowledge(now, receipt);
-        let mut result = self.deliver(now, &frame);
+        let delivered = self.deliver(now, incoming);
+        let kept = self.deliver_kept(now);
+        // What a close was waiting for may just have arrived.
+        self.handle_timeout(now);
+        delivered.and(kept)
+    }
+
+    /// While the key was missing, nothing was delivered.
+    fn key_settled(&mut self, now: Timestamp) {
+        if let Err(error) = self.deliver_kept(now) {
+            debug!(%error, "unusable message that was kept until the key came");
+        }
+        self.handle_timeout(now);
+    }
+
+    fn deliver_kept(&mut self, now: Timestamp) -> Result<(), ProtocolError> {
+        let mut result = Ok(());
         while self.is_ready()
             && let Some(next) = self.receiver.next_in_order()
         {
-            let delivered = self.deliver(now, &next);
+            let delivered = self.deliver(now, next);
             result = result.and(delivered);
         }
-        // What a close was waiting for may just have arrived.
-        self.handle_timeout(now);
         result
     }
 
     /// A message counts as received even if its payload is bad: without that nothing after it would ever arrive.
-    fn deliver(&mut self, now: Timestamp, frame: &Frame) -> Result<(), ProtocolError> {
+    fn deliver(&mut self, now: Timestamp, incoming: Incoming) -> Result<(), ProtocolError> {
         self.receiver.advance();
+        self.unreadable = 0;
+        // What came before there was a key was kept as it was.
+        let frame = match incoming.opened {
+            true => incoming.frame,
+            false => self.open(incoming.frame)?.frame,
+        };
         match &mut self.role {
-            Role::Client(client) => client.deliver(now, frame, &mut self.core),
-            Role::Agent(agent) => agent.deliver(now, frame, &mut self.core),
+            Role::Client(client) => client.deliver(now, &frame, &mut self.core),
+            Role::Agent(agent) => agent.deliver(now, &frame, &mut self.core),
+        }
+    }
+
+    /// Decrypts the payload if it is one of an encrypted session. What does not open is treated as lost on the way,
+    /// as a wrong digest is: it is not acknowledged, and the sender's next copy may be intact.
+    fn open(&self, mut frame: Frame) -> Result<Incoming, ProtocolError> {
+        let kind = PayloadType::from(frame.payload_type);
+        let Some(cipher) = self.core.cipher.as_ref().filter(|_| is_sealed(kind)) else {
+            let opened = false;
+            return Ok(Incoming { frame, opened });
+        };
+        frame.payload = cipher
+            .open(&frame.payload)
+            .map_err(|_| ProtocolError::Decrypt(frame.sequence))?;
+        let opened = true;
+        Ok(Incoming { frame, opened })
+    }
+
+    /// The agent resends for ever, and nothing after the message can be delivered: after some copies that is the end.
+    fn expected_is_unreadable(&mut self) {
+        self.unreadable += 1;
+        if let Role::Client(client) = &mut self.role
+            && self.unreadable == UNREADABLE_COPIES
+        {
+            client.give_up(&mut self.core);
         }
     }
 
     fn is_ready(&self) -> bool {
         match &self.role {
-            Role::Client(_) => true,
+            Role::Client(client) => client.is_ready(),
             Role::Agent(agent) => agent.is_ready(),
         }
     }
@@ -473,6 +463,7 @@ impl Core {
     fn new(seed: u64, sender: Sender, stream_type: MessageType, max_payload: usize) -> Self {
         Self {
             ids: IdSource::new(seed),
+            cipher: None,
             sender,
             stream_type,
             max_payload: max_payload.max(1),
@@ -491,7 +482,7 @@ impl Core {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.closed |= matches!(event, Event::Closed { .. });
-        self.backlog += event_bytes(&event);
+        self.backlog += event.weight();
         self.events.push_back(event);
     }
 
@@ -500,6 +491,15 @@ impl Core {
         if std::mem::take(&mut self.starved) {
             self.event(Event::Writable);
         }
+    }
+
+    /// Sends a payload of data, encrypted if the session is.
+    fn send_data(&mut self, now: Timestamp, kind: PayloadType, bytes: &[u8]) {
+        let payload = match &mut self.cipher {
+            Some(cipher) if is_sealed(kind) => cipher.seal(bytes),
+            _ => Bytes::copy_from_slice(bytes),
+        };
+        self.send_stream(now, kind, payload);
     }
 
     pub(crate) fn send_stream(&mut self, now: Timestamp, kind: PayloadType, payload: Bytes) {
@@ -577,6 +577,7 @@ impl Core {
             return Some(self.acknowledgement(now, receipt));
         }
         if self.paused {
+            self.sender.paused(now);
             return None;
         }
         if self.resends.is_empty() {
@@ -619,14 +620,4 @@ impl Core {
         )
         .encode()
     }
-}
-
-/// What an event weighs in memory, roughly: many small ones must count too.
-fn event_bytes(event: &Event) -> usize {
-    let bytes = match event {
-        Event::Output(bytes) | Event::StdErr(bytes) | Event::Input(bytes) => bytes.len(),
-        Event::Message(text) | Event::Refused(text) => text.len(),
-        _ => 0,
-    };
-    bytes + size_of::<Event>()
 }

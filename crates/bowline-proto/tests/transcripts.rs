@@ -13,10 +13,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bowline_proto::sim::Random;
 use bowline_proto::{
-    AgentConfig, ClientConfig, DigestCheck, Event, Flag, Frame, HandshakeComplete,
-    HandshakeRequest, HandshakeResponse, MessageType, PayloadType, Size, Timestamp, exit_code,
+    AgentConfig, ClientConfig, DigestCheck, EncryptionChallenge, Event, Flag, Frame,
+    HandshakeComplete, HandshakeRequest, HandshakeResponse, MessageType, PayloadType, Size,
+    Timestamp, exit_code,
 };
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -25,10 +30,7 @@ use serde_json::Value;
 use crate::common::{End, START, read_ack};
 
 /// Recordings of work to come.
-const PENDING: [&str; 12] = [
-    // Encryption.
-    "agent-kms-encrypted",
-    "agent-kms-encrypted-random-challenge",
+const PENDING: [&str; 6] = [
     // Port sessions.
     "agent-plugin-port-mux-relay",
     "plugin-port-basic",
@@ -37,11 +39,6 @@ const PENDING: [&str; 12] = [
     // The control channel and the HTTP calls around a session.
     "agent-control-channel",
     "agent-http",
-    // Resuming after a lost socket.
-    "agent-data-channel-reconnect",
-    "plugin-reconnect-deny",
-    "plugin-reconnect-empty",
-    "plugin-reconnect-ok",
 ];
 
 /// How many shuffled orders of each recording are tried.
@@ -78,6 +75,17 @@ impl Recorded {
 struct Recording {
     name: String,
     messages: Vec<Recorded>,
+    /// Of an encrypted session.
+    secret: Option<Secret>,
+}
+
+/// What only the two recorded ends knew.
+struct Secret {
+    from_agent: Vec<u8>,
+    from_client: Vec<u8>,
+    challenge: Vec<u8>,
+    /// What the agent said, by sequence number.
+    said: BTreeMap<i64, Vec<u8>>,
 }
 
 #[test]
@@ -133,11 +141,11 @@ fn recorded_messages_are_read_as_they_were_recorded_and_written_byte_for_byte() 
 fn what_agents_sent_comes_out_of_our_client() {
     for recording in recordings() {
         let messages = recording.of(Towards::Client);
-        client_understands(&recording.name, &messages);
-        client_understands(&recording.name, &doubled(&messages));
+        client_understands(&recording, &messages);
+        client_understands(&recording, &doubled(&messages));
         for seed in 0..SHUFFLES {
-            client_understands(&recording.name, &shuffled(&messages, seed));
-            client_understands(&recording.name, &shuffled(&doubled(&messages), seed));
+            client_understands(&recording, &shuffled(&messages, seed));
+            client_understands(&recording, &shuffled(&doubled(&messages), seed));
         }
     }
 }
@@ -158,7 +166,7 @@ fn what_clients_sent_comes_out_of_our_agent() {
 #[test]
 fn our_agent_says_what_the_recorded_one_said_and_the_real_client_acknowledges_it() {
     for recording in recordings() {
-        let mut agent = End::agent(recording.agent_config());
+        let mut agent = recording.agent();
         let spoken = recording.spoken_by_agent();
         let mut said = spoken.iter().filter(|(kind, _)| !is_handshake(*kind));
         for message in &recording.messages {
@@ -189,7 +197,8 @@ fn our_agent_says_what_the_recorded_one_said_and_the_real_client_acknowledges_it
                 recording.name
             );
             if !is_handshake(*kind) {
-                assert_eq!(&frame.payload, payload, "{}", recording.name);
+                let ours = recording.open(frame);
+                assert_eq!(&ours, payload, "{}", recording.name);
             }
         }
         let acked: BTreeSet<i64> = recording
@@ -207,20 +216,21 @@ fn our_agent_says_what_the_recorded_one_said_and_the_real_client_acknowledges_it
 }
 
 /// Feeds what an agent sent into our client.
-fn client_understands(name: &str, messages: &[Recorded]) {
-    let mut client = End::client(ClientConfig::new(7));
+fn client_understands(recording: &Recording, messages: &[Recorded]) {
+    let name = &recording.name;
+    let mut client = recording.client();
     feed(name, &mut client, messages);
 
     let stream = in_sequence(messages);
     let request = stream.iter().find(|frame| frame.payload_type == 5);
     let mut expected = Vec::new();
     for frame in &stream {
-        let payload = frame.payload.clone();
+        let payload = recording.open(frame);
         match PayloadType::from(frame.payload_type) {
             PayloadType::Output => expected.push(Event::Output(payload)),
             PayloadType::StdErr => expected.push(Event::StdErr(payload)),
             PayloadType::ExitCode => expected.push(Event::ExitCode(exit_code(&payload).unwrap())),
-            PayloadType::HandshakeRequest => {}
+            PayloadType::HandshakeRequest | PayloadType::EncChallengeRequest => {}
             PayloadType::HandshakeComplete => {
                 let text = json::<HandshakeComplete>(&payload).customer_message;
                 expected.extend((!text.is_empty()).then_some(Event::Message(text)));
@@ -251,41 +261,75 @@ fn client_understands(name: &str, messages: &[Recorded]) {
     assert_eq!(client.said, expected, "{name}");
 
     let ours = distinct_stream(name, &client);
+    let expected = match (request.is_some(), &recording.secret) {
+        (false, _) => 0,
+        (true, None) => 1,
+        (true, Some(_)) => 2,
+    };
     assert_eq!(
         ours.len(),
-        usize::from(request.is_some()),
+        expected,
         "{name}: one answer, if asked: {ours:?}"
     );
     for frame in ours {
-        assert_eq!(
-            PayloadType::from(frame.payload_type),
-            PayloadType::HandshakeResponse,
-            "{name}"
-        );
-        assert_eq!(
-            json::<HandshakeResponse>(&frame.payload).errors,
-            None,
-            "{name}"
-        );
+        match (PayloadType::from(frame.payload_type), &recording.secret) {
+            (PayloadType::HandshakeResponse, _) => {
+                let response = json::<HandshakeResponse>(&frame.payload);
+                assert_eq!(response.errors, None, "{name}");
+                let mut theirs = recording.response().unwrap_or_else(|| response.clone());
+                if let [_, action] = &mut theirs.processed_client_actions[..] {
+                    // Not every recorded client acknowledges the challenge. Ours does.
+                    action.action_result["ChallengeAcknowledgement"] = true.into();
+                }
+                assert_eq!(
+                    response.processed_client_actions, theirs.processed_client_actions,
+                    "{name}"
+                );
+            }
+            (PayloadType::EncChallengeResponse, Some(secret)) => {
+                let sealed = json::<EncryptionChallenge>(&frame.payload).challenge;
+                let sealed = STANDARD.decode(sealed).unwrap();
+                assert_eq!(
+                    open(&secret.from_client, &sealed),
+                    secret.challenge,
+                    "{name}"
+                );
+            }
+            (other, _) => panic!("{name}: no expectation for {other:?}"),
+        }
     }
 }
 
 /// Feeds what a client sent into our agent.
 fn agent_understands(recording: &Recording, messages: &[Recorded]) {
     let name = &recording.name;
-    let mut agent = End::agent(recording.agent_config());
+    let mut agent = recording.agent();
     feed(name, &mut agent, messages);
 
     let mut expected = Vec::new();
+    let settles = match recording.secret {
+        Some(_) => PayloadType::EncChallengeResponse,
+        None => PayloadType::HandshakeResponse,
+    };
+    let mut settled = recording.agent_config().handshake.is_none();
     for frame in in_sequence(messages) {
-        match PayloadType::from(frame.payload_type) {
-            PayloadType::Output => expected.push(Event::Input(frame.payload)),
-            PayloadType::Size => expected.push(Event::Size(json::<Size>(&frame.payload))),
-            PayloadType::Flag => expected.push(Event::Flag(Flag::decode(&frame.payload).unwrap())),
-            PayloadType::HandshakeResponse => expected.push(Event::Established {
-                version: Some(json::<HandshakeResponse>(&frame.payload).client_version),
+        let kind = PayloadType::from(frame.payload_type);
+        if kind == settles {
+            settled = true;
+            expected.push(Event::Established {
+                version: recording.response().map(|it| it.client_version),
                 session_type: None,
-            }),
+            });
+            continue;
+        }
+        let payload = recording.open(&frame);
+        match kind {
+            PayloadType::HandshakeResponse => {}
+            // Input during the handshake is taken and thrown away.
+            _ if !settled => {}
+            PayloadType::Output => expected.push(Event::Input(payload)),
+            PayloadType::Size => expected.push(Event::Size(json::<Size>(&payload))),
+            PayloadType::Flag => expected.push(Event::Flag(Flag::decode(&payload).unwrap())),
             other => panic!("{name}: no expectation for {other:?}"),
         }
     }
@@ -410,8 +454,27 @@ fn shuffled(messages: &[Recorded], seed: u64) -> Vec<Recorded> {
 fn is_handshake(kind: PayloadType) -> bool {
     matches!(
         kind,
-        PayloadType::HandshakeRequest | PayloadType::HandshakeComplete
+        PayloadType::HandshakeRequest
+            | PayloadType::EncChallengeRequest
+            | PayloadType::HandshakeComplete
     )
+}
+
+/// Opens a sealed payload with another code than that under test.
+fn open(key: &[u8], sealed: &[u8]) -> Vec<u8> {
+    let (nonce, rest) = sealed.split_first_chunk::<12>().unwrap();
+    let (ciphertext, tag) = rest.split_last_chunk::<16>().unwrap();
+    let mut plain = ciphertext.to_vec();
+    Aes256Gcm::new_from_slice(key)
+        .unwrap()
+        .decrypt_inout_detached(
+            &Nonce::from(*nonce),
+            &[],
+            plain.as_mut_slice().into(),
+            &Tag::from(*tag),
+        )
+        .unwrap();
+    plain
 }
 
 fn json<T: DeserializeOwned>(payload: &[u8]) -> T {
@@ -432,8 +495,51 @@ impl Recording {
         let stream = in_sequence(&self.of(Towards::Client));
         stream
             .into_iter()
-            .map(|frame| (frame.payload_type.into(), frame.payload))
+            .map(|frame| (frame.payload_type.into(), self.open(&frame)))
             .collect()
+    }
+
+    /// The plaintext of a stream message, whoever sent it.
+    fn open(&self, frame: &Frame) -> Bytes {
+        // Data, stderr, exit code.
+        let sealed = matches!(frame.payload_type, 1 | 11 | 12);
+        let Some(secret) = self.secret.as_ref().filter(|_| sealed) else {
+            return frame.payload.clone();
+        };
+        match frame.message_type {
+            MessageType::OutputStreamData => {
+                let plain = open(&secret.from_agent, &frame.payload);
+                assert_eq!(plain, secret.said[&frame.sequence], "{}", self.name);
+                plain.into()
+            }
+            _ => open(&secret.from_client, &frame.payload).into(),
+        }
+    }
+
+    /// The recorded answer to the handshake.
+    fn response(&self) -> Option<HandshakeResponse> {
+        let stream = in_sequence(&self.of(Towards::Agent));
+        let mut responses = stream.iter().filter(|frame| frame.payload_type == 6);
+        responses.next().map(|frame| json(&frame.payload))
+    }
+
+    fn client(&self) -> End {
+        self.with_key(End::client(ClientConfig::new(7)))
+    }
+
+    fn agent(&self) -> End {
+        self.with_key(End::agent(self.agent_config()))
+    }
+
+    fn with_key(&self, mut end: End) -> End {
+        end.key = self.secret.as_ref().map(|secret| {
+            let actions = self.response().unwrap().processed_client_actions;
+            let text = actions[1].action_result["KMSCipherTextKey"].clone();
+            let ciphertext = STANDARD.decode(text.as_str().unwrap()).unwrap();
+            let key = [&secret.from_agent[..], &secret.from_client].concat();
+            (key, ciphertext)
+        });
+        end
     }
 
     /// An agent that begins like the recorded one.
@@ -444,6 +550,10 @@ impl Recording {
             .find(|(kind, _)| *kind == PayloadType::HandshakeRequest);
         AgentConfig {
             handshake: request.map(|(_, payload)| json(payload)),
+            challenge: self
+                .secret
+                .as_ref()
+                .map(|secret| secret.challenge[..].try_into().unwrap()),
             ..AgentConfig::new(&self.name, 9)
         }
     }
@@ -464,6 +574,7 @@ fn recordings() -> Vec<Recording> {
         .map(|path| Recording {
             name: stem(path),
             messages: messages(path),
+            secret: secret(path),
         })
         .collect();
     recordings.sort_by(|one, other| one.name.cmp(&other.name));
@@ -494,8 +605,26 @@ fn messages(path: &Path) -> Vec<Recorded> {
         .collect()
 }
 
+fn secret(path: &Path) -> Option<Secret> {
+    let keys = file(path).get("local_test_keys")?.clone();
+    let bytes = |value: &Value| hex::decode(value.as_str().unwrap()).unwrap();
+    let said = keys["plaintexts"].as_array().unwrap().iter();
+    Some(Secret {
+        from_agent: bytes(&keys["keys"]["agent_to_client"]),
+        from_client: bytes(&keys["keys"]["client_to_agent"]),
+        challenge: bytes(&keys["challenge_plain"]),
+        said: said
+            .map(|it| (it["seq"].as_i64().unwrap(), bytes(&it["plain_hex"])))
+            .collect(),
+    })
+}
+
+fn file(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
 fn events(path: &Path) -> Vec<Value> {
-    let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let file = file(path);
     // The recording of HTTP calls has no messages.
     file.get("events")
         .map(|events| events.as_array().unwrap().clone())

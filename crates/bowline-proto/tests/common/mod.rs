@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use bowline_proto::{
-    Acknowledge, AgentConfig, ClientConfig, DigestCheck, Event, Flags, Frame, HandshakeRequest,
-    MessageId, MessageType, PayloadType, ProtocolError, Session, SessionType, Timestamp,
+    Acknowledge, AgentConfig, ClientConfig, DataKey, DigestCheck, Event, Flags, Frame,
+    HandshakeRequest, KeyAnswer, MessageId, MessageType, PayloadType, ProtocolError, Session,
+    SessionType, Timestamp,
 };
 use bytes::Bytes;
 
@@ -41,6 +42,8 @@ pub(crate) struct End {
     pub(crate) now: Timestamp,
     pub(crate) sent: Vec<Sent>,
     pub(crate) said: Vec<Event>,
+    /// Given at once, with this ciphertext, whenever a key is asked for; the question is not in `said` then.
+    pub(crate) key: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl End {
@@ -58,6 +61,7 @@ impl End {
             now: START,
             sent: Vec::new(),
             said: Vec::new(),
+            key: None,
         };
         end.settle();
         end
@@ -115,8 +119,26 @@ impl End {
             });
         }
         while let Some(event) = self.session.poll_event() {
-            self.said.push(event);
+            match (&event, &self.key) {
+                (Event::KeyWanted { .. } | Event::KeyOffered { .. }, Some((key, ciphertext))) => {
+                    self.session
+                        .provide_key(self.now, &data_key(key), ciphertext);
+                    return self.settle();
+                }
+                _ => self.said.push(event),
+            }
         }
+    }
+
+    pub(crate) fn provide_key(&mut self, key: &[u8], ciphertext: &[u8]) {
+        self.session
+            .provide_key(self.now, &data_key(key), ciphertext);
+        self.settle();
+    }
+
+    pub(crate) fn refuse_key(&mut self, reason: &str) {
+        self.session.refuse_key(self.now, reason);
+        self.settle();
     }
 
     /// The acknowledgements sent so far, with their times.
@@ -150,6 +172,10 @@ impl End {
             self.receive(&message).unwrap();
         }
     }
+}
+
+pub(crate) fn data_key(bytes: &[u8]) -> DataKey {
+    DataKey::from_slice(bytes).expect("64 bytes")
 }
 
 /// The acknowledgement that a frame holds, if it is one.
@@ -249,5 +275,5 @@ pub(crate) fn handshake_request() -> Vec<u8> {
 
 pub(crate) fn handshake_response() -> Vec<u8> {
     let request = with_handshake().handshake.unwrap();
-    serde_json::to_vec(&request.answer("1.2.677.0")).unwrap()
+    serde_json::to_vec(&request.answer("1.2.677.0", &KeyAnswer::Unsupported)).unwrap()
 }

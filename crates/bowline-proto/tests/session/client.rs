@@ -187,7 +187,7 @@ fn a_lost_response_is_repeated_to_the_byte() {
 fn what_is_asked_and_cannot_be_done_is_refused_in_the_answer() {
     let request = r#"{"AgentVersion":"3.3.987.0","RequestedClientActions":[
         {"ActionType":"SessionType","ActionParameters":{"SessionType":"InteractiveCommands","Properties":null}},
-        {"ActionType":"KMSEncryption","ActionParameters":{"KMSKeyId":"arn:aws:kms:eu-west-1:1:key/1"}}]}"#;
+        {"ActionType":"PostQuantumEncryption","ActionParameters":{"Key":"1"}}]}"#;
     let mut client = End::client(ClientConfig::new(1));
     let refused = client
         .receive(&from_agent(
@@ -206,6 +206,8 @@ fn what_is_asked_and_cannot_be_done_is_refused_in_the_answer() {
         .collect();
     assert_eq!(statuses, [1, 3], "every action is answered, in order");
     assert_eq!(response.errors.map(|errors| errors.len()), Some(1));
+    let reason = "PostQuantumEncryption is not supported".to_owned();
+    assert_eq!(client.said, [Event::Refused(reason)]);
     client.advance(3);
     assert_eq!(client.acked_sequences(), [0]);
 }
