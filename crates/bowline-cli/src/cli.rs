@@ -90,6 +90,9 @@ pub struct GlobalArgs {
     /// Run against a private sandbox that lives as long as this command
     #[arg(long, global = true)]
     pub sandbox: bool,
+    /// What goes wrong in the sandbox: loss=10%,seed=7 (repeatable); `help` lists what there is
+    #[arg(long, global = true, value_name = "FAULTS", hide_short_help = true)]
+    pub fault: Vec<String>,
     /// Say more on stderr; -vv and -vvv say more still
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,

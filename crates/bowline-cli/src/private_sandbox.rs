@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+use crate::cli::GlobalArgs;
 use crate::error::{CommandError, ErrorKind};
 
 /// For the child to be ready; it takes some tens of milliseconds.
@@ -27,7 +28,7 @@ pub(crate) struct PrivateSandbox {
 
 impl PrivateSandbox {
     /// Starts it and waits until it serves.
-    pub(crate) async fn start(region: Option<&str>) -> Result<Self, CommandError> {
+    pub(crate) async fn start(global: &GlobalArgs) -> Result<Self, CommandError> {
         let broken = |what: &str| {
             CommandError::new(
                 ErrorKind::Unavailable,
@@ -38,8 +39,11 @@ impl PrivateSandbox {
             .map_err(|error| broken(&format!("cannot be started: {error}")))?;
         let mut command = Command::new(program);
         command.args(["sandbox", "--private"]);
-        if let Some(region) = region {
+        if let Some(region) = &global.region {
             command.args(["--region", region]);
+        }
+        for words in &global.fault {
+            command.arg(format!("--fault={words}"));
         }
         let mut child = command
             // Options in the environment are for real targets.

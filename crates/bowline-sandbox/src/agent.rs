@@ -68,8 +68,10 @@ impl AgentOptions {
 pub(crate) enum FromService {
     /// A frame of the client.
     Frame(Bytes),
-    /// A client is connected; frames go there from now on.
-    Attached(mpsc::Sender<Bytes>),
+    /// A client is connected by this socket; frames go there from now on.
+    Attached(u64, mpsc::Sender<Bytes>),
+    /// That socket is gone: a message to pause, if no other one took its place.
+    Detached(u64, Bytes),
 }
 
 /// What to run.

@@ -104,6 +104,14 @@ impl Account {
         self.ecs(&format!("cluster/{name}"))
     }
 
+    /// The ARN of a Session Manager session.
+    pub(crate) fn session(&self, id: &str) -> String {
+        format!(
+            "arn:{}:ssm:{}:{}:session/{id}",
+            self.partition, self.region, self.id
+        )
+    }
+
     /// The ARN of a service, in the form that holds the cluster's name.
     pub(crate) fn service(&self, cluster: &str, name: &str) -> String {
         self.ecs(&format!("service/{cluster}/{name}"))

@@ -36,6 +36,54 @@
 //! tasks only pass through go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set
 //! forward; processes, dates, the removal of old tasks and the protocol keep real time.
 //!
+//! # Faults
+//!
+//! [`Options::faults`], `bowline sandbox --fault WORDS` and the control call `SetFaults` make the API, sockets and
+//! messages fail on demand. Words stand between commas, as in `loss-up=10%,cut-down=frame:20,seed=7`. Those of the first
+//! table also exist with `-up` (from the client to the agent) or `-down` (from the agent to the client) at the end;
+//! without it both directions fail, each for itself.
+//!
+//! | word | what happens to the messages of a session |
+//! |---|---|
+//! | `delay=20ms`, `delay=5ms..50ms` | each waits so long; they stay in order |
+//! | `loss=10%` | they vanish |
+//! | `duplicate=10%` | they arrive twice |
+//! | `reorder=10%` | they are overtaken by 1 to 8 later ones, or wait 50 ms for them |
+//! | `bandwidth=64KB` | so many bytes a second, and pressure on the sender: a slow reader |
+//! | `cut=frame:20`, `cut=byte:64KB` | the socket is cut when so many messages or bytes (of the socket, within a message too) have passed; once in a session |
+//! | `cut-every=…` | the same on every socket |
+//! | `cuts=200/20MB` | 200 cuts at random places of the session's first 20 MB |
+//!
+//! | word | what happens |
+//! |---|---|
+//! | `black-hole`, `black-hole=20` | when so many messages have gone to the client, their socket stays open and nothing passes any more, pongs included; once in a session |
+//! | `bye=2s`, `bye=frame:20` | the service closes each socket with 1000 "Bye" after so long, or so many messages to the client |
+//! | `pause=2s`, `pause=2s@20` | after so many messages to the client (1 if not said) both ends are told to pause, and nothing passes for so long; once in a session |
+//! | `late-close=2s` | channel_closed comes so much later than the session's end |
+//! | `double-close` | channel_closed comes twice |
+//! | `no-acks` | the agent's acknowledgements never arrive |
+//! | `no-pong` | WebSocket pings stay unanswered |
+//! | `token-refused=2` | the first two sockets that come with a good token are refused; the token stays good |
+//! | `resume=allowed` | ResumeSession grants a new token and a new stream URL; the older URLs of the session are refused with 404. Allowed unless said otherwise |
+//! | `resume=denied` | ResumeSession answers AccessDeniedException; the session lives on until its idle limit |
+//! | `resume=gone` | a session ends with its socket, and ResumeSession answers DoesNotExistException |
+//! | `resume=no-token` | ResumeSession answers without a token, as for sessions that have timed out |
+//! | `agent-delay=2s` | the agent's side of each session starts so late |
+//! | `throttle=20%`, `throttle=ListTasks:3` | API calls, of all operations or of one, are answered by ThrottlingException: by chance, or the first three |
+//! | `rate=20/s`, `rate=ExecuteCommand:2/s:5` | API calls above this rate of the account are throttled; the last number is how many may come at once after a rest (else the rate) |
+//! | `latency=200ms`, `latency=ListTasks:1s..2s` | API answers take so much longer |
+//! | `seed=7` | the number by which chance is repeated |
+//!
+//! Chance depends on the seed, the number of the session since the start, the direction and the number of the message
+//! since the faults came into force (for the API: the number of the call that the word is about), and never on time.
+//! With one seed the fifth message of the second session always has the same fate; which message is the fifth can still
+//! depend on when something is sent again. Of a repeated word the last one counts; `throttle`, `rate` and `latency`
+//! add up.
+//!
+//! A session whose agent ends while its client is away can be resumed once more, to be told of the end. As with the real
+//! agent, output is not read while the client is away, so a command waits rather than ends; but an agent that has read the
+//! end of its output waits only two seconds for the acknowledgements.
+//!
 //! # Control calls
 //!
 //! Asked for like the operations of ECS: POST to `/`, JSON, signed for the service `ecs`, with the header
@@ -45,6 +93,8 @@
 //! |---|---|---|
 //! | `SetAgentState` | `cluster`, `task`, `status` (`PENDING`, `RUNNING`, `STOPPED`), `container` (else all of the task), `reason` (of `STOPPED`) | the exec agent takes that state; unless it is `RUNNING` its sessions end. Answers the names of the `containers` |
 //! | `CutSession` | `sessionId` | the client's socket is lost without a close frame, and the session lives on. Answers the `sessionId` |
+//! | `SetFaults` | each word of the faults as a member: `{"loss": "10%", "no-acks": true, "throttle": ["5%", "RunTask:1"], "seed": 7}` | this set replaces the one in force, and all is counted anew; `{}` ends all faults. Answers as `GetFaults` |
+//! | `GetFaults` | | answers the `faults` in force, the `seed` in use, and how often something `happened` |
 //! | `AdvanceClock` | `seconds` | the sandbox's clock is set forward. Answers its `seconds` since the start |
 
 mod agent;
@@ -54,6 +104,7 @@ mod channel;
 mod clock;
 mod demo_web;
 mod dispositions;
+mod faults;
 mod guard;
 mod identifiers;
 mod idle;
@@ -90,6 +141,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use auth::Credentials;
 use clock::SandboxClock;
+use faults::Switch;
+pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
 pub use process::InitCommand;
@@ -126,6 +179,8 @@ pub struct Options {
     pub clock_speed: NonZeroU32,
     /// What is different from the usual demo world.
     pub scenarios: Vec<Scenario>,
+    /// What goes wrong with the API, sockets and messages; `SetFaults` changes it.
+    pub faults: Faults,
     /// Let every request in, signed or not. Whoever reaches the port can then run commands.
     pub accept_any_credentials: bool,
     /// How long tasks stay in each of the states that only take time in AWS.
@@ -148,6 +203,7 @@ impl Options {
             agent_pending: Duration::ZERO,
             clock_speed: NonZeroU32::MIN,
             scenarios: Vec::new(),
+            faults: Faults::default(),
             accept_any_credentials: false,
             pace: Duration::from_millis(20),
             tls: false,
@@ -221,12 +277,14 @@ impl Sandbox {
 
         let plan = Plan::new(&options.scenarios);
         let clock = SandboxClock::start(options.clock_speed);
+        let faults = Switch::new(options.faults);
         let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
         let shared = Arc::new(Shared::new(Setting {
             account: Account::new(&options.region),
             credentials: Credentials::random(),
             accept_any_credentials: options.accept_any_credentials,
-            sessions: Sessions::new(options.agent, clock.clone(), idle_limit),
+            sessions: Sessions::new(options.agent, clock.clone(), idle_limit, faults.clone()),
+            faults,
             endpoint: format!("{scheme}://{address}"),
             root: root.path().to_owned(),
             init: options.init,
@@ -305,6 +363,11 @@ impl Sandbox {
         set.chain(authority)
             .chain(unset.into_iter().map(|name| (name.to_owned(), None)))
             .collect()
+    }
+
+    /// The number by which what faults leave to chance can be repeated.
+    pub fn fault_seed(&self) -> u64 {
+        self.shared.faults.now().seed()
     }
 
     /// Stops everything; when it returns, all containers are dead and their files removed.

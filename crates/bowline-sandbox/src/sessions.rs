@@ -4,12 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use base64::Engine;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,15 +18,22 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::agent::AgentOptions;
 use crate::agent::{self, FromService, Job};
-use crate::channel;
+use crate::channel::{self, Ticket};
 use crate::clock::SandboxClock;
+use crate::faults::session::{SessionFaults, SocketFaults};
+use crate::faults::{Resume, Switch};
+use crate::identifiers;
 use crate::idle::{self, Idle};
 use crate::image::Place;
 
 /// Ended sessions that DescribeSessions can still show.
 const HISTORY: usize = 1000;
 /// Messages from clients that an agent has not taken yet.
-const QUEUE: usize = 256;
+const QUEUE: usize = 64;
+/// Sockets of a session at a time: the one in use, those it replaces, and some that have not shown their token yet.
+const SOCKETS: usize = 8;
+/// Sockets that come for sessions nobody knows.
+const STRAY_SOCKETS: usize = 64;
 
 /// What a new session shall run, and where.
 #[derive(Clone, Debug)]
@@ -85,11 +93,25 @@ pub(crate) struct SessionInfo {
     pub(crate) ended: Option<SystemTime>,
 }
 
-/// A session's id and the single-use token that opens its data channel.
+/// What opens a session's data channel, once.
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) session_id: String,
     pub(crate) token: String,
+    /// The part of the stream URL that is another one for each grant.
+    pub(crate) cell_number: String,
+}
+
+/// What ResumeSession comes to.
+pub(crate) enum Resumed {
+    /// There is something to come back to.
+    Granted(Grant),
+    /// The session has timed out, in the service's way of saying so.
+    NoToken,
+    /// The caller may not.
+    Denied,
+    /// Unknown, or over and its client knows.
+    Unknown,
 }
 
 /// All sessions of a sandbox, running and ended. Cheap to clone.
@@ -104,13 +126,18 @@ struct Shared {
     idle_limit: Duration,
     tasks: TaskTracker,
     stop: CancellationToken,
+    faults: Switch,
+    strays: Arc<Semaphore>,
+    /// How many sessions and sockets there have been.
+    sessions: AtomicU64,
+    sockets: AtomicU64,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
     live: HashMap<String, Live>,
-    /// Over before anybody connected: whoever comes with the token is told how they ended.
+    /// Over before their clients were told: whoever comes with a token is told how they ended.
     unclaimed: VecDeque<Live>,
     ended: VecDeque<SessionInfo>,
     /// One entry for each container that ever had a session: its places.
@@ -121,8 +148,27 @@ struct Live {
     info: SessionInfo,
     /// The one token that opens the channel now; `None` once it was used.
     token: Option<String>,
+    /// The cell number of the one stream URL that is good now.
+    cell_number: String,
     link: Link,
     cancel: CancellationToken,
+    /// Ended by TerminateSession: there is nothing to come back to.
+    terminated: bool,
+    faults: Arc<SessionFaults>,
+    places: Arc<Semaphore>,
+}
+
+impl Live {
+    fn grant(&mut self) -> Grant {
+        let (token, cell_number) = (random_token(), cell_number());
+        self.token = Some(token.clone());
+        self.cell_number.clone_from(&cell_number);
+        Grant {
+            session_id: self.info.id.clone(),
+            token,
+            cell_number,
+        }
+    }
 }
 
 /// What a connected socket needs of its session.
@@ -130,6 +176,8 @@ struct Live {
 pub(crate) struct Link {
     pub(crate) session_id: String,
     pub(crate) target: String,
+    /// The number of the socket.
+    pub(crate) socket: u64,
     pub(crate) agent: mpsc::Sender<FromService>,
     /// Becomes the text for `channel_closed` when the session is over.
     pub(crate) closed: watch::Receiver<Option<String>>,
@@ -142,13 +190,22 @@ pub(crate) struct Link {
 
 impl Sessions {
     /// No sessions yet; agents will behave as `options` say, and sessions end after `idle_limit` on `clock`.
-    pub(crate) fn new(options: AgentOptions, clock: SandboxClock, idle_limit: Duration) -> Self {
+    pub(crate) fn new(
+        options: AgentOptions,
+        clock: SandboxClock,
+        idle_limit: Duration,
+        faults: Switch,
+    ) -> Self {
         let shared = Shared {
             options,
             clock,
             idle_limit,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            faults,
+            strays: Arc::new(Semaphore::new(STRAY_SOCKETS)),
+            sessions: AtomicU64::new(0),
+            sockets: AtomicU64::new(0),
             table: Mutex::default(),
         };
         Self {
@@ -159,7 +216,6 @@ impl Sessions {
     /// Makes a session and starts its agent (which waits for a place when the container's limit is reached).
     pub(crate) fn start(&self, request: SessionRequest) -> Grant {
         let session_id = format!("{}-{}", request.id_prefix, random_base36(26));
-        let token = random_token();
         let (agent, from_service) = mpsc::channel(QUEUE);
         let (closing, closed) = watch::channel(None);
         let cancel = self.shared.stop.child_token();
@@ -177,20 +233,27 @@ impl Sessions {
         let link = Link {
             session_id: session_id.clone(),
             target: request.target.clone(),
+            socket: 0,
             agent,
             closed,
             replaced: CancellationToken::new(),
             cut: CancellationToken::new(),
             idle: idle.clone(),
         };
+        let ordinal = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut live = Live {
+            info,
+            token: None,
+            cell_number: String::new(),
+            link,
+            cancel: cancel.clone(),
+            terminated: false,
+            faults: SessionFaults::new(self.shared.faults.clone(), ordinal),
+            places: Arc::new(Semaphore::new(SOCKETS)),
+        };
+        let grant = live.grant();
         let places = {
             let mut table = self.table();
-            let live = Live {
-                info,
-                token: Some(token.clone()),
-                link,
-                cancel: cancel.clone(),
-            };
             table.live.insert(session_id.clone(), live);
             let limit = self.shared.options.session_limit;
             Arc::clone(
@@ -206,37 +269,41 @@ impl Sessions {
             place: request.place,
             log: request.log,
         };
-        let (sessions, id) = (self.clone(), session_id.clone());
+        let sessions = self.clone();
         self.shared.tasks.spawn(async move {
             let options = sessions.shared.options.clone();
-            let serving = serve_in_turn(job, options, from_service, cancel.clone(), places);
+            let delay = sessions.shared.faults.now().agent_delay();
+            let serving = serve_in_turn(job, options, from_service, cancel.clone(), places, delay);
             let output = within_idle_limit(serving, &idle, &cancel).await;
             sessions.ended(&session_id, &closing, output);
         });
-        Grant {
-            session_id: id,
-            token,
-        }
+        grant
     }
 
-    /// A fresh token for a living session; `None` if it is unknown or over.
-    pub(crate) fn resume(&self, session_id: &str) -> Option<Grant> {
-        let token = random_token();
+    /// A fresh token and stream URL for a session that lives, or that ended before its client was told.
+    pub(crate) fn resume(&self, session_id: &str) -> Resumed {
+        let policy = self.shared.faults.now().resume();
         let mut table = self.table();
-        let live = table.live.get_mut(session_id)?;
-        live.token = Some(token.clone());
-        live.link.idle.touch();
-        Some(Grant {
-            session_id: session_id.to_owned(),
-            token,
-        })
+        let Some(live) = table.find(session_id).filter(|live| !live.terminated) else {
+            return Resumed::Unknown;
+        };
+        match policy {
+            Resume::Denied => Resumed::Denied,
+            Resume::Gone => Resumed::Unknown,
+            Resume::NoToken => Resumed::NoToken,
+            Resume::Allowed => {
+                live.link.idle.touch();
+                Resumed::Granted(live.grant())
+            }
+        }
     }
 
     /// Ends a session: its process is killed, its client told. False if the id was never known.
     pub(crate) fn terminate(&self, session_id: &str) -> bool {
-        let table = self.table();
-        match table.live.get(session_id) {
+        let mut table = self.table();
+        match table.find(session_id) {
             Some(live) => {
+                live.terminated = true;
                 live.cancel.cancel();
                 true
             }
@@ -284,7 +351,35 @@ impl Sessions {
     /// Serves `GET /v1/data-channel/{session id}`: the WebSocket upgrade and everything after it.
     /// Host, Origin and (if present) the signature were checked by the caller; the token is checked here.
     pub(crate) fn serve_channel(&self, session_id: &str, request: Request<Body>) -> Response<Body> {
-        let (response, serving) = channel::upgrade(self.clone(), session_id.to_owned(), request);
+        let refuse = |status, text: &'static str| {
+            let mut response = Response::new(Body::from(text));
+            *response.status_mut() = status;
+            response
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let (faults, places) = match self.table().find(session_id) {
+            // Byte for byte: clients that take the URL apart and put it together again differ in the cell number.
+            Some(live) if query != channel_query(&live.cell_number) => {
+                let text = "this is not the latest stream URL of the session\n";
+                return refuse(StatusCode::NOT_FOUND, text);
+            }
+            Some(live) => (Arc::clone(&live.faults), Arc::clone(&live.places)),
+            // It is told by a close frame, as with a wrong token.
+            None => {
+                let nothing = SessionFaults::new(Switch::new(Default::default()), 0);
+                (nothing, Arc::clone(&self.shared.strays))
+            }
+        };
+        let Ok(place) = places.try_acquire_owned() else {
+            let text = "there are too many connections to this session\n";
+            return refuse(StatusCode::TOO_MANY_REQUESTS, text);
+        };
+        let ticket = Ticket {
+            session_id: session_id.to_owned(),
+            faults: SocketFaults::new(faults),
+            place,
+        };
+        let (response, serving) = channel::upgrade(self.clone(), ticket, request);
         if let Some(serving) = serving {
             let stop = self.shared.stop.clone();
             self.shared.tasks.spawn(async move {
@@ -307,16 +402,12 @@ impl Sessions {
     /// Uses up `token`. `None` if it is not the session's current one: unknown, used before, or the session is over.
     pub(crate) fn connect(&self, session_id: &str, token: &str) -> Option<Link> {
         let mut table = self.table();
-        let Table {
-            live, unclaimed, ..
-        } = &mut *table;
-        let unclaimed = unclaimed.iter_mut().find(|live| live.info.id == session_id);
-        let live = live.get_mut(session_id).or(unclaimed)?;
+        let live = table.find(session_id)?;
         let valid = live
             .token
             .as_ref()
             .is_some_and(|right| bool::from(right.as_bytes().ct_eq(token.as_bytes())));
-        if !valid {
+        if !valid || self.shared.faults.now().refuses_token() {
             return None;
         }
         live.token = None;
@@ -324,17 +415,26 @@ impl Sessions {
         live.link.replaced.cancel();
         live.link.replaced = CancellationToken::new();
         live.link.cut = CancellationToken::new();
+        live.link.socket = 1 + self.shared.sockets.fetch_add(1, Ordering::Relaxed);
         Some(live.link.clone())
     }
 
-    /// The socket that used `link` is gone; the session lives on.
-    pub(crate) fn disconnected(&self, link: &Link) {
+    /// The socket that used `link` is gone; the session lives on, unless its client was told of its end.
+    pub(crate) fn disconnected(&self, link: &Link, told: bool) {
+        let gone = self.shared.faults.now().resume() == Resume::Gone;
         let mut table = self.table();
+        if told {
+            let over = |live: &Live| live.info.id == link.session_id && live.token.is_none();
+            table.unclaimed.retain(|live| !over(live));
+        }
         let Some(live) = table.live.get_mut(&link.session_id) else {
             return;
         };
         if !link.replaced.is_cancelled() {
             live.info.status = SessionStatus::Disconnected;
+            if gone {
+                live.cancel.cancel();
+            }
         }
     }
 
@@ -348,7 +448,7 @@ impl Sessions {
             };
             table.ended.push_front(info);
             table.ended.truncate(HISTORY);
-            if live.token.is_some() {
+            if live.token.is_some() || !live.terminated {
                 table.unclaimed.push_front(live);
                 table.unclaimed.truncate(HISTORY);
             }
@@ -366,6 +466,29 @@ impl Sessions {
     }
 }
 
+impl Table {
+    /// A session that lives, or whose client has not been told of its end.
+    fn find(&mut self, session_id: &str) -> Option<&mut Live> {
+        let mut over = self.unclaimed.iter_mut();
+        let live = self.live.get_mut(session_id);
+        live.or_else(|| over.find(|live| live.info.id == session_id))
+    }
+}
+
+/// What follows the `?` of a stream URL.
+pub(crate) fn channel_query(cell_number: &str) -> String {
+    format!("role=publish_subscribe&cell-number={cell_number}")
+}
+
+/// Real ones are base64, not percent-encoded, with `+`, `/` and `=` in them: clients must not touch the query.
+fn cell_number() -> String {
+    let mut bytes = [0xfb_u8; 34];
+    bytes[3..6].fill(0xff);
+    bytes[6..].copy_from_slice(&identifiers::random::<28>());
+    // fb fb fb is "+/v7" and ff ff ff is "////"; 34 bytes end in "==".
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 /// Waits for a place in the container: a session beyond the limit is open but silent.
 async fn serve_in_turn(
     job: Job,
@@ -373,9 +496,14 @@ async fn serve_in_turn(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
     places: Arc<Semaphore>,
+    delay: Duration,
 ) -> String {
+    let start = async {
+        tokio::time::sleep(delay).await;
+        places.acquire_owned().await
+    };
     let place = tokio::select! {
-        place = places.acquire_owned() => place,
+        place = start => place,
         () = cancel.cancelled() => return String::new(),
     };
     let output = agent::serve(job, options, service, cancel).await;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Credentials;
 use crate::clock::SandboxClock;
+use crate::faults::Switch;
 use crate::identifiers::Account;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) credentials: Credentials,
     pub(crate) accept_any_credentials: bool,
     pub(crate) sessions: Sessions,
+    pub(crate) faults: Switch,
     /// `http://127.0.0.1:<port>`.
     pub(crate) endpoint: String,
     /// Private directory below which tasks have theirs; removed at shutdown.
@@ -56,6 +58,7 @@ pub(crate) struct Setting {
     pub(crate) credentials: Credentials,
     pub(crate) accept_any_credentials: bool,
     pub(crate) sessions: Sessions,
+    pub(crate) faults: Switch,
     pub(crate) endpoint: String,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
@@ -98,6 +101,7 @@ impl Shared {
             credentials: setting.credentials,
             accept_any_credentials: setting.accept_any_credentials,
             sessions: setting.sessions,
+            faults: setting.faults,
             endpoint: setting.endpoint,
             root: setting.root,
             init: setting.init,

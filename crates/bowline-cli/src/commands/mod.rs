@@ -39,7 +39,7 @@ impl Context {
     /// A client for the account, region and endpoint of the global options.
     pub async fn client(&self) -> Result<Client, CommandError> {
         let options = if self.global.sandbox {
-            let start = || PrivateSandbox::start(self.global.region.as_deref());
+            let start = || PrivateSandbox::start(&self.global);
             self.private.get_or_try_init(start).await?.client_options()
         } else {
             self.global.client_options()
@@ -67,6 +67,15 @@ pub(crate) fn without_runtime(command: &Command) -> Result<Option<String>, Comma
 /// Runs a command. The verbs that start something remote are marked here: for them a target that is not
 /// found is 125 and not 3.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, CommandError> {
+    if !context.global.fault.is_empty() && !matches!(command, Command::Sandbox(_)) {
+        if !context.global.sandbox {
+            return Err(
+                CommandError::usage("--fault is about a sandbox, and there is none")
+                    .hint("add --sandbox, or run `bowline sandbox --fault …`"),
+            );
+        }
+        sandbox::faults(&context.global.fault)?;
+    }
     match command {
         Command::Exec(args) => exec::run(args, context)
             .await

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_sandbox::{
-    AgentOptions, InitCommand, Options, Sandbox, Scenario, ScenarioError, StartError,
+    AgentOptions, FaultError, Faults, InitCommand, Options, Sandbox, Scenario, ScenarioError,
+    StartError,
 };
 use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
@@ -33,6 +34,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 ///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
 ///   bowline sandbox --agent stock         the real agent's delay and faults
 ///   bowline sandbox --scenario no-base64  an image without base64
+///   bowline sandbox --fault loss=10%      messages that vanish
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -97,6 +99,10 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
         context.printer.document(&Scenario::list())?;
         return Ok(ExitCode::Success);
     }
+    if context.global.fault.iter().any(|words| words == "help") {
+        context.printer.document(&Faults::list())?;
+        return Ok(ExitCode::Success);
+    }
     let mut agent = match args.agent {
         Agent::Fast => AgentOptions::default(),
         Agent::Stock => AgentOptions::stock(),
@@ -109,12 +115,20 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     options.accept_any_credentials = args.accept_any_credentials;
     options.clock_speed = args.fast_clock;
     options.scenarios = scenarios(&args.scenario)?;
+    options.faults = faults(&context.global.fault)?;
+    let random = options.faults.is_random();
     options.tls = args.tls;
     options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
         options.region.clone_from(region);
     }
     let sandbox = Sandbox::start(options).await?;
+    if random {
+        let seed = sandbox.fault_seed();
+        context.printer.note(&format!(
+            "faults by chance: --fault seed={seed} repeats them"
+        ));
+    }
     if !args.private {
         introduce(&sandbox, &args, context);
     }
@@ -179,6 +193,17 @@ fn scenarios(names: &[String]) -> Result<Vec<Scenario>, CommandError> {
         .iter()
         .map(|name| name.parse().map_err(unknown))
         .collect()
+}
+
+/// All sets together.
+pub(crate) fn faults(words: &[String]) -> Result<Faults, CommandError> {
+    let mut faults = Faults::default();
+    for words in words {
+        faults.add(words).map_err(|error: FaultError| {
+            CommandError::usage(error.to_string()).hint("run `bowline sandbox --fault help`")
+        })?;
+    }
+    Ok(faults)
 }
 
 /// How to start this program again as the init of a container.

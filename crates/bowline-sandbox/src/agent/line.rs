@@ -16,6 +16,8 @@ pub(super) struct Line {
     pub(super) clock: Clock,
     service: mpsc::Receiver<FromService>,
     client: Option<mpsc::Sender<Bytes>>,
+    /// The socket that `client` belongs to.
+    socket: u64,
 }
 
 /// How a [`Line::turn`] ended.
@@ -60,6 +62,7 @@ impl Line {
             clock,
             service,
             client: None,
+            socket: 0,
         }
     }
 
@@ -112,8 +115,12 @@ impl Line {
             () = cancel.cancelled() => return Turn::Cancelled,
             message = self.service.recv() => match message {
                 None => return Turn::Gone,
-                Some(FromService::Attached(client)) => self.client = Some(client),
-                Some(FromService::Frame(frame)) => {
+                Some(FromService::Attached(socket, client)) => {
+                    self.client = Some(client);
+                    self.socket = socket;
+                }
+                Some(FromService::Detached(socket, _)) if socket != self.socket => {}
+                Some(FromService::Detached(_, frame) | FromService::Frame(frame)) => {
                     if let Err(error) = self.session.receive(self.clock.now(), &frame) {
                         tracing::debug!(%error, "unusable message of a client");
                     }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ecs;
 use crate::api::{ApiError, Call};
+use crate::faults::Faults;
 use crate::state::task::AgentStatus;
 
 /// What stands before the dot of `X-Amz-Target`.
@@ -18,6 +19,8 @@ pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "SetAgentState" => set_agent_state(call),
         "CutSession" => cut_session(call),
         "AdvanceClock" => advance_clock(call),
+        "SetFaults" => set_faults(call),
+        "GetFaults" => Ok(call.shared.faults.now().describe()),
         _ => Err(ApiError::unknown_operation()),
     }
 }
@@ -104,4 +107,12 @@ fn advance_clock(call: &Call<'_>) -> Result<Value, ApiError> {
     let clock = &call.shared.clock;
     clock.advance(by);
     Ok(json!({ "seconds": clock.now().as_secs_f64() }))
+}
+
+fn set_faults(call: &Call<'_>) -> Result<Value, ApiError> {
+    let members: Map<String, Value> = call.input()?;
+    let faults = Faults::from_json(&members)
+        .map_err(|error| ApiError::invalid_parameter(error.to_string()))?;
+    call.shared.faults.set(faults);
+    Ok(call.shared.faults.now().describe())
 }

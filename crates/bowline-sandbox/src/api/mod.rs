@@ -56,7 +56,11 @@ pub(crate) async fn respond(
     if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
         return protocol.auth_error(&error, &request_id);
     }
-    match answer(shared, host, service, head, &body).await {
+    let answered = match sabotage(shared, service, &body).await {
+        Ok(()) => answer(shared, host, service, head, &body).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
         Ok(Answer::Xml { operation, result }) => reply::xml(&operation, &result, &request_id),
         Err(error) => protocol.error(&error, &request_id),
@@ -87,6 +91,29 @@ pub(crate) fn authenticate(
         },
         SystemTime::now(),
     )
+}
+
+/// Latency and throttling on purpose; not of the sandbox's own calls.
+async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
+    let operation = match service {
+        Service::Control { .. } => return Ok(()),
+        Service::Ecs { operation } | Service::Ssm { operation } => operation,
+        Service::Sts => sts::operation(body),
+        Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
+    };
+    let faults = shared.faults.now();
+    let latency = faults.latency(operation);
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    if !faults.throttles(operation) {
+        return Ok(());
+    }
+    let code = match service {
+        Service::Sts | Service::UnknownQuery { .. } => "Throttling",
+        _ => "ThrottlingException",
+    };
+    Err(ApiError::new(code, "Rate exceeded"))
 }
 
 enum Answer {

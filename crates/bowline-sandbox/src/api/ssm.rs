@@ -2,15 +2,15 @@
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
-use crate::identifiers::{self, CALLER_NAME};
-use crate::sessions::{Grant, SessionInfo, SessionKind, SessionRequest, SessionStatus};
+use crate::identifiers::CALLER_NAME;
+use crate::sessions::{
+    self, Grant, Resumed, SessionInfo, SessionKind, SessionRequest, SessionStatus,
+};
 use crate::state::task::{AgentStatus, Container};
 use crate::state::{TaskKey, World, seconds};
 
@@ -37,35 +37,27 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// Where the data channel of a session is, seen from whoever asked: forwarded ports and other names of loopback work.
-pub(crate) fn stream_url(call: &Call<'_>, session_id: &str) -> String {
+pub(crate) fn stream_url(call: &Call<'_>, grant: &Grant) -> String {
     let scheme = match call.shared.endpoint.starts_with("https:") {
         true => "wss",
         false => "ws",
     };
-    channel_url(scheme, call.host, session_id)
+    channel_url(scheme, call.host, grant)
 }
 
-fn channel_url(scheme: &str, host: &str, session_id: &str) -> String {
+fn channel_url(scheme: &str, host: &str, grant: &Grant) -> String {
     format!(
-        "{scheme}://{host}/v1/data-channel/{session_id}?role=publish_subscribe&cell-number={}",
-        cell_number()
+        "{scheme}://{host}/v1/data-channel/{}?{}",
+        grant.session_id,
+        sessions::channel_query(&grant.cell_number)
     )
-}
-
-/// Real ones are base64, not percent-encoded, with `+` and `/` in them: clients must not touch the query.
-fn cell_number() -> String {
-    let mut bytes = [0xfb_u8; 33];
-    bytes[3..6].fill(0xff);
-    bytes[6..].copy_from_slice(&identifiers::random::<27>());
-    // fb fb fb is "+/v7" and ff ff ff is "////".
-    STANDARD.encode(bytes)
 }
 
 fn granted(call: &Call<'_>, grant: &Grant) -> Value {
     json!({
         "SessionId": grant.session_id,
         "TokenValue": grant.token,
-        "StreamUrl": stream_url(call, &grant.session_id),
+        "StreamUrl": stream_url(call, grant),
     })
 }
 
@@ -163,11 +155,24 @@ struct SessionId {
 
 fn resume(call: &Call<'_>) -> Result<Value, ApiError> {
     let input: SessionId = call.input()?;
-    match call.shared.sessions.resume(&input.session_id) {
-        Some(grant) => Ok(granted(call, &grant)),
-        None => Err(ApiError::new(
+    let id = &input.session_id;
+    match call.shared.sessions.resume(id) {
+        Resumed::Granted(grant) => Ok(granted(call, &grant)),
+        Resumed::NoToken => Ok(json!({ "SessionId": id })),
+        Resumed::Denied => {
+            let account = &call.shared.account;
+            Err(ApiError::new(
+                "AccessDeniedException",
+                format!(
+                    "User: {} is not authorized to perform: ssm:ResumeSession on resource: {}",
+                    account.caller(),
+                    account.session(id),
+                ),
+            ))
+        }
+        Resumed::Unknown => Err(ApiError::new(
             "DoesNotExistException",
-            format!("Session {} does not exist or has ended.", input.session_id),
+            format!("Session {id} does not exist or has ended."),
         )),
     }
 }
@@ -389,22 +394,6 @@ mod tests {
         for bad in ["", "ecs:", "ecs:a_b", "i-0123456789", "a_b_c"] {
             assert_eq!(Target::parse(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn cell_numbers_hold_what_clients_like_to_escape() {
-        let url = channel_url("ws", "localhost:1", "s");
-        assert!(
-            url.starts_with(
-                "ws://localhost:1/v1/data-channel/s?role=publish_subscribe&cell-number="
-            )
-        );
-        let (_, cell_number) = url.split_once("cell-number=").unwrap();
-        assert!(
-            cell_number.contains('+') && cell_number.contains('/'),
-            "{cell_number}"
-        );
-        assert_ne!(url, channel_url("ws", "localhost:1", "s"));
     }
 
     #[test]

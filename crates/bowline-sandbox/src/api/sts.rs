@@ -5,11 +5,7 @@ use crate::state::Shared;
 
 /// Answers one query-protocol request: the operation's name and the inside of its result.
 pub(crate) fn call(shared: &Shared, body: &[u8]) -> Result<(String, String), ApiError> {
-    let form = std::str::from_utf8(body).unwrap_or_default();
-    let action = form
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("Action="))
-        .unwrap_or_default();
+    let action = operation(body);
     match action {
         "GetCallerIdentity" => Ok((action.to_owned(), caller_identity(shared))),
         "" => Err(ApiError::new("MissingAction", "the request has no Action")),
@@ -18,6 +14,15 @@ pub(crate) fn call(shared: &Shared, body: &[u8]) -> Result<(String, String), Api
             "the sandbox does not know this action of STS",
         )),
     }
+}
+
+/// The name of the operation that a form asks for; empty if it names none.
+pub(crate) fn operation(body: &[u8]) -> &str {
+    std::str::from_utf8(body)
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("Action="))
+        .unwrap_or_default()
 }
 
 fn caller_identity(shared: &Shared) -> String {

@@ -77,7 +77,7 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         "taskArn": account.task(cluster, id),
         "session": {
             "sessionId": grant.session_id,
-            "streamUrl": ssm::stream_url(call, &grant.session_id),
+            "streamUrl": ssm::stream_url(call, &grant),
             "tokenValue": grant.token,
         },
     }))
