@@ -33,6 +33,9 @@ const BACKLOG: usize = 4 << 20;
 const COMMANDS: usize = 16;
 /// An outage that is over sooner is told when it is over; a longer one while it lasts.
 const UNTOLD: Duration = Duration::from_secs(1);
+/// A new connection is good when the session says something over it, or when it has lasted so long: a service that
+/// refuses the token does so after the upgrade.
+const PROVEN: Duration = Duration::from_secs(3);
 
 /// What comes out of a session.
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl Channel {
             session: Session::client(config, clock.now()),
             clock,
             path: Path::Up(Line::new(connection)),
+            outage: None,
             resumption,
             commands: from_writer,
             reader: to_reader,
@@ -131,6 +135,8 @@ struct Driver {
     session: Session,
     clock: Clock,
     path: Path,
+    /// From the loss of a connection until another one has proven good.
+    outage: Option<Outage>,
     resumption: Resumption,
     commands: mpsc::Receiver<Command>,
     reader: mpsc::Sender<ChannelEvent>,
@@ -152,16 +158,17 @@ struct Driver {
 /// Whether there is a connection.
 enum Path {
     Up(Line),
-    Down(Outage),
+    /// Never ends when the session is closing: what is there is handed on, and that is all.
+    Down(Pin<Box<dyn Future<Output = Result<Connection, ChannelError>> + Send>>),
 }
 
-/// The time without a connection.
 struct Outage {
     since: Instant,
     cause: String,
     told: bool,
-    /// Never ends when the session is closing: what is there is handed on, and that is all.
-    restoring: Pin<Box<dyn Future<Output = Result<Connection, ChannelError>> + Send>>,
+    /// Connections that were lost before they had proven good.
+    failed: u32,
+    restored: Option<Instant>,
 }
 
 /// Why the loop ends.
@@ -245,7 +252,7 @@ impl Driver {
         let path = async {
             match path {
                 Path::Up(line) => Turn::Heard(line.turn(listening).await),
-                Path::Down(outage) => Turn::Restored(outage.restoring.as_mut().await),
+                Path::Down(restoring) => Turn::Restored(restoring.as_mut().await),
             }
         };
         // Every arm is cancel-safe: the path keeps its state, channels, a permit that is given back, a timer.
@@ -265,10 +272,17 @@ impl Driver {
         let now = Instant::now();
         let path = match &self.path {
             Path::Up(line) => line.deadline(),
-            Path::Down(outage) if !outage.told => outage.since + UNTOLD,
             // Something to wake up for; the attempts have their own limits.
             Path::Down(_) => now + Duration::from_secs(60),
         };
+        let outage = self
+            .outage
+            .as_ref()
+            .and_then(|outage| match outage.restored {
+                Some(at) => Some(at + PROVEN),
+                None => (!outage.told).then_some(outage.since + UNTOLD),
+            });
+        let path = outage.map_or(path, |at| path.min(at));
         let due = path.min(
             self.keep_alive
                 .map_or(path, |every| self.last_input + every),
@@ -286,20 +300,22 @@ impl Driver {
             self.obey(Command::Resize(self.size));
         }
         self.session.handle_timeout(self.clock.now());
+        if let Some(outage) = &mut self.outage {
+            if outage.restored.is_some_and(|at| at.elapsed() >= PROVEN) {
+                self.proven();
+            } else if !outage.told && outage.since.elapsed() >= UNTOLD {
+                outage.told = true;
+                let patience = self.resumption.patience().as_secs();
+                let text = format!(
+                    "{}; trying to restore the connection for up to {patience} s",
+                    outage.cause
+                );
+                self.told.push_back(ChannelEvent::Message(text));
+            }
+        }
         match &mut self.path {
             Path::Up(line) => line.check(),
-            Path::Down(outage) => {
-                if !outage.told && outage.since.elapsed() >= UNTOLD {
-                    outage.told = true;
-                    let patience = self.resumption.patience().as_secs();
-                    let text = format!(
-                        "{}; trying to restore the connection for up to {patience} s",
-                        outage.cause
-                    );
-                    self.told.push_back(ChannelEvent::Message(text));
-                }
-                Ok(())
-            }
+            Path::Down(_) => Ok(()),
         }
     }
 
@@ -307,41 +323,59 @@ impl Driver {
     fn lost(&mut self, error: ChannelError) -> Result<(), End> {
         debug!(%error, "connection lost");
         self.session.disconnected();
-        let closing = self.session.is_closing();
-        if !closing && self.resumption.patience().is_zero() {
+        if self.session.is_closing() {
+            self.path = Path::Down(Box::pin(pending()));
+            return Ok(());
+        }
+        if self.resumption.patience().is_zero() {
             return Err(End::Lost(error));
         }
-        if !closing {
-            self.told.push_back(ChannelEvent::Away);
-        }
-        self.path = Path::Down(Outage {
+        let outage = self.outage.get_or_insert_with(|| Outage {
             since: Instant::now(),
             cause: error.to_string(),
-            told: closing,
-            restoring: match closing {
-                true => Box::pin(pending()),
-                false => Box::pin(self.resumption.clone().restore()),
-            },
+            told: false,
+            failed: 0,
+            restored: None,
         });
+        if outage.restored.take().is_some() {
+            outage.failed += 1;
+        }
+        let restoring = self
+            .resumption
+            .clone()
+            .restore(outage.since, outage.failed, error);
+        self.path = Path::Down(Box::pin(restoring));
+        self.told.push_back(ChannelEvent::Away);
         Ok(())
     }
 
     fn restored(&mut self, connection: Connection) {
-        let up = Path::Up(Line::new(connection));
-        if let Path::Down(outage) = std::mem::replace(&mut self.path, up) {
-            let after = outage.since.elapsed();
-            debug!(?after, "connection restored");
-            self.told.push_back(ChannelEvent::Back);
-            if !outage.told {
-                let text = format!(
-                    "{}; the connection was restored after {:.1} s",
-                    outage.cause,
-                    after.as_secs_f64()
-                );
-                self.told.push_back(ChannelEvent::Message(text));
-            }
+        self.path = Path::Up(Line::new(connection));
+        if let Some(outage) = &mut self.outage {
+            outage.restored = Some(Instant::now());
         }
+        self.told.push_back(ChannelEvent::Back);
         self.session.reconnected(self.clock.now());
+    }
+
+    /// The new connection is as good as the old one was.
+    fn proven(&mut self) {
+        let Some(Outage {
+            since,
+            cause,
+            told: false,
+            restored: Some(at),
+            ..
+        }) = self.outage.take()
+        else {
+            return;
+        };
+        let after = match (at - since).as_millis() {
+            0..100 => "at once".to_owned(),
+            millis => format!("after 0.{} s", millis / 100),
+        };
+        let text = format!("{cause}; it was restored {after}");
+        self.told.push_back(ChannelEvent::Message(text));
     }
 
     /// Takes one message and whatever else has arrived, so that what follows is done once for all of them.
@@ -349,10 +383,11 @@ impl Driver {
         let now = self.clock.now();
         let mut next = Some(first);
         while let Some(heard) = next {
-            if let Heard::Frame(frame) = heard?
-                && let Err(error) = self.session.receive(now, &frame)
-            {
-                debug!(%error, "unusable message");
+            if let Heard::Frame(frame) = heard? {
+                self.proven();
+                if let Err(error) = self.session.receive(now, &frame) {
+                    debug!(%error, "unusable message");
+                }
             }
             next = match &mut self.path {
                 Path::Up(line) if self.session.backlog() < BACKLOG => line.try_next(),

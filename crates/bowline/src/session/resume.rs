@@ -66,39 +66,42 @@ impl Resumption {
             ) if !self.patience.is_zero() => {
                 let mut once_more = self.clone();
                 once_more.patience = self.patience.min(FIRST_OPEN);
-                // The first failure says more than the last one.
-                once_more.restore().await.map_err(|_| error)
+                once_more.restore(Instant::now(), 0, error).await
             }
             other => other,
         }
     }
 
-    /// A new connection to the session, however long it takes within the patience.
-    pub(crate) async fn restore(self) -> Result<Connection, ChannelError> {
-        let begun = Instant::now();
+    /// A new connection to the session, however long it takes within the patience, which began at `since`. `failed`
+    /// connections were made since then and broke before they were of any use, the last one by `error`.
+    pub(crate) async fn restore(
+        self,
+        since: Instant,
+        failed: u32,
+        error: ChannelError,
+    ) -> Result<Connection, ChannelError> {
         let mut pauses = Pauses::new(self.seed);
-        // Ids of messages only have to differ from each other.
-        let salt = getrandom::u64().unwrap_or(self.seed);
-        let mut ids = IdSource::new(self.seed ^ salt);
+        let mut pause = (0..failed).map(|_| pauses.next()).last();
+        let mut source = chain(&error);
+        let mut ids = IdSource::new(self.seed.wrapping_add(u64::from(failed)));
         loop {
-            let failure = match timeout(ATTEMPT, self.attempt(ids.next_id())).await {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::Passing("no answer within 30 s".into()),
-            };
-            let source = match failure {
-                Failure::Final(error) => return Err(error),
-                Failure::Passing(source) => source,
-            };
-            debug!(session = self.session_id, %source, "not resumed yet");
-            let pause = pauses.next();
-            if begun.elapsed() + pause > self.patience {
-                return Err(ChannelError::GaveUp {
-                    patience: self.patience,
-                    source,
-                });
+            if let Some(pause) = pause {
+                if since.elapsed() + pause > self.patience {
+                    return Err(ChannelError::GaveUp {
+                        patience: self.patience,
+                        source: source.into(),
+                    });
+                }
+                sleep(pause).await;
             }
-            sleep(pause).await;
+            match timeout(ATTEMPT, self.attempt(ids.next_id())).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Passing(reason))) => source = reason,
+                Err(_) => source = "no answer within 30 s".to_owned(),
+            }
+            debug!(session = self.session_id, source, "not resumed yet");
+            pause = Some(pauses.next());
         }
     }
 
@@ -113,7 +116,7 @@ impl Resumption {
             Err(source) if source.is_access_denied() => {
                 return Err(Failure::Final(ChannelError::ResumeDenied { source }));
             }
-            Err(source) => return Err(Failure::Passing(chain(&source).into())),
+            Err(source) => return Err(Failure::Passing(chain(&source))),
         };
         connect::open(&self.client, &grant, request_id, self.client_id)
             .await
@@ -124,7 +127,7 @@ impl Resumption {
                 | ChannelError::ForeignHost { .. }
                 | ChannelError::NotSecure { .. }
                 | ChannelError::Trust(_) => Failure::Final(error),
-                other => Failure::Passing(chain(&other).into()),
+                other => Failure::Passing(chain(&other)),
             })
     }
 }
@@ -133,7 +136,7 @@ enum Failure {
     /// Trying again is no use.
     Final(ChannelError),
     /// It may get better.
-    Passing(Box<dyn Error + Send + Sync>),
+    Passing(String),
 }
 
 /// The whole of an error in one line: it is told once, long after.
