@@ -222,20 +222,24 @@ impl Sender {
         again
     }
 
-    /// All messages that wait for their acknowledgement, to be sent over a new connection at once: whatever was on
-    /// its way over the old one is gone. Bounded by the window.
-    pub(crate) fn all_again(&mut self, now: Timestamp) -> Vec<Bytes> {
-        let waiting = self.unacked.iter_mut().flatten();
-        let again: Vec<Bytes> = waiting
-            .map(|outstanding| {
-                outstanding.sent = now;
-                // Not a sign of a bad peer, but its acknowledgement says nothing about time any more.
-                outstanding.resends = 1;
-                outstanding.message.clone()
-            })
-            .collect();
-        self.earliest = (!again.is_empty()).then(|| now + self.estimate.rto);
-        again
+    /// The numbers of all messages that were sent and wait for their acknowledgement: over a new connection they are
+    /// sent again, since whatever was on its way over the old one is gone.
+    pub(crate) fn waiting(&mut self, now: Timestamp) -> VecDeque<i64> {
+        self.earliest = (!self.unacked.is_empty()).then(|| now + self.estimate.rto);
+        let slots = (self.base..).zip(&self.unacked);
+        slots
+            .filter(|(_, slot)| slot.is_some())
+            .map(|(sequence, _)| sequence)
+            .collect()
+    }
+
+    /// The message with this number to send again, if it still waits for its acknowledgement.
+    pub(crate) fn again(&mut self, now: Timestamp, sequence: i64) -> Option<Bytes> {
+        let offset = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
+        let outstanding = self.unacked.get_mut(offset)?.as_mut()?;
+        outstanding.sent = now;
+        outstanding.resends = outstanding.resends.saturating_add(1);
+        Some(outstanding.message.clone())
     }
 
     /// When [`Self::overdue`] should be asked again.

@@ -32,6 +32,8 @@ const ACK_GRID: Duration = Duration::from_micros(500);
 const MAX_ACKS: usize = 20_000;
 /// Undelivered bytes at which in-order messages are refused. Drivers stop reading long before.
 const MAX_BACKLOG: usize = 16 << 20;
+/// Messages sent over a new connection before the first acknowledgement.
+const FIRST_CREDIT: usize = 8;
 /// Copies of one message that may fail to open before the client gives up: so often nobody changes it on its way.
 const UNREADABLE_COPIES: u32 = 10;
 
@@ -70,6 +72,16 @@ pub(crate) struct Core {
     closed: bool,
     /// There is no connection to send over.
     offline: bool,
+    /// What a new connection is tried with.
+    probe: Option<Probe>,
+}
+
+/// The first messages over a new connection.
+struct Probe {
+    /// Sent before, not acknowledged then.
+    again: VecDeque<i64>,
+    /// So many messages may be sent now; each acknowledgement adds two.
+    credit: usize,
 }
 
 impl Session {
@@ -256,14 +268,16 @@ impl Session {
     pub fn disconnected(&mut self) {
         self.core.offline = true;
         self.core.resends.clear();
+        self.core.probe = None;
     }
 
-    /// There is a new connection to the same session. Everything not acknowledged is sent again at once: neither end
-    /// of the reference resets anything here (data-channel specification §9.1).
+    /// There is a new connection to the same session. Everything not acknowledged is sent again, the oldest first and
+    /// the more of it the more is acknowledged: on a path that breaks again and again each connection must get
+    /// something across. Neither end of the reference resets anything here (data-channel specification §9.1).
     pub fn reconnected(&mut self, now: Timestamp) {
         self.core.offline = false;
         self.core.set_paused(false);
-        self.core.resends = self.core.sender.all_again(now).into();
+        self.core.probe(now);
     }
 
     /// The service closed the channel. What still arrives within the grace, and what is in the events, follows.
@@ -477,6 +491,7 @@ impl Core {
             stalled: false,
             closed: false,
             offline: false,
+            probe: None,
         }
     }
 
@@ -558,6 +573,9 @@ impl Core {
 
     fn acknowledged(&mut self, now: Timestamp, sequence: i64, may_write: bool) {
         if self.sender.acknowledged(now, sequence) {
+            if let Some(probe) = &mut self.probe {
+                probe.credit += 2;
+            }
             self.stalled &= !self.sender.is_idle();
             if may_write && self.sender.has_room() {
                 self.wake_writer();
@@ -580,6 +598,9 @@ impl Core {
             self.sender.paused(now);
             return None;
         }
+        if self.probe.is_some() {
+            return self.probing(now);
+        }
         if self.resends.is_empty() {
             self.resends.extend(self.sender.overdue(now));
             if self.sender.is_hopeless() && !self.stalled {
@@ -590,6 +611,35 @@ impl Core {
         self.resends
             .pop_front()
             .or_else(|| self.sender.next_unsent(now))
+    }
+
+    fn probe(&mut self, now: Timestamp) {
+        self.probe = Some(Probe {
+            again: self.sender.waiting(now),
+            credit: FIRST_CREDIT,
+        });
+    }
+
+    fn probing(&mut self, now: Timestamp) -> Option<Bytes> {
+        if self
+            .sender
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            // The first ones were lost: from the beginning.
+            self.probe(now);
+        }
+        let probe = self.probe.as_mut()?;
+        let credit = probe.credit.checked_sub(1)?;
+        while let Some(sequence) = probe.again.pop_front() {
+            if let Some(message) = self.sender.again(now, sequence) {
+                probe.credit = credit;
+                return Some(message);
+            }
+        }
+        // All of it is on its way; what is lost now is found as ever.
+        self.probe = None;
+        self.sender.next_unsent(now)
     }
 
     fn acknowledgement(&mut self, now: Timestamp, receipt: Receipt) -> Bytes {

@@ -12,6 +12,7 @@ mod images;
 mod login;
 mod network;
 mod private_sandbox;
+mod resume;
 mod stdin;
 mod streams;
 mod support;

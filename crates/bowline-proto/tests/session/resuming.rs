@@ -91,7 +91,7 @@ fn a_pause_of_the_old_connection_ends_with_it() {
 }
 
 #[test]
-fn a_full_window_stays_full_and_is_sent_again_whole() {
+fn a_full_window_comes_back_faster_and_faster() {
     let mut client = running_client();
     let taken = client.write(PayloadType::Output, &vec![7; 4 << 20]);
     client.session.disconnected();
@@ -99,18 +99,56 @@ fn a_full_window_stays_full_and_is_sent_again_whole() {
     client.sent.clear();
     client.session.reconnected(client.now);
     client.settle();
-    let again: usize = client
-        .stream()
-        .iter()
-        .map(|sent| sent.frame.payload.len())
-        .sum();
-    assert_eq!(again, taken);
-    // They count as sent now: nothing is overdue before the time-out, and then it is.
+    let (mut rounds, mut again) = (Vec::new(), 0);
+    while !client.session.is_idle() {
+        let sent: usize = client
+            .stream()
+            .iter()
+            .map(|sent| sent.frame.payload.len())
+            .sum();
+        assert!(sent > 0, "after {rounds:?}");
+        again += sent;
+        rounds.push(client.stream().len());
+        let acks: Vec<_> = client
+            .stream()
+            .iter()
+            .map(|sent| ack(&sent.frame))
+            .collect();
+        client.sent.clear();
+        for message in acks {
+            client.receive(&message).unwrap();
+        }
+    }
+    assert_eq!(again, taken, "each once");
+    assert_eq!(rounds[..4], [8, 16, 32, 64]);
+}
+
+#[test]
+fn when_the_first_ones_are_lost_it_begins_again() {
+    let mut client = running_client();
+    client.write(PayloadType::Output, &[7; 100 * 1024]);
+    client.session.disconnected();
+    client.session.reconnected(client.now);
     client.sent.clear();
-    client.advance(5);
-    assert!(client.stream().is_empty());
-    client.advance(2000);
-    assert!(!client.stream().is_empty());
+    client.settle();
+    let sequences = |client: &crate::common::End| -> Vec<i64> {
+        let stream = client.stream();
+        stream.iter().map(|sent| sent.frame.sequence).collect()
+    };
+    let first = sequences(&client);
+    assert_eq!(first.len(), 8);
+    client.sent.clear();
+    client.advance(1100);
+    assert_eq!(sequences(&client)[..8], first);
+    // One of them arrived over the old connection after all.
+    client.receive(&ack(&client.stream()[0].frame)).unwrap();
+    client.peer_acks_all();
+    client.sent.clear();
+    while !client.session.is_idle() {
+        client.advance(50);
+        client.peer_acks_all();
+    }
+    assert!(!sequences(&client).contains(&first[0]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
@@ -77,6 +77,19 @@ impl Terminal {
                 Err(error) => panic!("no {text:?}: {error}; the terminal shows {:?}", self.text()),
             }
         }
+    }
+
+    /// Whether this text is on the terminal, now or within a time.
+    pub(crate) fn shows(&mut self, text: &str, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while !self.text().contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.screen.extend(bytes),
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// Waits for the program's end and returns its status and all it showed.
