@@ -1,19 +1,27 @@
 //! A lossy link on a virtual clock, and two ends of a session on it.
 //!
-//! One number decides a whole run: the link's faults, the data and the sizes of the writes. [`Run::go`] prints
-//! nothing and never sleeps; a run that goes wrong is repeated by its number.
+//! One number decides a whole run: the link's faults, the data and the sizes of the writes, whether the session is
+//! encrypted and how late the key comes. [`Run::go`] prints nothing and never sleeps; a run that goes wrong is repeated
+//! by its number.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{AgentConfig, ClientConfig, Event, PayloadType, Session, Timestamp};
+use crate::{
+    AgentConfig, ClientConfig, DataKey, DigestCheck, Event, Frame, HandshakeRequest, PayloadType,
+    Session, SessionType, Timestamp,
+};
 
 /// Virtual time after which a run counts as hung.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// What a link does to messages, at worst: 40 % lost.
 const MAX_LOSS: u64 = 40;
+/// Of the payloads on the links of encrypted sessions, at most so many in a hundred are changed on their way.
+const MAX_TAMPERING: u64 = 10;
+/// KMS answers within this time, in milliseconds.
+const MAX_KEY_DELAY: u64 = 3000;
 
 /// Pseudo-random numbers, the same from the same seed (SplitMix64).
 #[derive(Clone, Debug)]
@@ -54,6 +62,8 @@ pub struct Link {
     random: Random,
     loss: u64,
     duplication: u64,
+    /// How many data payloads in a hundred are changed, with a digest to match. Only encrypted sessions notice.
+    tampering: u64,
     latency: Duration,
     jitter: Duration,
     flying: BTreeMap<(Timestamp, u64), Bytes>,
@@ -68,6 +78,7 @@ impl Link {
         Self {
             loss: random.below(MAX_LOSS + 1),
             duplication: random.below(20),
+            tampering: 0,
             latency: Duration::from_micros(random.below(50_000)),
             jitter: Duration::from_micros(random.below(30_000)),
             flying: BTreeMap::new(),
@@ -91,8 +102,30 @@ impl Link {
                 .below(u64::try_from(self.jitter.as_micros()).unwrap_or(1) + 1);
             let arrival = now + self.latency + Duration::from_micros(jitter);
             self.sent += 1;
-            self.flying.insert((arrival, self.sent), message.clone());
+            let copy = match self.random.chance(self.tampering) {
+                true => self.tampered(message),
+                false => message.clone(),
+            };
+            self.flying.insert((arrival, self.sent), copy);
         }
+    }
+
+    /// The message with one bit of its payload changed, if it carries data.
+    fn tampered(&mut self, message: &Bytes) -> Bytes {
+        let Some(mut frame) = Frame::decode(message, DigestCheck::Enforce)
+            .ok()
+            .filter(|frame| PayloadType::from(frame.payload_type) == PayloadType::Output)
+        else {
+            return message.clone();
+        };
+        let mut payload = frame.payload.to_vec();
+        let place = self.random.below(payload.len() as u64);
+        let place = usize::try_from(place).unwrap_or_default();
+        if let Some(byte) = payload.get_mut(place) {
+            *byte ^= 1 << self.random.below(8);
+        }
+        frame.payload = payload.into();
+        frame.encode()
     }
 
     fn arrived(&mut self, now: Timestamp) -> Option<Bytes> {
@@ -122,6 +155,8 @@ pub struct Pair {
     pub up: Link,
     /// Agent to client.
     pub down: Link,
+    /// Something happens at this moment; the clock does not pass it by.
+    pub alarm: Option<Timestamp>,
 }
 
 impl Pair {
@@ -135,6 +170,7 @@ impl Pair {
             agent: Session::agent(agent, now),
             up: Link::new(seed ^ 0x55),
             down: Link::new(seed ^ 0xaa),
+            alarm: None,
         }
     }
 
@@ -160,6 +196,7 @@ impl Pair {
             self.agent.poll_timeout(),
             self.up.next_arrival(),
             self.down.next_arrival(),
+            self.alarm,
         ];
         match next.into_iter().flatten().min() {
             // A deadline in the past is due again at once; time still moves so that no bug can stop the clock.
@@ -188,6 +225,14 @@ pub struct Run {
     random: Random,
     to_send_up: Vec<u8>,
     to_send_down: Vec<u8>,
+    kms: Option<Kms>,
+}
+
+/// Hands the key of an encrypted session to both ends, some time after each asks.
+struct Kms {
+    key: Vec<u8>,
+    /// Moments of answers to the client and to the agent.
+    due: [Option<Timestamp>; 2],
 }
 
 impl Run {
@@ -197,24 +242,42 @@ impl Run {
         let mut random = Random::new(seed);
         let up = usize::try_from(random.below(max_bytes)).unwrap_or_default();
         let down = 1 + usize::try_from(random.below(max_bytes)).unwrap_or_default();
-        let handshake = random.chance(50).then(|| {
-            crate::HandshakeRequest::new(
-                "3.3.987.0",
-                &crate::SessionType::InteractiveCommands,
-                &serde_json::Value::Null,
-            )
+        let mut handshake = random.chance(60).then(|| {
+            let kind = SessionType::InteractiveCommands;
+            HandshakeRequest::new("3.3.987.0", &kind, &serde_json::Value::Null)
         });
+        let mut kms = None;
+        if let Some(request) = handshake.take_if(|_| random.chance(50)) {
+            let challenge = random.chance(50).then_some("QSBjaGFsbGVuZ2Uh");
+            handshake = Some(request.with_encryption("alias/sim", challenge));
+            kms = Some(Kms {
+                key: random.bytes(DataKey::LENGTH),
+                due: [None; 2],
+            });
+        }
         let agent = AgentConfig {
             handshake,
             ..AgentConfig::new("sim", seed ^ 1)
         };
+        let mut pair = Pair::new(seed, ClientConfig::new(seed ^ 2), agent);
+        if kms.is_some() {
+            pair.up.tampering = random.below(MAX_TAMPERING + 1);
+            pair.down.tampering = random.below(MAX_TAMPERING + 1);
+        }
         Self {
             seed,
-            pair: Pair::new(seed, ClientConfig::new(seed ^ 2), agent),
+            pair,
             to_send_up: random.bytes(up),
             to_send_down: random.bytes(down),
+            kms,
             random,
         }
+    }
+
+    /// Whether the session is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.kms.is_some()
     }
 
     /// Runs until every byte was delivered and both ends are idle.
@@ -247,15 +310,22 @@ impl Run {
             );
             let going = self.pair.step();
             while let Some(event) = self.pair.client.poll_event() {
-                if let Event::Output(bytes) = event {
-                    got_down.extend_from_slice(&bytes);
+                match event {
+                    Event::Output(bytes) => got_down.extend_from_slice(&bytes),
+                    Event::KeyWanted { .. } => self.ask_kms(true),
+                    Event::Closed { output, .. } => return Err(self.complaint(&output)),
+                    _ => {}
                 }
             }
             while let Some(event) = self.pair.agent.poll_event() {
-                if let Event::Input(bytes) = event {
-                    got_up.extend_from_slice(&bytes);
+                match event {
+                    Event::Input(bytes) => got_up.extend_from_slice(&bytes),
+                    Event::KeyOffered { .. } => self.ask_kms(false),
+                    Event::Refused(reason) => return Err(self.complaint(&reason)),
+                    _ => {}
                 }
             }
+            self.answer_of_kms();
             let held = self.pair.client.buffered().max(self.pair.agent.buffered());
             report.peak_buffer = report.peak_buffer.max(held);
             let all_written =
@@ -272,6 +342,43 @@ impl Run {
             return Err(self.complaint("delivered other bytes than were written"));
         }
         Ok(report)
+    }
+
+    fn ask_kms(&mut self, client: bool) {
+        let delay = Duration::from_millis(self.random.below(MAX_KEY_DELAY));
+        if let Some(Kms {
+            due: [to_client, to_agent],
+            ..
+        }) = &mut self.kms
+        {
+            let due = if client { to_client } else { to_agent };
+            *due = Some(self.pair.now + delay);
+        }
+    }
+
+    /// Keys come twice at times, and then the second is another: only the first may count.
+    fn answer_of_kms(&mut self) {
+        let Some(kms) = &mut self.kms else { return };
+        let now = self.pair.now;
+        for (due, end) in kms
+            .due
+            .iter_mut()
+            .zip([&mut self.pair.client, &mut self.pair.agent])
+        {
+            if due.take_if(|due| *due <= now).is_none() {
+                continue;
+            }
+            let other = self.random.bytes(DataKey::LENGTH);
+            let keys = [&kms.key, &other].map(|bytes| DataKey::from_slice(bytes));
+            for key in keys
+                .iter()
+                .flatten()
+                .take(1 + usize::from(self.random.chance(30)))
+            {
+                end.provide_key(now, key, b"ciphertext");
+            }
+        }
+        self.pair.alarm = kms.due.iter().flatten().min().copied();
     }
 
     fn complaint(&self, what: &str) -> String {

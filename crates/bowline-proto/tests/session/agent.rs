@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bowline_proto::{
-    AgentConfig, AgentSessionState, Event, Flag, Flags, MessageType, PayloadType, Size,
+    AgentConfig, AgentSessionState, Event, Flag, Flags, MessageType, PayloadType, Resend, Size,
 };
 
-use crate::common::{End, from_client, handshake_response, input, running_agent, with_handshake};
+use crate::common::{
+    End, control, from_client, handshake_response, input, running_agent, with_handshake,
+};
 
 fn states(end: &End) -> Vec<String> {
     let announced = end
@@ -340,4 +342,72 @@ fn input_is_taken_until_the_end() {
     agent.advance(2);
     assert_eq!(agent.said, [Event::Input("x".into())]);
     assert_eq!(agent.acked_sequences(), [0]);
+}
+
+#[test]
+fn an_old_agent_does_not_acknowledge_duplicates() {
+    let mut agent = End::agent(AgentConfig {
+        reacknowledge: false,
+        ..AgentConfig::new("session", 1)
+    });
+    for sequence in [0, 2, 0, 2, 1, 1] {
+        agent.receive(&input(sequence, b"x")).unwrap();
+        agent.advance(2);
+    }
+    // Kept ones are; delivered ones are not.
+    assert_eq!(agent.acked_sequences(), [0, 2, 2, 1]);
+    assert_eq!(agent.said.len(), 3);
+}
+
+#[test]
+fn the_handshake_waits_as_long_as_it_is_told() {
+    let mut agent = End::agent(AgentConfig {
+        handshake_wait: Duration::from_secs(3),
+        ..with_handshake()
+    });
+    agent.advance(2999);
+    assert!(agent.said.is_empty(), "{:?}", agent.said);
+    agent.advance(1);
+    assert!(matches!(agent.said[..], [Event::Refused(_)]));
+}
+
+#[test]
+fn a_forgetful_agent_takes_everything_and_resends_what_it_remembers() {
+    let mut agent = End::agent(AgentConfig {
+        window: 3,
+        forgets: true,
+        max_payload: 1,
+        ..AgentConfig::new("session", 1)
+    });
+    for byte in b"abcde" {
+        assert_eq!(agent.write(PayloadType::Output, &[*byte]), 1);
+    }
+    agent.advance(250);
+    let sequences: Vec<i64> = agent.stream().iter().map(|s| s.frame.sequence).collect();
+    assert_eq!(sequences, [0, 1, 2, 3, 4, 0, 1, 2]);
+}
+
+#[test]
+fn the_reference_recovers_what_a_pause_held_back_one_by_one() {
+    let mut agent = End::agent(AgentConfig {
+        resend: Resend::OldestOnly,
+        max_payload: 1,
+        ..AgentConfig::new("session", 1)
+    });
+    agent
+        .receive(&control(MessageType::PausePublication, "{}"))
+        .unwrap();
+    agent.write(PayloadType::Output, b"abc");
+    agent.advance(1000);
+    assert!(agent.stream().is_empty());
+    agent
+        .receive(&control(MessageType::StartPublication, "{}"))
+        .unwrap();
+    for expected in 1..=3 {
+        let sent = agent.stream().len();
+        assert!(sent <= expected, "{sent} instead of {expected}");
+        agent.peer_acks_all();
+        agent.advance(110);
+    }
+    assert_eq!(agent.stream().len(), 3);
 }

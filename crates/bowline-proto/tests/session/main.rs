@@ -10,6 +10,7 @@ mod agent;
 mod client;
 mod closing;
 mod delivery;
+mod encryption;
 mod hostile;
 mod resuming;
 mod sending;
