@@ -9,6 +9,7 @@ use crate::aws::Aws;
 use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
+use crate::aws::kms::GeneratedKey;
 use crate::model::{Cluster, Service, SessionGrant, Task};
 use crate::network::Proxies;
 use crate::target::{
@@ -216,6 +217,19 @@ impl Client {
     /// Ends a session.
     pub async fn terminate_session(&self, session_id: &str) -> Result<(), AwsError> {
         self.aws.ssm().terminate_session(session_id).await
+    }
+
+    /// Makes the data key of an encrypted session: 64 bytes, under a KMS key (`kms:GenerateDataKey`), bound to an
+    /// encryption context.
+    ///
+    /// The context of a session is `aws:ssm:SessionId`, `aws:ssm:TargetId` (the SSM target) and, if the agent sent
+    /// one, `aws:ssm:RandomChallenge`. The call ends within 12 s, as agents wait for 15 s.
+    pub async fn generate_data_key(
+        &self,
+        key_id: &str,
+        context: &[(&str, &str)],
+    ) -> Result<GeneratedKey, AwsError> {
+        self.aws.kms().generate_data_key(key_id, context).await
     }
 
     /// How many sessions are active on an SSM target (`ecs:<cluster>_<task>_<runtime id>`).

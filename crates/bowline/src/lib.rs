@@ -14,6 +14,7 @@ mod tls;
 
 pub use self::aws::config::{ClientOptions, ConnectError, Credentials};
 pub use self::aws::error::{AwsError, AwsErrorKind};
+pub use self::aws::kms::GeneratedKey;
 pub use self::client::Client;
 pub use self::network::{NetworkError, NetworkProblem, Stage};
 pub use self::secret::Secret;

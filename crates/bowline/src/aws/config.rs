@@ -136,7 +136,7 @@ impl Settings {
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
         };
-        for service in ["ECS", "SSM"] {
+        for service in ["ECS", "KMS", "SSM"] {
             if let Some(url) = settings.endpoint(service) {
                 check_endpoint(&url)?;
             }

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod ecs;
 pub(crate) mod error;
 mod http;
+pub(crate) mod kms;
 pub(crate) mod ssm;
 #[cfg(test)]
 mod wire_tests;
@@ -12,6 +13,7 @@ use std::sync::OnceLock;
 
 use self::config::Settings;
 use self::ecs::Ecs;
+use self::kms::Kms;
 use self::ssm::Ssm;
 
 /// The service clients of one profile and region.
@@ -19,6 +21,7 @@ use self::ssm::Ssm;
 pub(crate) struct Aws {
     pub(crate) settings: Settings,
     ecs: OnceLock<Ecs>,
+    kms: OnceLock<Kms>,
     ssm: OnceLock<Ssm>,
 }
 
@@ -27,12 +30,17 @@ impl Aws {
         Self {
             settings,
             ecs: OnceLock::new(),
+            kms: OnceLock::new(),
             ssm: OnceLock::new(),
         }
     }
 
     pub(crate) fn ecs(&self) -> &Ecs {
         self.ecs.get_or_init(|| Ecs::new(&self.settings))
+    }
+
+    pub(crate) fn kms(&self) -> &Kms {
+        self.kms.get_or_init(|| Kms::new(&self.settings))
     }
 
     pub(crate) fn ssm(&self) -> &Ssm {

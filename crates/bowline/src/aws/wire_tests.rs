@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -87,7 +88,7 @@ fn response(status: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-/// Reads one request and gives its operation and body as one text. Head and body are read whole: a socket
+/// Reads one request and gives its operation, body and signature as one text. Head and body are read whole: a socket
 /// closed with unread bytes would be reset, and the answer lost.
 async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
     let mut seen = Vec::new();
@@ -110,7 +111,8 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
         if body.len() >= length.unwrap_or(0) {
             let target = header("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default();
-            return format!("{operation} {body}");
+            let signature = header("authorization").unwrap_or_default();
+            return format!("{operation} {body} {signature}");
         }
         assert!(count > 0, "the request ended early: {text}");
     }
@@ -346,6 +348,74 @@ async fn the_current_cluster_is_the_only_one_else_default_else_a_question() {
     }
 }
 
+const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1";
+const CONTEXT: &[(&str, &str)] = &[
+    ("aws:ssm:SessionId", "ecs-execute-command-1"),
+    ("aws:ssm:TargetId", "ecs:demo_aa11_aa11-7"),
+];
+
+/// The answer of KMS with this plaintext.
+fn data_key(plaintext: &[u8]) -> String {
+    let plaintext = base64::engine::general_purpose::STANDARD.encode(plaintext);
+    format!(r#"{{"KeyId":"{KEY}","Plaintext":"{plaintext}","CiphertextBlob":"c2VhbGVk"}}"#)
+}
+
+#[tokio::test]
+async fn a_data_key_is_asked_for_with_its_context_in_the_region_of_the_key() {
+    let kind = "application/x-amz-json-1.1";
+    let plaintext: Vec<u8> = (0..64).collect();
+    let server = Server::answering("200 OK", kind, &data_key(&plaintext)).await;
+    let client = server.client().await;
+    for (key, region) in [(KEY, "us-east-1"), ("alias/exec", "eu-west-1")] {
+        let made = client.generate_data_key(key, CONTEXT).await.unwrap();
+        assert_eq!(&made.ciphertext[..], b"sealed");
+        assert!(format!("{made:?}").contains("[redacted]"), "{made:?}");
+        let request = server.calls.lock().unwrap().pop().unwrap();
+        assert!(request.starts_with("GenerateDataKey "), "{request}");
+        for part in [
+            &format!(r#""KeyId":"{key}""#),
+            r#""NumberOfBytes":64"#,
+            r#""aws:ssm:SessionId":"ecs-execute-command-1""#,
+            r#""aws:ssm:TargetId":"ecs:demo_aa11_aa11-7""#,
+            &format!("/{region}/kms/aws4_request"),
+        ] {
+            assert!(request.contains(part), "{part} is not in {request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_data_key_names_key_and_call() {
+    let kind = "application/x-amz-json-1.1";
+    let denied = r#"{"__type":"AccessDeniedException","message":"not authorized to perform: kms:GenerateDataKey"}"#;
+    let short = data_key(&[7; 32]);
+    let bare = format!(r#"{{"KeyId":"{KEY}"}}"#);
+    for (status, body, text) in [
+        (
+            "400 Bad Request",
+            denied,
+            "kms:GenerateDataKey: key alias/exec: not authorized to perform: kms:GenerateDataKey \
+             (AccessDeniedException, HTTP 400, request id r-1)",
+        ),
+        (
+            "200 OK",
+            &short,
+            "kms:GenerateDataKey: key alias/exec: the answer has no plaintext of 64 bytes",
+        ),
+        (
+            "200 OK",
+            &bare,
+            "kms:GenerateDataKey: key alias/exec: the answer has no plaintext of 64 bytes",
+        ),
+    ] {
+        let server = Server::answering(status, kind, body).await;
+        let client = server.client().await;
+        let error = client.generate_data_key("alias/exec", CONTEXT).await;
+        assert_eq!(error.unwrap_err().to_string(), text);
+        assert_eq!(server.requests(), 1, "{text}");
+    }
+}
+
 /// A bot or a Lambda function runs these on a multi-threaded runtime.
 #[expect(dead_code, reason = "it only has to compile")]
 fn futures_can_move_between_threads(client: &Client, target: &crate::ResolvedTarget) {
@@ -359,5 +429,6 @@ fn futures_can_move_between_threads(client: &Client, target: &crate::ResolvedTar
     is_send(client.clusters());
     is_send(client.execute_command("c", "t", "app", "true"));
     is_send(client.resume_session("s"));
+    is_send(client.generate_data_key("k", &[]));
     is_send(client.credentials());
 }
