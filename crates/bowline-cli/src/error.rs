@@ -355,6 +355,9 @@ fn exec_hints(error: &ExecError) -> Vec<String> {
         ExecError::Open(ChannelError::Refused {
             status: 401 | 403, ..
         }) => "the caller needs the permission ssmmessages:OpenDataChannel",
+        ExecError::Open(ChannelError::NoKey { .. }) => {
+            "the cluster encrypts its exec sessions: the caller needs the permission kms:GenerateDataKey on that key"
+        }
         ExecError::Open(ChannelError::ForeignHost { .. }) => {
             "nothing was sent to that host; if it is yours (PrivateLink, a forwarder), name it with --stream-host or \
              BOWLINE_STREAM_HOST"
@@ -383,6 +386,10 @@ fn exec_hints(error: &ExecError) -> Vec<String> {
             source: ChannelError::GaveUp { .. },
             ..
         } => "try for longer with --reconnect-for; the command may still be running",
+        ExecError::Lost {
+            source: ChannelError::Ended { .. },
+            ..
+        } => "what was delivered is right as far as it goes; how the command ended is not known",
         ExecError::Lost { .. } | ExecError::Incomplete { .. } => {
             "what was delivered is right as far as it goes; the command may still be running"
         }

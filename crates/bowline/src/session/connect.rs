@@ -121,6 +121,13 @@ pub enum ChannelError {
         /// Host and port.
         host: String,
     },
+    /// The session is to be encrypted, and there is no key to do it with.
+    #[error("the session is to be encrypted, and its key could not be had")]
+    NoKey {
+        /// What KMS said.
+        #[source]
+        source: AwsError,
+    },
     /// The connection was lost, and the session is over since.
     #[error("session {session_id} had ended before the connection could be restored")]
     Ended {

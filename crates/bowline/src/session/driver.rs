@@ -17,9 +17,11 @@ use tracing::debug;
 
 use super::clock::Clock;
 use super::connect::{self, ChannelError, Connection};
+use super::key::{Fetching, Keys, fetched};
 use super::line::{Heard, Line};
 use super::resume::Resumption;
 use crate::Client;
+use crate::aws::kms::GeneratedKey;
 use crate::model::SessionGrant;
 
 // Tuning.
@@ -33,6 +35,8 @@ const BACKLOG: usize = 4 << 20;
 const COMMANDS: usize = 16;
 /// An outage that is over sooner is told when it is over; a longer one while it lasts.
 const UNTOLD: Duration = Duration::from_secs(1);
+/// For telling the agent that there will be no session.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A new connection is good when the session says something over it, or when it has lasted so long: a service that
 /// refuses the token does so after the upgrade.
 const PROVEN: Duration = Duration::from_secs(3);
@@ -77,6 +81,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) speak_after: Option<Duration>,
     /// For how long a lost connection is tried to be restored.
     pub(crate) reconnect_for: Duration,
+    /// The SSM target; the key of an encrypted session is bound to it.
+    pub(crate) target: String,
 }
 
 /// A running session. Dropping it drops the connection.
@@ -96,6 +102,7 @@ impl Channel {
         let clock = Clock::start();
         let seed = getrandom::u64().unwrap_or_else(|_| clock.now().as_millis());
         let resumption = Resumption::new(client, &grant.session_id, seed, options.reconnect_for);
+        let keys = Keys::new(client, &grant.session_id, &options.target);
         let connection = resumption.open(grant).await?;
         let (to_reader, events) = mpsc::channel(EVENTS);
         let (commands, from_writer) = mpsc::channel(COMMANDS);
@@ -110,6 +117,8 @@ impl Channel {
             clock,
             path: Path::Up(Line::new(connection)),
             outage: None,
+            keys,
+            key: None,
             resumption,
             commands: from_writer,
             reader: to_reader,
@@ -137,6 +146,9 @@ struct Driver {
     path: Path,
     /// From the loss of a connection until another one has proven good.
     outage: Option<Outage>,
+    keys: Keys,
+    /// The data key on its way.
+    key: Option<Fetching>,
     resumption: Resumption,
     commands: mpsc::Receiver<Command>,
     reader: mpsc::Sender<ChannelEvent>,
@@ -185,6 +197,7 @@ enum End {
 enum Turn {
     Heard(Result<Heard, ChannelError>),
     Restored(Result<Connection, ChannelError>),
+    Key(Result<GeneratedKey, ChannelError>),
     Command(Option<Command>),
     ReaderReady,
     ReaderGone,
@@ -222,6 +235,17 @@ impl Driver {
                     Ok(())
                 }
                 Turn::Restored(Err(error)) => return End::Lost(error),
+                Turn::Key(Ok(key)) => {
+                    self.key = None;
+                    let now = self.clock.now();
+                    self.session
+                        .provide_key(now, &key.plaintext, &key.ciphertext);
+                    Ok(())
+                }
+                Turn::Key(Err(error)) => {
+                    self.refuse(&error).await;
+                    return End::Lost(error);
+                }
                 Turn::Command(Some(command)) => {
                     self.obey(command);
                     Ok(())
@@ -243,6 +267,7 @@ impl Driver {
         let deadline = self.next_deadline();
         let Self {
             path,
+            key,
             commands,
             reader,
             held,
@@ -258,6 +283,7 @@ impl Driver {
         // Every arm is cancel-safe: the path keeps its state, channels, a permit that is given back, a timer.
         tokio::select! {
             turn = path => turn,
+            key = fetched(key), if key.is_some() => Turn::Key(key),
             command = commands.recv(), if unwritten.is_empty() => Turn::Command(command),
             permit = reader.reserve(), if held.is_some() => match permit {
                 Ok(_) => Turn::ReaderReady,
@@ -356,6 +382,16 @@ impl Driver {
         }
         self.told.push_back(ChannelEvent::Back);
         self.session.reconnected(self.clock.now());
+    }
+
+    /// Tells the agent, which would wait for its answer else, as far as that goes at once.
+    async fn refuse(&mut self, error: &ChannelError) {
+        self.session
+            .refuse_key(self.clock.now(), &error.to_string());
+        if let (Ok(()), Path::Up(line)) = (self.transmit(), &mut self.path) {
+            // It is over for us whether this arrives or not.
+            let _ = tokio::time::timeout(LAST_WORDS, line.turn(false)).await;
+        }
     }
 
     /// The new connection is as good as the old one was.
@@ -462,6 +498,9 @@ impl Driver {
                 Event::StdErr(bytes) => return Some(ChannelEvent::StdErr(bytes)),
                 Event::ExitCode(code) => return Some(ChannelEvent::ExitCode(code)),
                 Event::Message(text) => return Some(ChannelEvent::Message(text)),
+                Event::KeyWanted { key_id, challenge } => {
+                    self.key = Some(self.keys.fetch(key_id, challenge));
+                }
                 Event::Closed { output, complete } => {
                     return Some(ChannelEvent::Closed { output, complete });
                 }

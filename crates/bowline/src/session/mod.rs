@@ -4,6 +4,7 @@ mod clock;
 mod connect;
 mod driver;
 pub mod exec;
+mod key;
 mod line;
 mod resume;
 pub mod shell;

@@ -14,6 +14,7 @@ use super::start::{self, Opening};
 use super::wrapper::{self, Kind};
 use super::{Engine, ExecEvent, ExecRequest};
 use crate::model::SessionGrant;
+use crate::session::ChannelError;
 use crate::session::driver::{Channel, ChannelEvent, ChannelOptions, Command};
 use crate::{Client, ResolvedTarget};
 
@@ -138,6 +139,8 @@ async fn work(
         keep_alive: request.keep_alive,
         speak_after: (!wrapped).then_some(BARE_PATIENCE),
         reconnect_for: request.reconnect_for,
+        // A container that was entered has a runtime id.
+        target: target.ssm_target().unwrap_or_default(),
     };
     let connecting = Channel::open(client, &grant, &options);
     let channel = tokio::select! {
@@ -284,6 +287,9 @@ impl Worker<'_> {
                 }
                 Turn::Channel(Some(ChannelEvent::Lost(_)) | None) if self.done => {
                     return self.finish().await;
+                }
+                Turn::Channel(Some(ChannelEvent::Lost(source @ ChannelError::NoKey { .. }))) => {
+                    return self.fail(ExecError::Open(source)).await;
                 }
                 Turn::Channel(Some(ChannelEvent::Lost(source))) => {
                     let delivered = self.delivered;
