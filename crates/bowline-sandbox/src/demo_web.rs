@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 
 /// The first word of the command that means this server instead of a program on disk.
 pub(crate) const PROGRAM: &str = "bowline-demo-web";
+/// Where it listens, at its task's address.
+pub(crate) const PORT: u16 = 8080;
 /// Address and port to listen on.
 pub(crate) const LISTEN: &str = "BOWLINE_LISTEN";
 /// The id to answer with.

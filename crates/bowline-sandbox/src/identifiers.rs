@@ -49,17 +49,29 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Names of clusters, services and families: up to 255 letters, digits, hyphens and underscores.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 fn from_alphabet(alphabet: &[u8], length: usize) -> String {
     // Bytes at or above the largest multiple of the alphabet's size would favour its first letters.
     let limit = 256 - 256 % alphabet.len();
     let mut text = String::with_capacity(length);
-    while text.len() < length {
-        let [byte] = random::<1>();
-        if usize::from(byte) < limit {
-            text.push(char::from(alphabet[usize::from(byte) % alphabet.len()]));
+    loop {
+        // A block at a time: a world of thousands of tasks needs some hundred thousand letters.
+        for byte in random::<64>() {
+            if text.len() == length {
+                return text;
+            }
+            if usize::from(byte) < limit {
+                text.push(char::from(alphabet[usize::from(byte) % alphabet.len()]));
+            }
         }
     }
-    text
 }
 
 /// The account and region that everything in the sandbox belongs to.

@@ -104,6 +104,7 @@ mod channel;
 mod clock;
 mod demo_web;
 mod dispositions;
+mod dormant;
 mod faults;
 mod guard;
 mod identifiers;
@@ -126,6 +127,7 @@ mod tls;
 mod utf8;
 mod words;
 mod world;
+mod world_file;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -153,6 +155,7 @@ pub use sessions::AgentOptions;
 use sessions::Sessions;
 use state::{Agents, Setting, Shared};
 use tls::Tls;
+pub use world_file::{WorldFile, WorldFileError};
 
 /// How long the demo world may take to be up; it needs some tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -181,6 +184,8 @@ pub struct Options {
     pub scenarios: Vec<Scenario>,
     /// What goes wrong with the API, sockets and messages; `SetFaults` changes it.
     pub faults: Faults,
+    /// What it holds in place of the demo world.
+    pub world: Option<WorldFile>,
     /// Let every request in, signed or not. Whoever reaches the port can then run commands.
     pub accept_any_credentials: bool,
     /// How long tasks stay in each of the states that only take time in AWS.
@@ -204,6 +209,7 @@ impl Options {
             clock_speed: NonZeroU32::MIN,
             scenarios: Vec::new(),
             faults: Faults::default(),
+            world: None,
             accept_any_credentials: false,
             pace: Duration::from_millis(20),
             tls: false,
@@ -231,8 +237,11 @@ pub enum StartError {
     /// There is no certificate.
     #[error("cannot make a certificate for TLS")]
     Certificate(#[source] io::Error),
-    /// The services of the demo world did not come up.
-    #[error("the demo world does not come up: {reason}")]
+    /// The world file names what it does not have, or wants too much.
+    #[error(transparent)]
+    World(#[from] WorldFileError),
+    /// The services that start with the sandbox did not come up.
+    #[error("the services do not come up: {reason}")]
     NotReady {
         /// Why its tasks stop, as far as known.
         reason: String,
@@ -296,7 +305,10 @@ impl Sandbox {
             pace: options.pace,
         }));
         let stop = shared.stop.clone().drop_guard();
-        shared.change(|world| world::furnish(world, &shared.account, &plan));
+        match &options.world {
+            Some(file) => file.furnish(&shared)?,
+            None => shared.change(|world| world::furnish(world, &shared.account, &plan)),
+        }
         if let Err(error) = ready(&shared).await {
             wind_down(&shared).await;
             return Err(error);

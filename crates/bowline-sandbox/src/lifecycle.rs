@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use crate::dormant::{self, Dormant};
 use crate::identifiers;
 use crate::image::{self, Image, Place};
 use crate::process::{self, ContainerSpec, Exit};
@@ -17,7 +18,7 @@ use crate::state::task::{
     AgentStatus, Container, ContainerStatus, Interface, Launch, ManagedAgent, Overrides, Stop,
     Task, TaskStatus, Times,
 };
-use crate::state::{Shared, Tag, TaskKey, World};
+use crate::state::{Agents, Shared, Tag, TaskKey, World};
 
 /// What Fargate gives a container between SIGTERM and SIGKILL, unless its definition says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ pub(crate) struct Order {
     /// Of awsvpc tasks.
     pub(crate) subnet: Option<String>,
     pub(crate) pace: Duration,
+    /// Without processes until somebody needs them.
+    pub(crate) lazy: bool,
 }
 
 /// Puts a task into the world and starts its life. The cluster exists.
@@ -50,12 +53,7 @@ pub(crate) fn launch(shared: &Arc<Shared>, world: &mut World, order: Order) -> T
         id: identifiers::hex(32),
     };
     let task = new_task(shared, world, order, key.clone());
-    let life = Life {
-        shared: Arc::clone(shared),
-        key: key.clone(),
-        halt: task.halt.clone(),
-        pace: task.pace,
-    };
+    let life = Life::new(shared, &task);
     if let Some(cluster) = world.clusters.get_mut(&key.cluster) {
         cluster.tasks.insert(key.id.clone(), task);
         shared.lifecycles.spawn(life.live());
@@ -63,8 +61,8 @@ pub(crate) fn launch(shared: &Arc<Shared>, world: &mut World, order: Order) -> T
     key
 }
 
-fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task {
-    let address = world.free_address();
+pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: TaskKey) -> Task {
+    let address = world.new_address();
     let containers = order
         .definition
         .outline
@@ -138,6 +136,7 @@ fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task 
         halt: CancellationToken::new(),
         containers,
         pace: order.pace,
+        dormant: order.lazy.then(Dormant::default),
         version: 1,
     }
 }
@@ -216,26 +215,49 @@ pub(crate) fn host_name(address: std::net::Ipv4Addr) -> String {
 }
 
 /// What the lifecycle of one task holds.
-struct Life {
-    shared: Arc<Shared>,
+pub(crate) struct Life {
+    pub(crate) shared: Arc<Shared>,
     key: TaskKey,
-    halt: CancellationToken,
+    pub(crate) halt: CancellationToken,
     pace: Duration,
+    dormant: Option<Dormant>,
 }
 
 /// A container that was started, and its place in the definition.
-struct Running {
+pub(crate) struct Running {
     index: usize,
     process: process::Container,
 }
 
 impl Life {
+    /// Of a task that is in the world, or about to be.
+    pub(crate) fn new(shared: &Arc<Shared>, task: &Task) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            key: task.key.clone(),
+            halt: task.halt.clone(),
+            pace: task.pace,
+            dormant: task.dormant.clone(),
+        }
+    }
+
     async fn live(self) {
-        let running = if self.prepare().await {
-            self.start().await
-        } else {
-            Vec::new()
-        };
+        if !self.prepare().await {
+            return self.go_on(Vec::new()).await;
+        }
+        if let Some(dormant) = self.dormant.clone() {
+            self.change(|task| run(task, &self.shared.agents));
+            return dormant::live(self, dormant).await;
+        }
+        let running = self.start().await;
+        if running.len() == self.containers() {
+            self.change(|task| run(task, &self.shared.agents));
+        }
+        self.go_on(running).await;
+    }
+
+    /// From its running to its end.
+    pub(crate) async fn go_on(self, running: Vec<Running>) {
         self.watch_over(&running).await;
         self.stop(&running).await;
         // Dropping kills what may be left of them.
@@ -258,7 +280,7 @@ impl Life {
     }
 
     /// Starts the containers in order; after one that cannot be started the rest is left alone.
-    async fn start(&self) -> Vec<Running> {
+    pub(crate) async fn start(&self) -> Vec<Running> {
         let mut running = Vec::new();
         for (index, (spec, tools)) in self.specs().into_iter().enumerate() {
             if self.is_over() {
@@ -280,20 +302,14 @@ impl Life {
                 }
             }
         }
-        let agents_start = self.shared.agents.pending.is_zero();
-        self.change(|task| {
-            let now = SystemTime::now();
-            for container in &mut task.containers {
-                container.status = ContainerStatus::Running;
-                container.runtime_id = Some(format!("{}-{}", task.key.id, identifiers::digits(10)));
-                if let Some(agent) = container.agent.as_mut().filter(|_| agents_start) {
-                    self.shared.agents.start(agent);
-                }
-            }
-            task.status = TaskStatus::Running;
-            task.times.started = Some(now);
-        });
         running
+    }
+
+    fn containers(&self) -> usize {
+        let world = self.shared.world();
+        world
+            .task(&self.key)
+            .map_or(0, |task| task.containers.len())
     }
 
     /// What to start, and the label that says what the image has.
@@ -341,7 +357,7 @@ impl Life {
     }
 
     /// Those that nobody has given another state meanwhile.
-    fn start_agents(&self) {
+    pub(crate) fn start_agents(&self) {
         self.change(|task| {
             for container in &mut task.containers {
                 let pending = container.agent_status() == Some(AgentStatus::Pending);
@@ -483,9 +499,26 @@ impl Life {
         !self.is_over()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Task)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Task)) {
         self.shared.change_task(&self.key, change);
     }
+}
+
+/// All of its containers run from now on.
+pub(crate) fn run(task: &mut Task, agents: &Agents) {
+    for container in &mut task.containers {
+        container.status = ContainerStatus::Running;
+        container.runtime_id = Some(format!("{}-{}", task.key.id, identifiers::digits(10)));
+        if let Some(agent) = container
+            .agent
+            .as_mut()
+            .filter(|_| agents.pending.is_zero())
+        {
+            agents.start(agent);
+        }
+    }
+    task.status = TaskStatus::Running;
+    task.times.started = Some(SystemTime::now());
 }
 
 async fn start_container(

@@ -99,6 +99,17 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// It changes what the demo world holds, and says nothing about any other world.
+    #[must_use]
+    pub fn is_about_the_demo_world(&self) -> bool {
+        match self {
+            Self::ExecDisabled | Self::NoTasks | Self::Tools(_) | Self::ExecLogging(_) => true,
+            Self::AgentPending(_) | Self::AgentStopped(_) | Self::IdleLimit(_) => false,
+        }
+    }
+}
+
 impl FromStr for Scenario {
     type Err = ScenarioError;
 

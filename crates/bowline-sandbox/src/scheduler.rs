@@ -1,5 +1,6 @@
 //! Services keep their tasks: missing ones are started, surplus ones stopped, roll-outs carried through.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,9 +41,13 @@ pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant>
     let mut plans = Vec::new();
     for cluster in world.clusters.values_mut() {
         prune(cluster);
-        let names: Vec<String> = cluster.services.keys().cloned().collect();
-        for name in names {
-            plans.push(Plan::make(cluster, &name));
+        let mut wanted = wanted(cluster);
+        for service in cluster.services.values() {
+            let tasks = wanted.remove(service.name.as_str()).unwrap_or_default();
+            let plan = Plan::make(cluster, service, tasks);
+            if plan.has_work(service) {
+                plans.push(plan);
+            }
         }
     }
     let wake = plans.iter().filter_map(|plan| plan.wake).min();
@@ -108,9 +113,10 @@ pub(crate) fn all_steady(world: &World) -> bool {
         .all(|service| service.steady)
 }
 
-/// Why a task could not even start, if one could not.
+/// Why a service's task could not even start, if one could not.
 pub(crate) fn start_failure(world: &World) -> Option<String> {
-    let stops = world.tasks().filter_map(|task| task.stop.as_ref());
+    let tasks = world.tasks().filter(|task| task.service().is_some());
+    let stops = tasks.filter_map(|task| task.stop.as_ref());
     stops
         .filter(|stop| stop.code == "TaskFailedToStart")
         .map(|stop| stop.reason.clone())
@@ -127,19 +133,26 @@ struct Plan {
     wake: Option<Instant>,
 }
 
+/// The tasks of each service that nobody wants to stop: found at once for all, since there may be thousands of both.
+fn wanted(cluster: &Cluster) -> HashMap<&str, Vec<&Task>> {
+    let mut wanted: HashMap<&str, Vec<&Task>> = HashMap::new();
+    for task in cluster.tasks.values().filter(|task| task.stop.is_none()) {
+        if let Some(service) = task.service() {
+            wanted.entry(service).or_default().push(task);
+        }
+    }
+    wanted
+}
+
 impl Plan {
-    fn make(cluster: &Cluster, name: &str) -> Self {
-        let service = &cluster.services[name];
+    fn make(cluster: &Cluster, service: &Service, tasks: Vec<&Task>) -> Self {
         let primary = service
             .deployments
             .first()
             .map(|deployment| deployment.id.as_str());
-        let wanted = cluster
-            .tasks
-            .values()
-            .filter(|task| task.service() == Some(name) && task.stop.is_none());
-        let (mut new, old): (Vec<&Task>, Vec<&Task>) =
-            wanted.partition(|task| task.started_by.as_deref() == primary);
+        let (mut new, old): (Vec<&Task>, Vec<&Task>) = tasks
+            .into_iter()
+            .partition(|task| task.started_by.as_deref() == primary);
         new.sort_by_key(|task| task.times.created);
         let running = new
             .iter()
@@ -156,12 +169,19 @@ impl Plan {
         let surplus = new.iter().skip(desired).chain(old.iter().skip(keep_old));
         Self {
             cluster: cluster.name.clone(),
-            service: name.to_owned(),
+            service: service.name.clone(),
             launch: if wait.is_some() { 0 } else { missing },
             stop: surplus.map(|task| task.key.clone()).collect(),
             finished: running == desired && new.len() == desired && old.is_empty(),
             wake: wait,
         }
+    }
+
+    fn has_work(&self, service: &Service) -> bool {
+        self.launch > 0
+            || !self.stop.is_empty()
+            || self.wake.is_some()
+            || self.finished != service.steady
     }
 
     fn carry_out(self, shared: &Arc<Shared>, world: &mut World, pace: Duration) -> bool {
@@ -224,7 +244,7 @@ fn settle(service: &mut Service) {
     }
 }
 
-fn order(service: &Service, cluster: &str, pace: Duration) -> Option<Order> {
+pub(crate) fn order(service: &Service, cluster: &str, pace: Duration) -> Option<Order> {
     let primary = service.deployments.first()?;
     Some(Order {
         cluster: cluster.to_owned(),
@@ -237,6 +257,7 @@ fn order(service: &Service, cluster: &str, pace: Duration) -> Option<Order> {
         tags: Vec::new(),
         subnet: first_subnet(service),
         pace,
+        lazy: service.lazy,
     })
 }
 

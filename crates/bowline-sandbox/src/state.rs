@@ -4,7 +4,7 @@ pub(crate) mod definition;
 pub(crate) mod service;
 pub(crate) mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -149,6 +149,8 @@ pub(crate) struct World {
     pub(crate) clusters: BTreeMap<String, Cluster>,
     /// By family; a revision's number is its index plus one.
     pub(crate) definitions: BTreeMap<String, Vec<Arc<TaskDefinition>>>,
+    /// Every address that a task ever had: a late connection must not reach another task.
+    addresses: HashSet<Ipv4Addr>,
 }
 
 impl World {
@@ -178,13 +180,13 @@ impl World {
             .find(|definition| definition.active)
     }
 
-    /// An address in 127/8 that no task has, so that two tasks can listen on the same port.
-    pub(crate) fn free_address(&self) -> Ipv4Addr {
+    /// An address in 127/8 that no task has had, so that two tasks can listen on the same port.
+    pub(crate) fn new_address(&mut self) -> Ipv4Addr {
         loop {
             let [a, b, c] = crate::identifiers::random::<3>();
             // 127.0.x.y is where other programs of this machine listen.
             let address = Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254));
-            if self.tasks().all(|task| task.address != address) {
+            if self.addresses.insert(address) {
                 return address;
             }
         }

@@ -15,7 +15,7 @@ use crate::state::task::Launch;
 use crate::state::{Cluster, StrategyItem, World};
 
 const CLUSTER: &str = "demo";
-const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
+pub(crate) const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
 const SECURITY_GROUP: &str = "sg-0a1b2c3d4e5f60001";
 
 /// Puts cluster `demo`, service `web` and family `job` into an empty world, with what is wrong according to plan.
@@ -55,7 +55,7 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
     world.clusters.insert(CLUSTER.to_owned(), cluster);
 }
 
-fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
+pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
     Service {
         name: name.to_owned(),
         status: ServiceStatus::Active,
@@ -72,6 +72,7 @@ fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
         deployments: vec![Deployment::new(definition)],
         events: VecDeque::new(),
         tags: Vec::new(),
+        lazy: false,
         steady: false,
         failures: 0,
         not_before: None,

@@ -6,6 +6,8 @@
 )]
 
 mod client;
+#[path = "api/world_file.rs"]
+mod world_file;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -402,7 +404,7 @@ async fn a_sandbox_without_its_init_says_so_at_once() {
     assert!(
         error
             .to_string()
-            .starts_with("the demo world does not come up: CannotStartContainerError: "),
+            .starts_with("the services do not come up: CannotStartContainerError: "),
         "{error}"
     );
     assert!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bowline_sandbox::{
     AgentOptions, FaultError, Faults, InitCommand, Options, Sandbox, Scenario, ScenarioError,
-    StartError,
+    StartError, WorldFile, WorldFileError,
 };
 use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
@@ -35,6 +35,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 ///   bowline sandbox --agent stock         the real agent's delay and faults
 ///   bowline sandbox --scenario no-base64  an image without base64
 ///   bowline sandbox --fault loss=10%      messages that vanish
+///   bowline sandbox --world shop.yaml     clusters and services of your own
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -57,6 +58,11 @@ pub struct SandboxArgs {
     /// Something that is wrong with the demo world (repeatable); `help` lists what there is
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
+    /// What it holds in place of the demo world: clusters, services and tasks in YAML or JSON
+    ///
+    /// Its tasks start no process until a session needs them, so thousands are cheap.
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
     /// Run the sandbox's clock so many times as fast: idle limits, agents and tasks, not processes
     #[arg(long, default_value = "1", value_name = "FACTOR")]
     fast_clock: NonZeroU32,
@@ -117,6 +123,11 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     options.scenarios = scenarios(&args.scenario)?;
     options.faults = faults(&context.global.fault)?;
     let random = options.faults.is_random();
+    options.world = args
+        .world
+        .as_deref()
+        .map(|file| world(file, &options.scenarios))
+        .transpose()?;
     options.tls = args.tls;
     options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
@@ -206,6 +217,24 @@ pub(crate) fn faults(words: &[String]) -> Result<Faults, CommandError> {
     Ok(faults)
 }
 
+/// The world of a file; what scenarios say about the demo world has no place in it.
+fn world(file: &Path, scenarios: &[Scenario]) -> Result<WorldFile, CommandError> {
+    if scenarios.iter().any(Scenario::is_about_the_demo_world) {
+        return Err(CommandError::usage(
+            "a scenario about the demo world does not go with --world",
+        )
+        .hint("say it in the file: exec, desired, labels, exec_logging"));
+    }
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file)
+        .map_err(|error| CommandError::usage(format!("cannot read {name}: {error}")))?;
+    WorldFile::parse(&text, &name).map_err(wrong_world)
+}
+
+fn wrong_world(error: WorldFileError) -> CommandError {
+    CommandError::new(ErrorKind::Usage, error)
+}
+
 /// How to start this program again as the init of a container.
 fn init_command() -> Result<InitCommand, CommandError> {
     let program = std::env::current_exe().map_err(|error| {
@@ -281,6 +310,10 @@ async fn stdin_ends() {
 
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
+        let error = match error {
+            StartError::World(error) => return wrong_world(error),
+            other => other,
+        };
         let hint = match &error {
             StartError::Listen { .. } => {
                 Some("choose another port with --port, or let --port 0 find one")

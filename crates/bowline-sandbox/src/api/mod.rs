@@ -19,8 +19,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::auth::{self, AuthError, Expected};
-use crate::state::Shared;
+use crate::dormant;
+use crate::state::{Shared, TaskKey};
 
+pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
 pub(crate) use reply::{ApiError, Protocol, RequestId};
 
@@ -212,8 +214,16 @@ async fn answer(
         })
     };
     match service {
-        Service::Ecs { operation } => ecs::call(&call(operation)?).map(Answer::Json),
-        Service::Ssm { operation } => ssm::call(&call(operation)?).map(Answer::Json),
+        Service::Ecs { operation } => {
+            let call = call(operation)?;
+            rouse(&call, ecs::needed(&call)).await;
+            ecs::call(&call).map(Answer::Json)
+        }
+        Service::Ssm { operation } => {
+            let call = call(operation)?;
+            rouse(&call, ssm::needed(&call)).await;
+            ssm::call(&call).map(Answer::Json)
+        }
         Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
         Service::Sts => {
             sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
@@ -223,6 +233,13 @@ async fn answer(
             "InvalidAction",
             format!("the sandbox does not serve {scope}"),
         )),
+    }
+}
+
+/// Starts what a session needs before the session is made.
+async fn rouse(call: &Call<'_>, task: Option<TaskKey>) {
+    if let Some(task) = task {
+        dormant::rouse(call.shared, &task).await;
     }
 }
 

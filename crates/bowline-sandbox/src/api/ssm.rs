@@ -36,6 +36,16 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
     }
 }
 
+/// The task whose processes this call needs.
+pub(crate) fn needed(call: &Call<'_>) -> Option<TaskKey> {
+    if call.operation != "StartSession" {
+        return None;
+    }
+    let input: Start = call.input().ok()?;
+    reachable(&call.shared.world(), &input.target)?;
+    Some(Target::parse(&input.target)?.task)
+}
+
 /// Where the data channel of a session is, seen from whoever asked: forwarded ports and other names of loopback work.
 pub(crate) fn stream_url(call: &Call<'_>, grant: &Grant) -> String {
     let scheme = match call.shared.endpoint.starts_with("https:") {

@@ -31,6 +31,8 @@ pub(crate) struct Service {
     /// Newest first.
     pub(crate) events: VecDeque<Event>,
     pub(crate) tags: Vec<Tag>,
+    /// Its tasks start no process until somebody needs them.
+    pub(crate) lazy: bool,
     /// The desired tasks run and nothing else does.
     pub(crate) steady: bool,
     /// Tasks that ended before they were RUNNING for a while, without a good one in between.

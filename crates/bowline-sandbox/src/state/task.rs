@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::dormant::Dormant;
 use crate::image::Place;
 use crate::state::definition::TaskDefinition;
 use crate::state::{Tag, TaskKey, Variable};
@@ -37,6 +38,8 @@ pub(crate) struct Task {
     pub(crate) containers: Vec<Container>,
     /// How long it stays in each state that only takes time in AWS.
     pub(crate) pace: Duration,
+    /// Its containers only seem to run until somebody needs them.
+    pub(crate) dormant: Option<Dormant>,
     /// Grows with every change.
     pub(crate) version: u64,
 }

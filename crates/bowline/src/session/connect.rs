@@ -126,7 +126,7 @@ pub enum ChannelError {
     NoKey {
         /// What KMS said.
         #[source]
-        source: AwsError,
+        source: Box<AwsError>,
     },
     /// The connection was lost, and the session is over since.
     #[error("session {session_id} had ended before the connection could be restored")]
@@ -139,7 +139,7 @@ pub enum ChannelError {
     ResumeDenied {
         /// What AWS said to `ssm:ResumeSession`.
         #[source]
-        source: AwsError,
+        source: Box<AwsError>,
     },
     /// The connection was lost and did not come back in time.
     #[error("the connection could not be restored within {} s", patience.as_secs_f64())]

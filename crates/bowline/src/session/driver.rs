@@ -115,7 +115,7 @@ impl Channel {
         let driver = Driver {
             session: Session::client(config, clock.now()),
             clock,
-            path: Path::Up(Line::new(connection)),
+            path: Path::Up(Box::new(Line::new(connection))),
             outage: None,
             keys,
             key: None,
@@ -169,7 +169,7 @@ struct Driver {
 
 /// Whether there is a connection.
 enum Path {
-    Up(Line),
+    Up(Box<Line>),
     /// Never ends when the session is closing: what is there is handed on, and that is all.
     Down(Pin<Box<dyn Future<Output = Result<Connection, ChannelError>> + Send>>),
 }
@@ -376,7 +376,7 @@ impl Driver {
     }
 
     fn restored(&mut self, connection: Connection) {
-        self.path = Path::Up(Line::new(connection));
+        self.path = Path::Up(Box::new(Line::new(connection)));
         if let Some(outage) = &mut self.outage {
             outage.restored = Some(Instant::now());
         }

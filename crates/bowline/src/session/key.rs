@@ -42,7 +42,9 @@ impl Keys {
             client
                 .generate_data_key(&key_id, &context)
                 .await
-                .map_err(|source| ChannelError::NoKey { source })
+                .map_err(|source| ChannelError::NoKey {
+                    source: Box::new(source),
+                })
         })
     }
 }

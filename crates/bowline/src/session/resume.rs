@@ -114,7 +114,9 @@ impl Resumption {
                 }));
             }
             Err(source) if source.is_access_denied() => {
-                return Err(Failure::Final(ChannelError::ResumeDenied { source }));
+                return Err(Failure::Final(ChannelError::ResumeDenied {
+                    source: Box::new(source),
+                }));
             }
             Err(source) => return Err(Failure::Passing(chain(&source))),
         };

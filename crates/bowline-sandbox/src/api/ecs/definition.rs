@@ -212,7 +212,7 @@ pub(super) fn register(call: &Call<'_>) -> Result<Value, ApiError> {
     })
 }
 
-fn check_containers(outline: &Outline) -> Result<(), ApiError> {
+pub(crate) fn check_containers(outline: &Outline) -> Result<(), ApiError> {
     let containers = &outline.container_definitions;
     if containers.is_empty() {
         return Err(ApiError::client("Container list cannot be empty."));

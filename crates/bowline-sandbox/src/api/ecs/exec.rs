@@ -83,6 +83,16 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
     }))
 }
 
+/// The task of a session that is asked for, unless it will be refused.
+pub(super) fn needed(call: &Call<'_>) -> Option<TaskKey> {
+    let input: Input = call.input().ok()?;
+    let world = call.shared.world();
+    let (cluster, task) = (input.cluster.as_deref(), input.task.as_deref());
+    let task = task::find(&world, &call.shared.account, cluster, task).ok()?;
+    let container = choose(task, input.container.as_deref()).ok()?;
+    (container.agent_status() == Some(AgentStatus::Running)).then(|| task.key.clone())
+}
+
 /// The log group that the cluster's configuration wants this session's output in.
 fn log_group<'w>(world: &'w World, task: &'w Task, container: &str) -> Option<&'w str> {
     let cluster = world.clusters.get(&task.key.cluster)?;

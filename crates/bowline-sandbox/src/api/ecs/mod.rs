@@ -10,9 +10,10 @@ mod task;
 use serde_json::{Value, json};
 
 use crate::api::{ApiError, Call};
-use crate::identifiers::Account;
-use crate::state::{Cluster, Tag, World};
+use crate::identifiers::{Account, is_name};
+use crate::state::{Cluster, Tag, TaskKey, World};
 
+pub(crate) use definition::check_containers;
 pub(super) use task::find as find_task;
 
 /// Runs one operation.
@@ -39,6 +40,11 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "ExecuteCommand" => exec::execute(call),
         _ => Err(ApiError::unknown_operation()),
     }
+}
+
+/// The task whose processes this call needs.
+pub(crate) fn needed(call: &Call<'_>) -> Option<TaskKey> {
+    (call.operation == "ExecuteCommand").then(|| exec::needed(call))?
 }
 
 /// The name in a cluster's name or ARN; `default` if none is given.
@@ -145,14 +151,6 @@ fn check_tags(tags: &[Tag]) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// Names of clusters, services and families: up to 255 letters, digits, hyphens and underscores.
-fn is_name(name: &str) -> bool {
-    (1..=255).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[cfg(test)]

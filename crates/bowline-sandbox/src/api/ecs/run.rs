@@ -107,6 +107,7 @@ fn order(
             tags,
             subnet,
             pace: call.shared.pace,
+            lazy: false,
         },
     ))
 }

@@ -165,6 +165,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
             deployments: vec![Deployment::new(definition)],
             events: VecDeque::new(),
             tags: input.tags,
+            lazy: false,
             steady: false,
             failures: 0,
             not_before: None,

@@ -1,0 +1,345 @@
+//! What stands in a world file. `docs/reference/sandbox-world.md` says the same to users.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, de};
+
+use super::yaml::At;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// For all tasks that do not say otherwise.
+    #[serde(default)]
+    pub(super) start: Start,
+    #[serde(default)]
+    pub(super) families: Vec<Family>,
+    #[serde(default)]
+    pub(super) clusters: Vec<Cluster>,
+}
+
+/// When the processes of a task start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Start {
+    /// When a session needs them.
+    #[default]
+    Lazy,
+    /// With the sandbox.
+    Eager,
+}
+
+/// How often an item stands for, each time with other words for its placeholders.
+#[derive(Debug, Default)]
+pub(super) struct Many<'a> {
+    pub(super) repeat: Option<usize>,
+    pub(super) each: Option<&'a BTreeMap<String, Vec<String>>>,
+}
+
+/// A value for all copies of an item, or several that are taken in turn.
+#[derive(Debug)]
+pub(super) enum Turns<T> {
+    One(T),
+    InTurn(Vec<T>),
+}
+
+impl<T> Turns<T> {
+    /// The value of the copy with this number.
+    pub(super) fn of(&self, number: usize) -> Option<&T> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::InTurn(values) => values.get(number.checked_rem(values.len())?),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Turns<T> {
+    /// Not as an untagged enum, whose errors say nothing about the value.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TurnsVisitor(PhantomData))
+    }
+}
+
+struct TurnsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TurnsVisitor<T> {
+    type Value = Turns<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, or a list of values to take in turn")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        T::deserialize(value.into_deserializer()).map(Turns::One)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        T::deserialize(value.into_deserializer()).map(Turns::One)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        T::deserialize(value.into_deserializer()).map(Turns::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Turns::InTurn)
+    }
+}
+
+/// A task definition.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Family {
+    pub(super) name: At<String>,
+    pub(super) repeat: Option<usize>,
+    pub(super) each: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) network_mode: Option<String>,
+    pub(super) cpu: Option<String>,
+    pub(super) memory: Option<String>,
+    pub(super) task_role: Option<String>,
+    pub(super) execution_role: Option<String>,
+    pub(super) containers: Vec<Container>,
+    #[serde(default)]
+    pub(super) volumes: Vec<Volume>,
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// A container definition.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Container {
+    pub(super) name: At<String>,
+    pub(super) image: String,
+    #[serde(default = "yes")]
+    pub(super) essential: bool,
+    #[serde(default)]
+    pub(super) entry_point: Vec<String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) cpu: Option<i64>,
+    pub(super) memory: Option<i64>,
+    pub(super) memory_reservation: Option<i64>,
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) ports: Vec<Port>,
+    #[serde(default)]
+    pub(super) mounts: Vec<Mount>,
+    pub(super) logs: Option<Logs>,
+    pub(super) health: Option<Vec<String>>,
+    pub(super) user: Option<String>,
+    pub(super) working_directory: Option<String>,
+    pub(super) stop_timeout: Option<u64>,
+}
+
+/// `8080` or `53/udp`.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    pub(super) protocol: &'static str,
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (number, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+        let protocol = match protocol {
+            "tcp" => Some("tcp"),
+            "udp" => Some("udp"),
+            _ => None,
+        };
+        match (number.parse(), protocol) {
+            (Ok(number @ 1..), Some(protocol)) => Ok(Self { number, protocol }),
+            _ => Err(de::Error::custom(format!(
+                "{text:?} is not a port: write 8080, 8080/tcp or 53/udp"
+            ))),
+        }
+    }
+}
+
+/// A mount point of a container.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mount {
+    pub(super) volume: At<String>,
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) read_only: bool,
+}
+
+/// Where a container's output goes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Logs {
+    pub(super) driver: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) prefix: Option<String>,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, String>,
+}
+
+/// A volume of a family: of its own, from the host, or of a file system.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Volume {
+    pub(super) name: String,
+    pub(super) host: Option<String>,
+    pub(super) efs: Option<Efs>,
+}
+
+/// An EFS file system as a volume.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Efs {
+    pub(super) file_system: String,
+    pub(super) root: Option<String>,
+    pub(super) access_point: Option<String>,
+    #[serde(default)]
+    pub(super) iam: bool,
+    #[serde(default)]
+    pub(super) transit_encryption: bool,
+}
+
+/// A cluster.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cluster {
+    pub(super) name: At<String>,
+    pub(super) repeat: Option<usize>,
+    pub(super) each: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) exec_logging: Option<String>,
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+    #[serde(default)]
+    pub(super) tasks: Vec<Task>,
+}
+
+/// A service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) name: At<String>,
+    pub(super) repeat: Option<usize>,
+    pub(super) each: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) family: Option<At<String>>,
+    pub(super) desired: Option<Turns<usize>>,
+    pub(super) exec: Option<Turns<bool>>,
+    pub(super) capacity_provider: Option<String>,
+    pub(super) age: Option<Turns<Age>>,
+    pub(super) start: Option<Start>,
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// Tasks of no service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Task {
+    pub(super) family: At<String>,
+    pub(super) repeat: Option<usize>,
+    pub(super) each: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) count: Option<usize>,
+    pub(super) group: Option<String>,
+    pub(super) started_by: Option<String>,
+    pub(super) exec: Option<Turns<bool>>,
+    pub(super) age: Option<Turns<Age>>,
+    pub(super) start: Option<Start>,
+    pub(super) stopped: Option<Stopped>,
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// How tasks have ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stopped {
+    #[serde(default)]
+    pub(super) code: StopCode,
+    pub(super) reason: Option<String>,
+    pub(super) exit_code: Option<i32>,
+}
+
+/// The stop codes that a sandbox's tasks can have.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) enum StopCode {
+    #[default]
+    EssentialContainerExited,
+    TaskFailedToStart,
+    UserInitiated,
+    ServiceSchedulerInitiated,
+    SpotInterruption,
+}
+
+/// `3d`, `2h30m`: how long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Age(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_age(&text).map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{text:?} is not an age: write 45s, 2h30m or 9d"))
+        })
+    }
+}
+
+/// At most some decades: dates before 1970 would be zero.
+fn parse_age(text: &str) -> Option<Duration> {
+    const LIMIT: u64 = 20 * 365 * 24 * 60 * 60;
+    let (mut total, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = match rest[digits..].chars().next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+    }
+    (!text.is_empty() && total <= LIMIT).then(|| Duration::from_secs(total))
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_numbers_with_units() {
+        let seconds = |text| parse_age(text).map(|age| age.as_secs());
+        assert_eq!(seconds("45s"), Some(45));
+        assert_eq!(seconds("2h30m"), Some(9000));
+        assert_eq!(seconds("9d"), Some(777_600));
+        for wrong in [
+            "",
+            "9",
+            "d",
+            "9w",
+            "-1d",
+            "é",
+            "99999999999999999999d",
+            "900000d",
+        ] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+}
