@@ -50,7 +50,7 @@ enum Step {
     },
     ChallengeResponse {
         client_version: String,
-        cipher: Box<Cipher>,
+        cipher: Cipher,
     },
 }
 
@@ -250,7 +250,7 @@ impl Agent {
             return;
         };
         let (asked, client_version) = (*asked, std::mem::take(client_version));
-        let mut cipher = Box::new(Cipher::agent(key, core.ids.bytes()));
+        let mut cipher = Cipher::agent(key, core.ids.bytes());
         let challenge = STANDARD.encode(cipher.seal(&encryption.challenge));
         let request = to_json(&EncryptionChallenge { challenge });
         core.send_stream(now, PayloadType::EncChallengeRequest, request);
@@ -294,7 +294,7 @@ impl Agent {
                     },
                 ..
             } if right(&cipher) => {
-                core.cipher = Some(*cipher);
+                core.cipher = Some(cipher);
                 self.complete(now, asked, client_version, ENCRYPTED, core);
                 Ok(())
             }

@@ -70,10 +70,11 @@ pub(crate) fn is_sealed(kind: PayloadType) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Seals what one end sends and opens what it receives. The key schedules are wiped on drop.
+/// Seals what one end sends and opens what it receives. The key schedules are wiped on drop, and boxed, so that moving
+/// them leaves no copies behind.
 pub(crate) struct Cipher {
-    sealing: Aes256Gcm,
-    opening: Aes256Gcm,
+    sealing: Box<Aes256Gcm>,
+    opening: Box<Aes256Gcm>,
     nonce: [u8; NONCE],
 }
 
@@ -82,8 +83,8 @@ impl Cipher {
     pub(crate) fn client(key: &DataKey, nonce: [u8; NONCE]) -> Self {
         let (from_agent, from_client) = key.halves();
         Self {
-            sealing: Aes256Gcm::new(from_client.into()),
-            opening: Aes256Gcm::new(from_agent.into()),
+            sealing: Box::new(Aes256Gcm::new(from_client.into())),
+            opening: Box::new(Aes256Gcm::new(from_agent.into())),
             nonce,
         }
     }
@@ -92,8 +93,8 @@ impl Cipher {
     pub(crate) fn agent(key: &DataKey, nonce: [u8; NONCE]) -> Self {
         let (from_agent, from_client) = key.halves();
         Self {
-            sealing: Aes256Gcm::new(from_agent.into()),
-            opening: Aes256Gcm::new(from_client.into()),
+            sealing: Box::new(Aes256Gcm::new(from_agent.into())),
+            opening: Box::new(Aes256Gcm::new(from_client.into())),
             nonce,
         }
     }

@@ -395,6 +395,33 @@ fn a_payload_that_never_opens_ends_the_session_as_incomplete() {
 }
 
 #[test]
+fn a_new_connection_repeats_the_same_ciphertext_under_the_same_keys() {
+    let (mut client, mut agent) = pair(&KEY, &KEY);
+    client.take_said();
+    agent.write(PayloadType::Output, b"before");
+    let lost = agent.stream()[0].message.clone();
+    agent.session.disconnected();
+    client.session.disconnected();
+    agent.write(PayloadType::Output, b"meanwhile");
+    agent.sent.clear();
+    agent.session.reconnected(agent.now);
+    client.session.reconnected(client.now);
+    agent.settle();
+    assert_eq!(agent.stream()[0].message, lost);
+    exchange(&mut client, &mut agent);
+    let all: Vec<u8> = client
+        .said
+        .iter()
+        .filter_map(|event| match event {
+            Event::Output(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(all, b"beforemeanwhile");
+}
+
+#[test]
 fn clear_text_is_not_taken_in_an_encrypted_session() {
     let (mut client, mut agent) = pair(&KEY, &KEY);
     let (next_down, next_up) = (3, 2);
