@@ -187,3 +187,43 @@ def test_control_calls_are_guarded_like_every_other(own):
     for members in [{}, {"seconds": "soon"}]:
         assert control(world, "AdvanceClock", **members)[1]["__type"] == "SerializationException"
     assert control(world, "AdvanceClock", seconds=-1)[1]["__type"] == "InvalidParameterException"
+
+
+def test_faults_throttle_boto3_and_go_away(own):
+    world = own("--fault", "throttle=ListClusters:1,latency=DescribeClusters:300ms")
+    with pytest.raises(ClientError) as refused:
+        world.ecs.list_clusters()
+    assert refused.value.response["Error"] == {"Code": "ThrottlingException", "Message": "Rate exceeded"} | {
+        name: value
+        for name, value in refused.value.response["Error"].items()
+        if name not in ("Code", "Message")
+    }
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert world.ecs.list_clusters()["clusterArns"]
+    status, faults = control(world, "GetFaults")
+    assert status == 200 and faults["happened"]["throttled"] == 1
+    assert faults["faults"] == {"throttle": ["ListClusters:1"], "latency": ["DescribeClusters:300ms"]}
+
+    status, faults = control(world, "SetFaults", **{"throttle": "100%", "seed": 7})
+    assert (status, faults["seed"], faults["happened"]["throttled"]) == (200, 7, 0)
+    with pytest.raises(ClientError):
+        world.ssm.describe_sessions(State="Active")
+    assert control(world, "SetFaults")[0] == 200
+    assert world.ssm.describe_sessions(State="Active")["Sessions"] == []
+
+    status, error = control(world, "SetFaults", lossy="1%")
+    assert status == 400 and error["__type"] == "InvalidParameterException"
+    assert "there are delay" in error["message"]
+
+
+def test_a_lost_session_is_resumed_by_the_policy(own):
+    world = own("--fault", "resume=denied")
+    session = execute(world, "sleep 600")["session"]
+    with pytest.raises(ClientError) as refused:
+        world.ssm.resume_session(SessionId=session["sessionId"])
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    control(world, "SetFaults", resume="no-token")
+    assert "TokenValue" not in world.ssm.resume_session(SessionId=session["sessionId"])
+    control(world, "SetFaults")
+    resumed = world.ssm.resume_session(SessionId=session["sessionId"])
+    assert resumed["StreamUrl"] != session["streamUrl"] and resumed["TokenValue"] != session["tokenValue"]

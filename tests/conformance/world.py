@@ -35,6 +35,7 @@ class World:
         self.ecs = make_client("ecs")
         self.ssm = make_client("ssm")
         self.sts = make_client("sts")
+        self.kms = make_client("kms")
         # The service must refuse what the model forbids, so these calls must reach it.
         self.lenient_ecs = make_client("ecs", config=Config(parameter_validation=False))
 

@@ -3,17 +3,25 @@
 //! One task per session owns the protocol state, the process and the way to the client (`agent/line.rs`). What runs
 //! on a terminal is in `agent/interactive.rs`, what runs without one in `agent/pipes.rs`. The other half of the
 //! service, tokens and sockets, is in `channel.rs`.
+//!
+//! These agents have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
+//! (114 s, then 60 s after each pong) have no counterpart; what a client notices when an agent reconnects is the fault
+//! `pause`.
 
+mod handshake;
 mod interactive;
 mod line;
+mod options;
 mod pipes;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use handshake::Encryption;
+pub use options::{AgentError, AgentOptions};
 
 use crate::image::Place;
 use crate::sessions::SessionKind;
@@ -24,39 +32,7 @@ const STOCK_CHUNK: usize = 1024;
 /// The fast agent takes what there is, up to this.
 const FAST_CHUNK: usize = 32 * 1024;
 
-/// How the agents of a sandbox behave.
-#[derive(Clone, Debug)]
-pub struct AgentOptions {
-    /// Pause between the start of a command and the agent's first read of its terminal; 1 s in the real agent.
-    pub start_delay: Duration,
-    /// Behave as the stock agent with its known faults: 1,024-byte chunks and a pause after each, the UTF-8 filter
-    /// that damages some output, resending only the oldest message.
-    pub stock: bool,
-    /// Sessions served at once in one container; further ones open but stay silent until a place is free.
-    pub session_limit: usize,
-}
-
-impl Default for AgentOptions {
-    fn default() -> Self {
-        Self {
-            start_delay: Duration::ZERO,
-            stock: false,
-            session_limit: 2,
-        }
-    }
-}
-
 impl AgentOptions {
-    /// The real agent's ways, with its delay.
-    #[must_use]
-    pub fn stock() -> Self {
-        Self {
-            start_delay: Duration::from_secs(1),
-            stock: true,
-            ..Self::default()
-        }
-    }
-
     /// How much output is read and sent at a time.
     fn chunk(&self) -> usize {
         if self.stock { STOCK_CHUNK } else { FAST_CHUNK }
@@ -75,13 +51,15 @@ pub(crate) enum FromService {
 }
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) session_id: String,
     pub(crate) kind: SessionKind,
     pub(crate) place: Place,
     /// The folder of the log group that output is copied to.
     pub(crate) log: Option<PathBuf>,
+    /// The session is encrypted.
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// Serves one session to its end. The text is for `channel_closed`: empty after a normal end.

@@ -19,6 +19,7 @@ mod words;
 use std::time::Duration;
 
 pub(crate) use switch::Switch;
+pub(crate) use words::time;
 pub use words::{FaultError, Faults};
 
 /// Which way a message goes.

@@ -116,6 +116,14 @@ impl Account {
         self.ecs(&format!("cluster/{name}"))
     }
 
+    /// The ARN of a KMS key (`key/…`) or alias (`alias/…`).
+    pub(crate) fn kms(&self, resource: &str) -> String {
+        format!(
+            "arn:{}:kms:{}:{}:{resource}",
+            self.partition, self.region, self.id
+        )
+    }
+
     /// The ARN of a Session Manager session.
     pub(crate) fn session(&self, id: &str) -> String {
         format!(

@@ -111,6 +111,7 @@ mod identifiers;
 mod idle;
 mod image;
 pub mod init;
+mod kms;
 mod lifecycle;
 mod logs;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
@@ -147,12 +148,13 @@ use faults::Switch;
 pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
+use kms::Kms;
 pub use process::InitCommand;
 use scenario::Plan;
 pub use scenario::{ExecLogging, Scenario, ScenarioError};
 use server::Front;
-pub use sessions::AgentOptions;
 use sessions::Sessions;
+pub use sessions::{AgentError, AgentOptions};
 use state::{Agents, Setting, Shared};
 use tls::Tls;
 pub use world_file::{WorldFile, WorldFileError};
@@ -286,14 +288,23 @@ impl Sandbox {
 
         let plan = Plan::new(&options.scenarios);
         let clock = SandboxClock::start(options.clock_speed);
+        let account = Account::new(&options.region);
+        let kms = Arc::new(Kms::new(account.clone()));
         let faults = Switch::new(options.faults);
         let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
         let shared = Arc::new(Shared::new(Setting {
-            account: Account::new(&options.region),
+            account,
             credentials: Credentials::random(),
             accept_any_credentials: options.accept_any_credentials,
-            sessions: Sessions::new(options.agent, clock.clone(), idle_limit, faults.clone()),
+            sessions: Sessions::new(
+                options.agent,
+                clock.clone(),
+                idle_limit,
+                faults.clone(),
+                Arc::clone(&kms),
+            ),
             faults,
+            kms,
             endpoint: format!("{scheme}://{address}"),
             root: root.path().to_owned(),
             init: options.init,

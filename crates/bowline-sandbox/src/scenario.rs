@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::image::Image;
+use crate::kms::DEMO_ALIAS;
 
 /// The group of `exec-logging` without another one.
 const LOG_GROUP: &str = "/ecs/exec";
@@ -31,6 +32,8 @@ pub enum Scenario {
     IdleLimit(Duration),
     /// The cluster has ECS Exec sessions logged.
     ExecLogging(ExecLogging),
+    /// The cluster has ECS Exec sessions encrypted, under this KMS key.
+    Encrypted(String),
 }
 
 /// Where ECS Exec sessions are logged.
@@ -89,6 +92,10 @@ impl Scenario {
                 "exec-logging[=GROUP]",
                 "ECS Exec sessions are logged; group \"default\" is the container's own",
             ),
+            (
+                "encrypted[=KEY]",
+                "ECS Exec sessions are encrypted, under alias/demo or another KMS key",
+            ),
         ];
         let mut text = String::new();
         for (form, meaning) in forms {
@@ -97,14 +104,16 @@ impl Scenario {
         }
         text
     }
-}
 
-impl Scenario {
     /// It changes what the demo world holds, and says nothing about any other world.
     #[must_use]
     pub fn is_about_the_demo_world(&self) -> bool {
         match self {
-            Self::ExecDisabled | Self::NoTasks | Self::Tools(_) | Self::ExecLogging(_) => true,
+            Self::ExecDisabled
+            | Self::NoTasks
+            | Self::Tools(_)
+            | Self::ExecLogging(_)
+            | Self::Encrypted(_) => true,
             Self::AgentPending(_) | Self::AgentStopped(_) | Self::IdleLimit(_) => false,
         }
     }
@@ -151,6 +160,7 @@ impl FromStr for Scenario {
                 Some("default") => ExecLogging::Container,
                 other => ExecLogging::Group(other.unwrap_or(LOG_GROUP).to_owned()),
             })),
+            "encrypted" => Ok(Self::Encrypted(value.unwrap_or(DEMO_ALIAS).to_owned())),
             _ => match text.strip_prefix("no-") {
                 Some(program) if value.is_none() => tools(&format!("-{program}")),
                 _ => Err(ScenarioError::Unknown(text.to_owned())),
@@ -170,6 +180,7 @@ pub(crate) struct Plan {
     pub(crate) tools: Option<String>,
     pub(crate) idle_limit: Option<Duration>,
     pub(crate) exec_logging: Option<ExecLogging>,
+    pub(crate) kms_key: Option<String>,
 }
 
 impl Plan {
@@ -188,6 +199,7 @@ impl Plan {
                     tools.push_str(&words);
                 }
                 Scenario::IdleLimit(span) => plan.idle_limit = Some(span),
+                Scenario::Encrypted(key) => plan.kms_key = Some(key),
                 Scenario::ExecLogging(logging) => plan.exec_logging = Some(logging),
             }
         }
@@ -220,6 +232,7 @@ mod tests {
                 "exec-logging",
                 Scenario::ExecLogging(ExecLogging::Group("/ecs/exec".to_owned())),
             ),
+            ("encrypted", Scenario::Encrypted("alias/demo".to_owned())),
             (
                 "exec-logging=default",
                 Scenario::ExecLogging(ExecLogging::Container),

@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::agent::AgentOptions;
-use crate::agent::{self, FromService, Job};
+use crate::agent::{self, Encryption, FromService, Job};
+pub use crate::agent::{AgentError, AgentOptions};
 use crate::channel::{self, Ticket};
 use crate::clock::SandboxClock;
 use crate::faults::session::{SessionFaults, SocketFaults};
@@ -25,6 +25,7 @@ use crate::faults::{Resume, Switch};
 use crate::identifiers;
 use crate::idle::{self, Idle};
 use crate::image::Place;
+use crate::kms::Kms;
 
 /// Ended sessions that DescribeSessions can still show.
 const HISTORY: usize = 1000;
@@ -54,6 +55,8 @@ pub(crate) struct SessionRequest {
     pub(crate) place: Place,
     /// The folder of the log group that the session's output is copied to.
     pub(crate) log: Option<PathBuf>,
+    /// The KMS key that the session is encrypted under.
+    pub(crate) kms_key: Option<String>,
 }
 
 /// The session types of the agent that this sandbox serves.
@@ -127,6 +130,7 @@ struct Shared {
     tasks: TaskTracker,
     stop: CancellationToken,
     faults: Switch,
+    kms: Arc<Kms>,
     strays: Arc<Semaphore>,
     /// How many sessions and sockets there have been.
     sessions: AtomicU64,
@@ -195,6 +199,7 @@ impl Sessions {
         clock: SandboxClock,
         idle_limit: Duration,
         faults: Switch,
+        kms: Arc<Kms>,
     ) -> Self {
         let shared = Shared {
             options,
@@ -203,6 +208,7 @@ impl Sessions {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             faults,
+            kms,
             strays: Arc::new(Semaphore::new(STRAY_SOCKETS)),
             sessions: AtomicU64::new(0),
             sockets: AtomicU64::new(0),
@@ -216,6 +222,7 @@ impl Sessions {
     /// Makes a session and starts its agent (which waits for a place when the container's limit is reached).
     pub(crate) fn start(&self, request: SessionRequest) -> Grant {
         let session_id = format!("{}-{}", request.id_prefix, random_base36(26));
+        let target = request.target.clone();
         let (agent, from_service) = mpsc::channel(QUEUE);
         let (closing, closed) = watch::channel(None);
         let cancel = self.shared.stop.child_token();
@@ -268,6 +275,11 @@ impl Sessions {
             kind: request.kind,
             place: request.place,
             log: request.log,
+            encryption: request.kms_key.map(|key| Encryption {
+                key,
+                target,
+                kms: Arc::clone(&self.shared.kms),
+            }),
         };
         let sessions = self.clone();
         self.shared.tasks.spawn(async move {

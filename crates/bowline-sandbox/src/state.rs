@@ -21,6 +21,7 @@ use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
 use crate::identifiers::Account;
+use crate::kms::Kms;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
 use definition::TaskDefinition;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) accept_any_credentials: bool,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Switch,
+    pub(crate) kms: Arc<Kms>,
     /// `http://127.0.0.1:<port>`.
     pub(crate) endpoint: String,
     /// Private directory below which tasks have theirs; removed at shutdown.
@@ -59,6 +61,7 @@ pub(crate) struct Setting {
     pub(crate) accept_any_credentials: bool,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Switch,
+    pub(crate) kms: Arc<Kms>,
     pub(crate) endpoint: String,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
@@ -102,6 +105,7 @@ impl Shared {
             accept_any_credentials: setting.accept_any_credentials,
             sessions: setting.sessions,
             faults: setting.faults,
+            kms: setting.kms,
             endpoint: setting.endpoint,
             root: setting.root,
             init: setting.init,

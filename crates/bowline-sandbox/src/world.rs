@@ -37,15 +37,20 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         weight: 1,
         base: 0,
     }];
-    cluster.configuration = plan.exec_logging.as_ref().map(|logging| {
-        json!({ "executeCommandConfiguration": match logging {
-            ExecLogging::Container => json!({ "logging": "DEFAULT" }),
-            ExecLogging::Group(group) => json!({
-                "logging": "OVERRIDE",
-                "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
-            }),
-        } })
-    });
+    let mut exec = match &plan.exec_logging {
+        Some(ExecLogging::Container) => json!({ "logging": "DEFAULT" }),
+        Some(ExecLogging::Group(group)) => json!({
+            "logging": "OVERRIDE",
+            "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
+        }),
+        None => json!({}),
+    };
+    if let Some(key) = &plan.kms_key {
+        exec["kmsKeyId"] = json!(key);
+    }
+    if exec != json!({}) {
+        cluster.configuration = Some(json!({ "executeCommandConfiguration": exec }));
+    }
     let mut service = service("web", web);
     service.exec_enabled = !plan.exec_disabled;
     if plan.no_tasks {

@@ -5,6 +5,7 @@
     reason = "the exemption for tests does not reach the functions they share"
 )]
 
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 mod channel;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod client;

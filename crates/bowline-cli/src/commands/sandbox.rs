@@ -12,7 +12,7 @@ use bowline_sandbox::{
     AgentOptions, FaultError, Faults, InitCommand, Options, Sandbox, Scenario, ScenarioError,
     StartError, WorldFile, WorldFileError,
 };
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,9 +46,13 @@ pub struct SandboxArgs {
     /// Also write the lines to this file, readable by you only, once the sandbox is ready
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// How the agents in the containers behave
-    #[arg(long, value_enum, default_value_t = Agent::Fast, value_name = "KIND")]
-    agent: Agent,
+    /// How the agents in the containers behave: fast, or stock (paced, with the real agent's damage to some bytes)
+    ///
+    /// More words after commas change that: start-delay=1s (before the first output), ready-delay=2s (input is refused
+    /// so long), no-reack (as agents before 3.2.1041.0), handshake-wait=5s, require-challenge, session-limit=5 (instead
+    /// of 2), version=3.1.0.0.
+    #[arg(long, default_value = "fast", value_name = "KIND[,WORD…]")]
+    agent: AgentOptions,
     /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s
     #[arg(long, value_parser = duration::parse, value_name = "TIME")]
     agent_start_delay: Option<Duration>,
@@ -84,15 +88,6 @@ pub struct SandboxArgs {
     private: bool,
 }
 
-/// The two kinds of agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Agent {
-    /// No pauses, large messages
-    Fast,
-    /// Paced, with the real agent's damage to some bytes
-    Stock,
-}
-
 /// Runs the sandbox until it is told to end.
 pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, CommandError> {
     if context.global.sandbox {
@@ -109,10 +104,7 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
         context.printer.document(&Faults::list())?;
         return Ok(ExitCode::Success);
     }
-    let mut agent = match args.agent {
-        Agent::Fast => AgentOptions::default(),
-        Agent::Stock => AgentOptions::stock(),
-    };
+    let mut agent = args.agent.clone();
     agent.start_delay = args.agent_start_delay.unwrap_or(agent.start_delay);
     let mut options = Options::new(init_command()?);
     options.port = args.port;
@@ -122,19 +114,19 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     options.clock_speed = args.fast_clock;
     options.scenarios = scenarios(&args.scenario)?;
     options.faults = faults(&context.global.fault)?;
-    let random = options.faults.is_random();
     options.world = args
         .world
         .as_deref()
         .map(|file| world(file, &options.scenarios))
         .transpose()?;
+    let seed_is_chosen = options.faults.is_random() && options.faults.seed().is_none();
     options.tls = args.tls;
     options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
         options.region.clone_from(region);
     }
     let sandbox = Sandbox::start(options).await?;
-    if random {
+    if seed_is_chosen {
         let seed = sandbox.fault_seed();
         context.printer.note(&format!(
             "faults by chance: --fault seed={seed} repeats them"

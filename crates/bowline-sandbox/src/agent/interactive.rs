@@ -8,11 +8,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use bowline_proto::{Event, PayloadType};
+use bowline_proto::{Event, PayloadType, SessionType};
 
+use super::handshake::Handshake;
 use super::line::{Line, Turn};
 use super::{AgentOptions, FromService, Job, start_failure};
 use crate::logs::LogStream;
+use crate::sessions::SessionKind;
 use crate::terminal::{Exchange, Terminal};
 use crate::utf8::Utf8Filter;
 
@@ -29,6 +31,17 @@ pub(super) async fn serve(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
 ) -> String {
+    let kind = match job.kind {
+        SessionKind::Shell => SessionType::StandardStream,
+        _ => SessionType::InteractiveCommands,
+    };
+    let (handshake, request) = Handshake::new(job, &kind, &options);
+    let mut line = Line::new(&job.session_id, &options, request, service);
+    if let Some(handshake) = handshake
+        && let Err(reason) = handshake.shake(&mut line, &cancel).await
+    {
+        return reason;
+    }
     match words.and_then(|words| Terminal::start(&words, &job.place)) {
         Ok(terminal) => {
             let log = match &job.log {
@@ -36,7 +49,9 @@ pub(super) async fn serve(
                 None => None,
             };
             let agent = Agent {
-                line: Line::new(&job.session_id, &options, None, service),
+                ready_at: Some(Instant::now() + options.ready_delay)
+                    .filter(|_| !options.ready_delay.is_zero()),
+                line,
                 next_read: Instant::now() + options.start_delay,
                 options,
                 terminal,
@@ -72,6 +87,8 @@ struct Agent {
     /// No read of the terminal before this moment.
     next_read: Instant,
     ended: bool,
+    /// No input is taken before this moment.
+    ready_at: Option<Instant>,
 }
 
 /// What happened first.
@@ -83,6 +100,10 @@ enum Step {
 impl Agent {
     async fn run(mut self, cancel: &CancellationToken) -> String {
         loop {
+            if self.ready_at.is_some_and(|at| at <= Instant::now()) {
+                self.ready_at = None;
+            }
+            self.update_ready();
             self.pump_output();
             self.line.transmit();
             if self.handle_events() {
@@ -105,7 +126,8 @@ impl Agent {
     async fn step(&mut self, cancel: &CancellationToken) -> Step {
         let readable = self.line.takes_output() && !self.ended && self.output.is_empty();
         let paced = Instant::now() < self.next_read;
-        let wake = (readable && paced).then_some(self.next_read);
+        let read_at = (readable && paced).then_some(self.next_read);
+        let wake = read_at.into_iter().chain(self.ready_at).min();
         let input = (!self.input.is_empty()).then_some(&self.input[..]);
         let (chunk, greedy) = (self.options.chunk(), !self.options.stock);
         let output = (readable && !paced).then_some((&mut self.output, chunk, greedy));
@@ -116,11 +138,17 @@ impl Agent {
         }
     }
 
+    /// Input that is not taken is not acknowledged either, and comes again.
+    fn update_ready(&mut self) {
+        let ready = self.ready_at.is_none() && self.input.len() < INPUT_LIMIT;
+        self.line.session.set_ready(ready);
+    }
+
     async fn exchanged(&mut self, exchange: &Exchange) {
         match exchange {
             Exchange::Written(Ok(count)) => {
                 self.input.advance(*count);
-                self.line.session.set_ready(self.input.len() < INPUT_LIMIT);
+                self.update_ready();
             }
             // Nobody reads any more; the end of the output follows.
             Exchange::Written(Err(_)) => self.input.clear(),
@@ -155,7 +183,7 @@ impl Agent {
             match event {
                 Event::Input(bytes) => {
                     self.input.extend_from_slice(&bytes);
-                    self.line.session.set_ready(self.input.len() < INPUT_LIMIT);
+                    self.update_ready();
                 }
                 Event::Size(size) => self.terminal.resize(size),
                 Event::Finished => {

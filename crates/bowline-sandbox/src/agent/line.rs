@@ -18,6 +18,8 @@ pub(super) struct Line {
     client: Option<mpsc::Sender<Bytes>>,
     /// The socket that `client` belongs to.
     socket: u64,
+    /// The service's word is all it knows of the client's connection, and it resends at its own pace.
+    stock: bool,
 }
 
 /// How a [`Line::turn`] ended.
@@ -40,17 +42,23 @@ impl Line {
     ) -> Self {
         let clock = Clock::start();
         let defaults = AgentConfig::new(session_id, clock.seed());
+        let defaults = AgentConfig {
+            handshake,
+            handshake_wait: options.handshake_wait,
+            reacknowledge: options.reacknowledge,
+            require_challenge: options.require_challenge,
+            ..defaults
+        };
         let config = if options.stock {
             AgentConfig {
-                handshake,
                 resend: Resend::OldestOnly,
                 max_payload: STOCK_CHUNK + 3,
                 window: 100_000,
+                forgets: true,
                 ..defaults
             }
         } else {
             AgentConfig {
-                handshake,
                 resend: Resend::Overdue,
                 max_payload: FAST_CHUNK,
                 window: 1000,
@@ -63,6 +71,7 @@ impl Line {
             service,
             client: None,
             socket: 0,
+            stock: options.stock,
         }
     }
 
@@ -118,6 +127,9 @@ impl Line {
                 Some(FromService::Attached(socket, client)) => {
                     self.client = Some(client);
                     self.socket = socket;
+                    if !self.stock {
+                        self.session.reconnected(self.clock.now());
+                    }
                 }
                 Some(FromService::Detached(socket, _)) if socket != self.socket => {}
                 Some(FromService::Detached(_, frame) | FromService::Frame(frame)) => {

@@ -10,7 +10,6 @@ use std::process::{ExitStatus, Stdio};
 
 use bytes::BytesMut;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -18,16 +17,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use bowline_proto::{Event, HandshakeRequest, PayloadType, SessionType};
+use bowline_proto::{Event, PayloadType, SessionType};
 
+use super::handshake::Handshake;
 use super::line::{Line, Turn};
 use super::{AgentOptions, FromService, Job, start_failure};
 use crate::image::{self, Place};
 use crate::terminal::{failure, variables};
 use crate::utf8::Utf8Filter;
-
-/// New enough for separate output and exit codes.
-const AGENT_VERSION: &str = "3.3.3050.0";
 
 /// What the agent reports for a command that could not be started; -1 is a death by signal.
 const NOT_STARTED: i64 = 1;
@@ -41,9 +38,11 @@ pub(super) async fn serve(
     cancel: CancellationToken,
 ) -> String {
     let kind = SessionType::NonInteractiveCommands;
-    let handshake = HandshakeRequest::new(AGENT_VERSION, &kind, &Value::Null);
-    let mut line = Line::new(&job.session_id, &options, Some(handshake), service);
-    if let Err(reason) = shake_hands(&mut line, &cancel).await {
+    let (handshake, request) = Handshake::new(job, &kind, &options);
+    let mut line = Line::new(&job.session_id, &options, request, service);
+    if let Some(handshake) = handshake
+        && let Err(reason) = handshake.shake(&mut line, &cancel).await
+    {
         return reason;
     }
     match words.and_then(|words| start(&words, &job.place)) {
@@ -54,29 +53,12 @@ pub(super) async fn serve(
                 stdout: Stream::new(PayloadType::Output, stdout, &options),
                 stderr: Stream::new(PayloadType::StdErr, stderr, &options),
                 ending: Ending::Running,
+                stock: options.stock,
             };
             agent.run(&cancel).await;
             String::new()
         }
         Err(reason) => fail(line, &reason, &options, &cancel).await,
-    }
-}
-
-/// The error is the text of `channel_closed`.
-async fn shake_hands(line: &mut Line, cancel: &CancellationToken) -> Result<(), String> {
-    loop {
-        line.transmit();
-        while let Some(event) = line.session.poll_event() {
-            match event {
-                Event::Established { .. } => return Ok(()),
-                Event::Refused(reason) => return Err(reason),
-                Event::Closed { .. } => return Err(String::new()),
-                _ => {}
-            }
-        }
-        if line.turn(None, cancel).await != Turn::Served {
-            return Err(String::new());
-        }
     }
 }
 
@@ -160,6 +142,7 @@ struct Agent {
     stdout: Stream,
     stderr: Stream,
     ending: Ending,
+    stock: bool,
 }
 
 /// How far the end of the command has come.
@@ -231,6 +214,12 @@ impl Agent {
         while let Some(event) = self.line.session.poll_event() {
             match event {
                 Event::Input(bytes) => self.signal(&bytes),
+                // The real agent's pumps take a pause for a failure and never read again; a command that still writes
+                // then waits for ever (specification §5.5).
+                Event::Paused(true) if self.stock => {
+                    self.stdout.stopped = true;
+                    self.stderr.stopped = true;
+                }
                 Event::Finished => {
                     self.line.transmit();
                     return true;
@@ -269,6 +258,8 @@ struct Stream {
     filter: Option<Utf8Filter>,
     /// Not yet taken by the session.
     buffer: BytesMut,
+    /// It is open and is never read again.
+    stopped: bool,
 }
 
 impl Stream {
@@ -279,11 +270,12 @@ impl Stream {
             chunk: options.chunk(),
             filter: options.stock.then(Utf8Filter::default),
             buffer: BytesMut::new(),
+            stopped: false,
         }
     }
 
     fn has_ended(&self) -> bool {
-        self.reader.is_none()
+        self.reader.is_none() || self.stopped
     }
 
     fn is_hungry(&self) -> bool {

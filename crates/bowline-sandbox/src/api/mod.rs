@@ -2,6 +2,7 @@
 
 mod control;
 mod ecs;
+mod kms;
 mod metadata;
 mod pages;
 mod reply;
@@ -99,7 +100,9 @@ pub(crate) fn authenticate(
 async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
     let operation = match service {
         Service::Control { .. } => return Ok(()),
-        Service::Ecs { operation } | Service::Ssm { operation } => operation,
+        Service::Ecs { operation } | Service::Ssm { operation } | Service::Kms { operation } => {
+            operation
+        }
         Service::Sts => sts::operation(body),
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
@@ -130,6 +133,9 @@ enum Service<'a> {
         operation: &'a str,
     },
     Ssm {
+        operation: &'a str,
+    },
+    Kms {
         operation: &'a str,
     },
     /// The sandbox's own calls.
@@ -168,6 +174,7 @@ impl<'a> Service<'a> {
         match target.to_str().unwrap_or_default().split_once('.') {
             Some(("AmazonEC2ContainerServiceV20141113", operation)) => Self::Ecs { operation },
             Some(("AmazonSSM", operation)) => Self::Ssm { operation },
+            Some(("TrentService", operation)) => Self::Kms { operation },
             Some((control::TARGET, operation)) => Self::Control { operation },
             _ => Self::Unknown {
                 scope: scope.unwrap_or("ecs"),
@@ -179,6 +186,7 @@ impl<'a> Service<'a> {
         match self {
             Self::Ecs { .. } | Self::Control { .. } => "ecs",
             Self::Ssm { .. } => "ssm",
+            Self::Kms { .. } => "kms",
             Self::Sts => "sts",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
@@ -186,7 +194,7 @@ impl<'a> Service<'a> {
 
     fn protocol(self) -> Protocol {
         match self {
-            Self::Ecs { .. } | Self::Control { .. } | Self::Unknown { .. } => {
+            Self::Ecs { .. } | Self::Kms { .. } | Self::Control { .. } | Self::Unknown { .. } => {
                 Protocol::Json { message: "message" }
             }
             Self::Ssm { .. } => Protocol::Json { message: "Message" },
@@ -224,6 +232,7 @@ async fn answer(
             rouse(&call, ssm::needed(&call)).await;
             ssm::call(&call).map(Answer::Json)
         }
+        Service::Kms { operation } => kms::call(&call(operation)?).map(Answer::Json),
         Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
         Service::Sts => {
             sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })

@@ -114,6 +114,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
         place,
         // Only ExecuteCommand goes by the cluster's configuration of logs.
         log: None,
+        kms_key: None,
     });
     Ok(granted(call, &grant))
 }

@@ -162,6 +162,12 @@ impl Faults {
         self.words.keys().all(|name| name == "seed")
     }
 
+    /// The number by which chance is repeated, if one was given.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+
     /// Adds the words of another set.
     ///
     /// # Errors
@@ -363,7 +369,8 @@ fn percent(text: &str) -> Result<f64, &'static str> {
         .ok_or("a percentage is needed, as in 10%")
 }
 
-fn time(text: &str) -> Result<Duration, &'static str> {
+/// A time as in 20ms, 2s or 1m; at most a day.
+pub(crate) fn time(text: &str) -> Result<Duration, &'static str> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0)];
     let found = units
         .iter()

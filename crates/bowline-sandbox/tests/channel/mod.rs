@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// No wait of these tests takes longer, however busy the machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -32,39 +32,41 @@ impl Seen {
     }
 }
 
+/// What the handshake of an encrypted session asks for.
+#[derive(Debug)]
+pub(crate) struct KeyWanted {
+    pub(crate) key_id: String,
+    pub(crate) challenge: Option<String>,
+}
+
 pub(crate) struct Channel {
     socket: WebSocketStream<TcpStream>,
     pub(crate) session: Session,
     pub(crate) seen: Seen,
+    pub(crate) key_wanted: Option<KeyWanted>,
     established: bool,
+    pong: bool,
 }
 
 impl Channel {
     /// Opens the channel of an answer of ExecuteCommand (its `session`) or StartSession.
     pub(crate) async fn open(answer: &Value) -> Self {
-        let member = |lower: &str, upper: &str| {
-            let value = answer.get(lower).or_else(|| answer.get(upper));
-            value.and_then(Value::as_str).unwrap().to_owned()
-        };
-        let url = member("streamUrl", "StreamUrl");
-        let token = member("tokenValue", "TokenValue");
-        let authority = url
-            .strip_prefix("ws://")
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap();
-        let stream = TcpStream::connect(authority).await.unwrap();
-        let (mut socket, _) = tokio_tungstenite::client_async(&url, stream).await.unwrap();
-        let mut ids = IdSource::new(1);
-        let open = OpenDataChannel::client(&token, ids.next_id(), ids.next_id(), "1.2.896.0");
-        socket.send(Message::text(open.encode())).await.unwrap();
         Self {
-            socket,
+            socket: connect(answer).await.unwrap(),
             session: Session::client(ClientConfig::new(2), now()),
             seen: Seen::default(),
+            key_wanted: None,
             established: false,
+            pong: false,
         }
+    }
+
+    /// Goes on with another socket, after ResumeSession. The error is the status of a refused upgrade.
+    pub(crate) async fn reopen(&mut self, answer: &Value) -> Result<(), u16> {
+        self.socket = connect(answer).await?;
+        self.seen.lost = None;
+        self.session.reconnected(now());
+        Ok(())
     }
 
     /// Serves the channel to its end, whatever that is.
@@ -103,7 +105,32 @@ impl Channel {
         .await;
     }
 
-    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    /// Whether a ping is answered within a second, which is long on loopback.
+    pub(crate) async fn is_alive(&mut self) -> bool {
+        self.pong = false;
+        // A socket that is gone is noticed by the next read.
+        let _ = self.socket.send(Message::Ping("?".into())).await;
+        let answered = async {
+            while !self.pong {
+                self.step().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), answered)
+            .await
+            .is_ok()
+    }
+
+    /// Whether this happens within a time.
+    pub(crate) async fn within(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let serving = async {
+            while !done(self) {
+                self.step().await;
+            }
+        };
+        tokio::time::timeout(time, serving).await.is_ok()
+    }
+
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let serving = async {
             while !done(self) {
                 self.step().await;
@@ -114,7 +141,7 @@ impl Channel {
         }
     }
 
-    async fn step(&mut self) {
+    pub(crate) async fn step(&mut self) {
         while let Some(message) = self.session.poll_transmit(now()) {
             // A socket that is gone is noticed by the next read.
             let _ = self.socket.send(Message::Binary(message)).await;
@@ -127,6 +154,7 @@ impl Channel {
             message = self.socket.next() => match message {
                 Some(Ok(Message::Binary(frame))) => self.session.receive(now(), &frame).unwrap(),
                 Some(Ok(Message::Close(_))) => self.seen.lost = Some(true),
+                Some(Ok(Message::Pong(_))) => self.pong = true,
                 Some(Ok(_)) => {}
                 None | Some(Err(_)) => {
                     self.seen.lost.get_or_insert(false);
@@ -137,6 +165,9 @@ impl Channel {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Established { .. } => self.established = true,
+                Event::KeyWanted { key_id, challenge } => {
+                    self.key_wanted = Some(KeyWanted { key_id, challenge });
+                }
                 Event::Output(bytes) => self.seen.output.extend_from_slice(&bytes),
                 Event::StdErr(bytes) => self.seen.stderr.extend_from_slice(&bytes),
                 Event::ExitCode(code) => self.seen.exit_code = Some(code),
@@ -150,7 +181,32 @@ impl Channel {
     }
 }
 
-fn now() -> Timestamp {
+async fn connect(answer: &Value) -> Result<WebSocketStream<TcpStream>, u16> {
+    let member = |lower: &str, upper: &str| {
+        let value = answer.get(lower).or_else(|| answer.get(upper));
+        value.and_then(Value::as_str).unwrap().to_owned()
+    };
+    let url = member("streamUrl", "StreamUrl");
+    let token = member("tokenValue", "TokenValue");
+    let authority = url
+        .strip_prefix("ws://")
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let stream = TcpStream::connect(authority).await.unwrap();
+    let (mut socket, _) = match tokio_tungstenite::client_async(&url, stream).await {
+        Err(Error::Http(answer)) => return Err(answer.status().as_u16()),
+        other => other.unwrap(),
+    };
+    let mut ids = IdSource::new(1);
+    let open = OpenDataChannel::client(&token, ids.next_id(), ids.next_id(), "1.2.896.0");
+    // A socket that is cut at once is noticed by the next read.
+    let _ = socket.send(Message::text(open.encode())).await;
+    Ok(socket)
+}
+
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();

@@ -125,6 +125,35 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+struct Update {
+    cluster: Option<String>,
+    configuration: Option<Value>,
+    settings: Option<Vec<Value>>,
+}
+
+/// Members that are left out stay as they are. Sessions that are open keep what they began with.
+pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
+    let input: Update = call.input()?;
+    let account = &call.shared.account;
+    let name = cluster_name(account, input.cluster.as_deref())?;
+    call.shared.change(|world| {
+        let cluster = world
+            .clusters
+            .get_mut(name)
+            .filter(|cluster| cluster.active);
+        let cluster = cluster.ok_or_else(super::cluster_not_found)?;
+        if input.configuration.is_some() {
+            cluster.configuration = input.configuration;
+        }
+        if let Some(settings) = input.settings {
+            cluster.settings = settings;
+        }
+        Ok(json!({ "cluster": show(account, cluster, &everything()) }))
+    })
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Delete {
     cluster: Option<String>,
 }

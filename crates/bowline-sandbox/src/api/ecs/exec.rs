@@ -67,6 +67,9 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         place: container.place.clone(),
         log: log_group(&world, task, &container.name)
             .map(|group| logs::group_folder(&call.shared.root, group)),
+        kms_key: configuration(&world, task)
+            .and_then(|exec| exec.get("kmsKeyId")?.as_str())
+            .map(str::to_owned),
     });
     let TaskKey { cluster, id } = &task.key;
     Ok(json!({
@@ -95,11 +98,7 @@ pub(super) fn needed(call: &Call<'_>) -> Option<TaskKey> {
 
 /// The log group that the cluster's configuration wants this session's output in.
 fn log_group<'w>(world: &'w World, task: &'w Task, container: &str) -> Option<&'w str> {
-    let cluster = world.clusters.get(&task.key.cluster)?;
-    let exec = cluster
-        .configuration
-        .as_ref()?
-        .get("executeCommandConfiguration")?;
+    let exec = configuration(world, task)?;
     match exec.get("logging")?.as_str()? {
         "DEFAULT" => {
             let outline = &task.definition.outline;
@@ -110,6 +109,15 @@ fn log_group<'w>(world: &'w World, task: &'w Task, container: &str) -> Option<&'
             .as_str(),
         _ => None,
     }
+}
+
+/// What the cluster says about exec sessions.
+fn configuration<'w>(world: &'w World, task: &Task) -> Option<&'w Value> {
+    let cluster = world.clusters.get(&task.key.cluster)?;
+    cluster
+        .configuration
+        .as_ref()?
+        .get("executeCommandConfiguration")
 }
 
 /// Only a task with a single container lets the name be left out.

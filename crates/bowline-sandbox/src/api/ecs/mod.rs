@@ -20,6 +20,7 @@ pub(super) use task::find as find_task;
 pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
     match call.operation {
         "CreateCluster" => cluster::create(call),
+        "UpdateCluster" => cluster::update(call),
         "DeleteCluster" => cluster::delete(call),
         "DescribeClusters" => cluster::describe(call),
         "ListClusters" => cluster::list(call),

@@ -1,0 +1,141 @@
+//! How agents behave: fast, or as the real ones with their faults.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::faults;
+
+/// New enough for separate output, exit codes and the challenge of encrypted sessions.
+const VERSION: &str = "3.3.3050.0";
+
+/// How the agents of a sandbox behave. Read from words with commas between them: `stock,no-reack,version=3.1.0.0`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentOptions {
+    /// Pause between the start of a command and the agent's first read of its terminal; 1 s in the real agent.
+    pub start_delay: Duration,
+    /// Behave as the stock agent with its known faults: 1,024-byte chunks and a pause after each, the UTF-8 filter
+    /// that damages some output, resending only the oldest message, sending beyond what it remembers, separate
+    /// outputs that stop for good at a pause.
+    pub stock: bool,
+    /// Sessions served at once in one container; further ones open but stay silent until a place is free.
+    pub session_limit: usize,
+    /// How long input is refused, unacknowledged, after the start of a command on a terminal.
+    pub ready_delay: Duration,
+    /// Acknowledge again what arrives again, as agents do since 3.2.1041.0.
+    pub reacknowledge: bool,
+    /// How long the client has for each of its answers in a handshake; 15 s in the real agent, settable since 2026.
+    pub handshake_wait: Duration,
+    /// Refuse clients that do not acknowledge the challenge of encrypted sessions.
+    pub require_challenge: bool,
+    /// What the handshake says; clients decide features by it.
+    pub version: String,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self {
+            start_delay: Duration::ZERO,
+            stock: false,
+            session_limit: 2,
+            ready_delay: Duration::ZERO,
+            reacknowledge: true,
+            handshake_wait: Duration::from_secs(15),
+            require_challenge: false,
+            version: VERSION.to_owned(),
+        }
+    }
+}
+
+impl AgentOptions {
+    /// The real agent's ways, with its delay.
+    #[must_use]
+    pub fn stock() -> Self {
+        Self {
+            start_delay: Duration::from_secs(1),
+            stock: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a text says nothing about agents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{word:?} says nothing about agents; there are fast, stock, start-delay=TIME, ready-delay=TIME, no-reack, \
+     handshake-wait=TIME, require-challenge, session-limit=N, version=A.B.C.D"
+)]
+pub struct AgentError {
+    word: String,
+}
+
+impl FromStr for AgentOptions {
+    type Err = AgentError;
+
+    fn from_str(text: &str) -> Result<Self, AgentError> {
+        let mut options = Self::default();
+        for word in text.split(',').map(str::trim) {
+            let wrong = || AgentError {
+                word: word.to_owned(),
+            };
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let time = || faults::time(value).map_err(|_| wrong());
+            match (name, value) {
+                // They set everything, so that the words after them are about what they are not.
+                ("fast", "") => options = Self::default(),
+                ("stock", "") => options = Self::stock(),
+                ("start-delay", _) => options.start_delay = time()?,
+                ("ready-delay", _) => options.ready_delay = time()?,
+                ("handshake-wait", _) => options.handshake_wait = time()?,
+                ("no-reack", "") => options.reacknowledge = false,
+                ("require-challenge", "") => options.require_challenge = true,
+                ("session-limit", _) => {
+                    options.session_limit = value
+                        .parse()
+                        .ok()
+                        .filter(|limit| (1..=1000).contains(limit))
+                        .ok_or_else(wrong)?;
+                }
+                ("version", _) => {
+                    let parts: Vec<&str> = value.split('.').collect();
+                    let numbers = parts.iter().all(|part| part.parse::<u32>().is_ok());
+                    if parts.len() != 4 || !numbers {
+                        return Err(wrong());
+                    }
+                    options.version = value.to_owned();
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_read_from_words() {
+        assert_eq!("fast".parse(), Ok(AgentOptions::default()));
+        assert_eq!("stock".parse(), Ok(AgentOptions::stock()));
+        let text = "stock, no-reack,ready-delay=2s,session-limit=5,version=3.1.0.0";
+        let options: AgentOptions = text.parse().unwrap();
+        assert!(options.stock && !options.reacknowledge);
+        assert_eq!(options.ready_delay, Duration::from_secs(2));
+        assert_eq!(
+            (options.session_limit, options.version.as_str()),
+            (5, "3.1.0.0")
+        );
+        for wrong in [
+            "",
+            "stocks",
+            "no-reack=1",
+            "version=3",
+            "session-limit=0",
+            "start-delay=1",
+        ] {
+            let error = wrong.parse::<AgentOptions>().unwrap_err().to_string();
+            assert!(error.ends_with("version=A.B.C.D"), "{error}");
+        }
+    }
+}
