@@ -59,6 +59,9 @@ pub struct GlobalArgs {
     /// The container, if the target names none
     #[arg(short = 'C', long, global = true, value_name = "NAME")]
     pub container: Option<ContainerName>,
+    /// Refuse to choose where several tasks or containers match
+    #[arg(long, global = true)]
+    pub strict: bool,
     /// The profile of the AWS configuration files
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
@@ -164,6 +167,7 @@ impl GlobalArgs {
             service: self.service.clone(),
             task: self.task.clone(),
             container: self.container.clone(),
+            strict: self.strict,
         }
     }
 }

@@ -412,19 +412,30 @@ fn target_hints(error: &TargetError) -> Vec<String> {
             ..
         } => near_or_all("clusters", suggestions, candidates),
         TargetError::NotFound {
+            kind,
             suggestions,
             candidates,
             ..
         } => {
-            let mut hints = near_or_all("services", suggestions, candidates);
+            let mut hints = near_or_all(kind, suggestions, candidates);
             hints.push("`bowline ls` shows what there is".to_owned());
             hints
         }
         TargetError::Ambiguous { .. } => {
             vec!["name one of them".to_owned()]
         }
-        TargetError::ContainerNotFound { candidates, .. } => {
+        TargetError::ContainerNotFound {
+            suggestions,
+            candidates,
+            ..
+        } if suggestions.is_empty() => {
             vec![format!("its containers are {}", candidates.join(", "))]
+        }
+        TargetError::ContainerNotFound { suggestions, .. } => {
+            near_or_all("containers", suggestions, &[])
+        }
+        TargetError::ContainerAmbiguous { .. } => {
+            vec!["name one with --container".to_owned()]
         }
         TargetError::OtherRegion { region, .. } => vec![format!("add --region {region}")],
         TargetError::Conflict { .. } => vec!["give only one of the two".to_owned()],
@@ -456,6 +467,7 @@ mod tests {
         TargetError::NotFound {
             target: "wbe".into(),
             cluster: "demo".into(),
+            kind: "services",
             suggestions: vec!["web".into()],
             candidates: vec!["web".into()],
         }

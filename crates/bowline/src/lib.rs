@@ -5,6 +5,7 @@
 
 mod aws;
 mod client;
+pub mod config;
 pub mod model;
 mod network;
 mod secret;

@@ -4,8 +4,9 @@
 //! web                     a service, else a task id or its beginning, else a family, in the current cluster
 //! prod/web                the same in cluster prod
 //! prod/web/app            and its container app
-//! service:web  task:3f2a  family:job        one kind only; the slashed forms may follow the colon
-//! arn:aws:ecs:…:task/prod/3f2a…             a task's or a service's ARN
+//! prod/web/*              and every container of it
+//! service:web  task:3f2a  family:job  tag:team=pay     one kind only; the slashed forms may follow the colon
+//! arn:aws:ecs:…:task/prod/3f2a…             the ARN of a service, task, container, cluster or task definition
 //! ```
 
 mod arn;
@@ -13,26 +14,40 @@ mod error;
 mod pick;
 pub(crate) mod resolve;
 mod search;
-mod suggest;
+pub(crate) mod suggest;
+mod tag;
 mod wanted;
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 pub use self::arn::{ArnKind, EcsArn};
 pub use self::error::TargetError;
 pub use self::resolve::{ClusterRef, MatchingTasks, ResolvedTarget, TargetOptions, TaskRef};
 pub(crate) use self::search::in_cluster;
+pub use self::tag::TagFilter;
 
 /// A target as the user wrote it. `Display` gives the text back, and parsing that text gives the same target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TargetSpec {
     /// The cluster in front of the first slash.
     pub cluster: Option<ClusterName>,
     /// What to look for in the cluster.
     pub selector: Selector,
-    /// The container behind the last slash.
-    pub container: Option<ContainerName>,
+    /// What stands behind the last slash.
+    pub container: Option<ContainerPart>,
+}
+
+/// Which containers of a task a target means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerPart {
+    /// The one of this name.
+    Named(ContainerName),
+    /// All of them, written `*`.
+    Every,
 }
 
 /// What to look for in a cluster.
@@ -47,6 +62,8 @@ pub enum Selector {
     Task(TaskId),
     /// The tasks of a task definition family.
     Family(FamilyName),
+    /// The tasks that carry a tag.
+    Tag(TagFilter),
     /// Exactly what an ARN names.
     Arn(EcsArn),
 }
@@ -76,12 +93,20 @@ pub enum ParseTargetError {
         text: String,
     },
     /// The word before the colon is not known.
-    #[error("unknown kind of target {kind:?}; the kinds are service:, task: and family:")]
+    #[error("unknown kind of target {kind:?}; the kinds are service:, task:, family: and tag:")]
     UnknownKind {
         /// The word.
         kind: String,
     },
-    /// It begins like an ARN and is not one that names a task or a service.
+    /// What follows `tag:` is not a key and a value.
+    #[error("tag {text:?} {reason}")]
+    BadTag {
+        /// The part's text.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// It begins like an ARN and is not one that a target can be.
     #[error("ARN {text:?} {reason}")]
     BadArn {
         /// The whole text.
@@ -94,7 +119,8 @@ pub enum ParseTargetError {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $part:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $type(String);
 
         impl $type {
@@ -109,6 +135,14 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 check_name($part, text).map(|()| Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = ParseTargetError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
             }
         }
 
@@ -158,6 +192,36 @@ impl TaskId {
     }
 }
 
+impl ContainerPart {
+    /// The name, if it is one.
+    pub fn name(&self) -> Option<&ContainerName> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Every => None,
+        }
+    }
+}
+
+impl FromStr for ContainerPart {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "*" => Ok(Self::Every),
+            name => name.parse().map(Self::Named),
+        }
+    }
+}
+
+impl fmt::Display for ContainerPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => fmt::Display::fmt(name, f),
+            Self::Every => f.write_str("*"),
+        }
+    }
+}
+
 impl TargetSpec {
     /// A target that is only a selector.
     pub fn of(selector: Selector) -> Self {
@@ -202,6 +266,14 @@ impl FromStr for TargetSpec {
     }
 }
 
+impl TryFrom<String> for TargetSpec {
+    type Error = ParseTargetError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for TargetSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.selector.kind())?;
@@ -223,6 +295,7 @@ impl Selector {
             Self::Service(_) => "service:",
             Self::Task(_) => "task:",
             Self::Family(_) => "family:",
+            Self::Tag(_) => "tag:",
         }
     }
 
@@ -232,6 +305,7 @@ impl Selector {
             Self::Service(name) => fmt::Display::fmt(name, f),
             Self::Task(id) => fmt::Display::fmt(id, f),
             Self::Family(name) => fmt::Display::fmt(name, f),
+            Self::Tag(tag) => fmt::Display::fmt(tag, f),
             Self::Arn(arn) => fmt::Display::fmt(arn, f),
         }
     }
@@ -250,6 +324,7 @@ fn selector(kind: Option<&str>, name: &str) -> Result<Selector, ParseTargetError
         Some("service") => Selector::Service(name.parse()?),
         Some("task") => Selector::Task(name.parse()?),
         Some("family") => Selector::Family(name.parse()?),
+        Some("tag") => Selector::Tag(name.parse()?),
         Some(kind) => {
             return Err(ParseTargetError::UnknownKind {
                 kind: kind.to_owned(),
@@ -307,6 +382,14 @@ mod tests {
                 "family:job",
                 Some("main"),
             ),
+            ("prod/web/*", Some("prod"), "web", Some("*")),
+            ("tag:team=pay", None, "tag:team=pay", None),
+            (
+                "tag:prod/aws:x=a b=c:d/*",
+                Some("prod"),
+                "tag:aws:x=a b=c:d",
+                Some("*"),
+            ),
         ];
         for (text, cluster, selector, container) in cases {
             let spec = parse(text);
@@ -317,7 +400,7 @@ mod tests {
             );
             assert_eq!(spec.selector.to_string(), selector, "{text}");
             assert_eq!(
-                spec.container.as_ref().map(ContainerName::as_str),
+                spec.container.as_ref().map(ToString::to_string).as_deref(),
                 container,
                 "{text}"
             );
@@ -341,8 +424,24 @@ mod tests {
                 "target \"a/b/c/d\" has too many parts; the longest form is cluster/name/container",
             ),
             (
+                "tags:x",
+                "unknown kind of target \"tags\"; the kinds are service:, task:, family: and tag:",
+            ),
+            (
                 "tag:x",
-                "unknown kind of target \"tag\"; the kinds are service:, task: and family:",
+                "tag \"x\" has no value; a tag is written tag:KEY=VALUE",
+            ),
+            (
+                "tag:=x",
+                "tag \"=x\" has no key; a tag is written tag:KEY=VALUE",
+            ),
+            (
+                "prod/*",
+                "target name \"*\" may hold only letters, digits, '-' and '_', at most 255",
+            ),
+            (
+                "arn:aws:ecs:eu-west-1:1:container-instance/prod/9f",
+                "ARN \"arn:aws:ecs:eu-west-1:1:container-instance/prod/9f\" names a container instance, where unrelated tasks may run: name one of its tasks",
             ),
             (
                 "web app",
@@ -381,7 +480,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_prints_back(text in "(arn:aws:ecs:|service:|task:|family:)?[a-z0-9:/_-]{0,40}") {
+        fn what_parses_prints_back(text in "(arn:aws:ecs:r:1:(task|service|container|cluster|task-definition)[/]|service:|task:|family:|tag:)?[a-z0-9:/_*=-]{0,40}") {
             if let Ok(spec) = text.parse::<TargetSpec>() {
                 prop_assert_eq!(spec.to_string(), text.clone());
                 prop_assert_eq!(spec.to_string().parse::<TargetSpec>().unwrap(), spec);
@@ -391,16 +490,17 @@ mod tests {
         #[test]
         fn what_prints_parses_back(
             cluster in proptest::option::of("[A-Za-z0-9_-]{1,20}"),
-            kind in 0..4_u8,
+            kind in 0..5_u8,
             name in "[A-Za-z0-9_-]{1,20}",
-            container in proptest::option::of("[A-Za-z0-9_-]{1,20}"),
+            container in proptest::option::of("[A-Za-z0-9_-]{1,20}|[*]"),
         ) {
             let cluster: Option<ClusterName> = cluster.map(|name| name.parse().unwrap());
             let selector = match kind {
                 0 => Selector::Any(name.parse().unwrap()),
                 1 => Selector::Service(name.parse().unwrap()),
                 2 => Selector::Task(name.parse().unwrap()),
-                _ => Selector::Family(name.parse().unwrap()),
+                3 => Selector::Family(name.parse().unwrap()),
+                _ => Selector::Tag(format!("{name}={name}").parse().unwrap()),
             };
             // A container needs a cluster in front of it; alone it would read as cluster/name.
             let container = container.filter(|_| cluster.is_some()).map(|name| name.parse().unwrap());

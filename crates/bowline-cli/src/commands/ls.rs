@@ -1,6 +1,6 @@
 //! `bowline ls`: what there is.
 
-use bowline::target::{ClusterName, Selector, TargetSpec};
+use bowline::target::{ClusterName, ContainerPart, Selector, TargetSpec};
 use bowline::{Client, TargetOptions};
 use clap::{Args, ValueEnum};
 
@@ -140,7 +140,7 @@ async fn matching(
     let container = target
         .container
         .as_ref()
-        .or(context.global.container.as_ref());
+        .map_or(context.global.container.as_ref(), ContainerPart::name);
     let mut listing = Listing {
         cluster: Some(found.cluster.to_string()),
         ..Listing::default()

@@ -160,6 +160,34 @@ impl Ecs {
         Ok(in_order(&ids, found))
     }
 
+    /// Describes tasks with their tags, as key and value.
+    pub(crate) async fn tagged_tasks(
+        &self,
+        cluster: &str,
+        tasks: &[String],
+    ) -> Result<Vec<(Task, Vec<(String, String)>)>, AwsError> {
+        let mut found = Vec::new();
+        for batch in tasks.chunks(TASKS_PER_CALL) {
+            let answer = self
+                .client
+                .describe_tasks()
+                .cluster(cluster)
+                .set_tasks(Some(batch.to_vec()))
+                .include(sdk::types::TaskField::Tags)
+                .send()
+                .await
+                .map_err(|error| AwsError::from_sdk("ecs:DescribeTasks", error))?;
+            for mut task in answer.tasks.unwrap_or_default() {
+                let tags = task.tags.take().unwrap_or_default().into_iter();
+                let tags =
+                    tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
+                let tags = tags.collect();
+                found.push((task_from(task), tags));
+            }
+        }
+        Ok(found)
+    }
+
     /// The names of the essential containers of a task definition, in its order.
     pub(crate) async fn essential_containers(
         &self,

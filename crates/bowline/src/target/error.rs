@@ -39,6 +39,8 @@ pub enum TargetError {
         target: String,
         /// The cluster's name.
         cluster: String,
+        /// What the candidates are: "services", "families" …
+        kind: &'static str,
         /// Names near it.
         suggestions: Vec<String>,
         /// What the cluster has.
@@ -79,6 +81,18 @@ pub enum TargetError {
         task: String,
         /// The name.
         name: String,
+        /// Names near it.
+        suggestions: Vec<String>,
+        /// The containers it has.
+        candidates: Vec<String>,
+    },
+    /// One container is needed, and the target leaves several.
+    #[error("task {task} in cluster {cluster} has {} containers: {}", candidates.len(), candidates.join(", "))]
+    ContainerAmbiguous {
+        /// The task's id.
+        task: String,
+        /// The cluster's name.
+        cluster: String,
         /// The containers it has.
         candidates: Vec<String>,
     },

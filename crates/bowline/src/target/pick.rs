@@ -2,19 +2,28 @@
 
 use std::cmp::Reverse;
 
-use super::ContainerName;
+use super::arn::ArnKind;
 use super::error::TargetError;
+use super::wanted::Wanted;
+use super::{ContainerPart, Selector, suggest};
+use crate::aws::ecs::last_part;
 use crate::client::Client;
 use crate::model::{Container, Readiness, Task};
 
-/// The newest healthy RUNNING task; one that is still starting only if none runs.
+/// The newest healthy RUNNING task; one that is still starting only if none runs. A strict user chooses himself.
 pub(super) fn pick_task(
     label: &str,
     cluster: &str,
     mut tasks: Vec<Task>,
+    strict: bool,
 ) -> Result<(Task, Vec<String>), TargetError> {
     tasks.sort_by_key(rank);
     let count = tasks.len();
+    let alive: Vec<String> = tasks
+        .iter()
+        .filter(|task| !task.is_stopping())
+        .map(|task| format!("task:{}", task.task_id))
+        .collect();
     let Some(task) = tasks.into_iter().next() else {
         return Err(TargetError::NoTask {
             target: label.to_owned(),
@@ -24,6 +33,13 @@ pub(super) fn pick_task(
     };
     if task.is_stopping() {
         return Err(stopped(&task));
+    }
+    if strict && alive.len() > 1 {
+        return Err(TargetError::Ambiguous {
+            target: label.to_owned(),
+            cluster: cluster.to_owned(),
+            candidates: alive,
+        });
     }
     let mut notes = Vec::new();
     if count > 1 {
@@ -63,22 +79,43 @@ pub(super) fn rank(task: &Task) -> (u8, bool, Reverse<Option<jiff::Timestamp>>, 
     )
 }
 
-/// The only container, else the one named, else the first essential one of the definition.
+/// The one named, else the only container, else the first essential one of the definition.
 pub(super) async fn pick_container(
     client: &Client,
+    cluster: &str,
     task: &Task,
-    named: Option<&ContainerName>,
+    wanted: &Wanted,
     notes: &mut Vec<String>,
 ) -> Result<String, TargetError> {
-    if let Some(named) = named {
-        return match task.containers.iter().any(|c| c.name == named.as_str()) {
-            true => Ok(named.as_str().to_owned()),
+    let names = || task.containers.iter().map(|c| c.name.as_str());
+    if let Some(ContainerPart::Named(named)) = &wanted.container {
+        let named = named.as_str();
+        return match names().any(|name| name == named) {
+            true => Ok(named.to_owned()),
             false => Err(TargetError::ContainerNotFound {
                 task: task.task_id.clone(),
-                name: named.as_str().to_owned(),
-                candidates: task.containers.iter().map(|c| c.name.clone()).collect(),
+                name: named.to_owned(),
+                suggestions: suggest::near(named, names()),
+                candidates: names().map(str::to_owned).collect(),
             }),
         };
+    }
+    if let Some(Selector::Arn(arn)) = &wanted.selector
+        && arn.kind == ArnKind::Container
+    {
+        let is_meant = |c: &&Container| {
+            let known = c.container_arn.as_deref().map(last_part);
+            known == Some(arn.name.as_str())
+        };
+        let found = task.containers.iter().find(is_meant);
+        return found
+            .map(|c| c.name.clone())
+            .ok_or_else(|| TargetError::ContainerNotFound {
+                task: task.task_id.clone(),
+                name: arn.name.clone(),
+                suggestions: Vec::new(),
+                candidates: names().map(str::to_owned).collect(),
+            });
     }
     let own: Vec<&Container> = task
         .containers
@@ -95,6 +132,14 @@ pub(super) async fn pick_container(
         [only] => return Ok(only.name.clone()),
         [first, ..] => first,
     };
+    let every = wanted.container == Some(ContainerPart::Every);
+    if wanted.strict || every {
+        return Err(TargetError::ContainerAmbiguous {
+            task: task.task_id.clone(),
+            cluster: cluster.to_owned(),
+            candidates: own.iter().map(|c| c.name.clone()).collect(),
+        });
+    }
 
     let essential = match &task.task_definition_arn {
         Some(definition) => client.ecs().essential_containers(definition).await,
@@ -152,7 +197,7 @@ mod tests {
     }
 
     fn picked(tasks: Vec<Task>) -> String {
-        pick_task("web", "c", tasks).unwrap().0.task_id
+        pick_task("web", "c", tasks, false).unwrap().0.task_id
     }
 
     #[test]
@@ -192,15 +237,30 @@ mod tests {
         let starting = task("starting", "PENDING", None);
         let gone = task("gone", "STOPPED", Some(10));
         assert_eq!(picked(vec![gone.clone(), starting]), "starting");
-        let error = pick_task("web", "c", vec![gone]).unwrap_err();
+        let error = pick_task("web", "c", vec![gone], false).unwrap_err();
         assert!(matches!(error, TargetError::TaskStopped { .. }), "{error}");
     }
 
     #[test]
     fn several_tasks_are_worth_a_note() {
-        let (_, notes) = pick_task("web", "c", vec![task("a", "RUNNING", Some(1)); 2]).unwrap();
+        let two = vec![task("a", "RUNNING", Some(1)); 2];
+        let (_, notes) = pick_task("web", "c", two, false).unwrap();
         assert_eq!(notes, ["task a is the newest of 2 of web"]);
-        let (_, notes) = pick_task("web", "c", vec![task("a", "RUNNING", Some(1))]).unwrap();
+        let one = vec![task("a", "RUNNING", Some(1))];
+        let (_, notes) = pick_task("web", "c", one, false).unwrap();
         assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn a_strict_user_chooses_among_those_that_live() {
+        let gone = task("gone", "STOPPED", Some(900));
+        let (a, b) = (task("a", "RUNNING", Some(1)), task("b", "RUNNING", Some(2)));
+        let error = pick_task("web", "c", vec![a.clone(), b, gone.clone()], true).unwrap_err();
+        let TargetError::Ambiguous { candidates, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(candidates, ["task:b", "task:a"]);
+        let (picked, _) = pick_task("web", "c", vec![gone, a], true).unwrap();
+        assert_eq!(picked.task_id, "a");
     }
 }

@@ -25,6 +25,8 @@ pub struct TargetOptions {
     pub task: Option<TaskId>,
     /// The container, if the target names none.
     pub container: Option<ContainerName>,
+    /// Several tasks or containers that match are an error, instead of a choice among them.
+    pub strict: bool,
 }
 
 /// One container, found.
@@ -102,14 +104,13 @@ pub(crate) async fn resolve(
     options: &TargetOptions,
 ) -> Result<ResolvedTarget, TargetError> {
     let wanted = Wanted::merge(client, target, options)?;
-    let container = wanted.container.clone();
     let search = Search::begin(client, &wanted).await?;
     let tasks = search.tasks(wanted.selector.as_ref()).await?;
 
     let label = wanted.label();
     let cluster = search.cluster.as_str();
-    let (task, mut notes) = pick_task(&label, cluster, tasks)?;
-    let name = pick_container(client, &task, container.as_ref(), &mut notes).await?;
+    let (task, mut notes) = pick_task(&label, cluster, tasks, wanted.strict)?;
+    let name = pick_container(client, cluster, &task, &wanted, &mut notes).await?;
     describe(cluster, &task, &name, notes)
 }
 
@@ -151,6 +152,7 @@ pub(crate) async fn refresh(
         .ok_or_else(|| TargetError::NotFound {
             target: format!("task {}", target.task.id),
             cluster: target.cluster.name.clone(),
+            kind: "tasks",
             suggestions: Vec::new(),
             candidates: Vec::new(),
         })?;
@@ -206,6 +208,7 @@ fn describe(
         .ok_or_else(|| TargetError::ContainerNotFound {
             task: task.task_id.clone(),
             name: container.to_owned(),
+            suggestions: Vec::new(),
             candidates: task.containers.iter().map(|c| c.name.clone()).collect(),
         })?;
     Ok(ResolvedTarget {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::arn::ArnKind;
+use super::arn::{ArnKind, EcsArn};
 use super::error::TargetError;
 use super::resolve::current_cluster;
 use super::suggest;
+use super::tag::TagFilter;
 use super::wanted::Wanted;
 use super::{AnyName, ClusterName, FamilyName, Selector, TaskId};
 use crate::aws::ecs::{TaskFilter, last_part};
@@ -35,9 +36,13 @@ impl<'a> Search<'a> {
             Some(Selector::Service(name)) => self.service(name.as_str()).await,
             Some(Selector::Task(id)) => self.task(id).await,
             Some(Selector::Family(name)) => self.family(name).await,
+            Some(Selector::Tag(tag)) => self.tag(tag).await,
             Some(Selector::Arn(arn)) => match arn.kind {
                 ArnKind::Service => self.service(&arn.name).await,
                 ArnKind::Task => self.whole_task(&arn.name).await,
+                ArnKind::Container => self.container(arn).await,
+                ArnKind::TaskDefinition => self.definition(arn).await,
+                ArnKind::Cluster => self.only().await,
             },
         }
     }
@@ -91,14 +96,98 @@ impl<'a> Search<'a> {
 
     async fn family(&self, name: &FamilyName) -> Result<Vec<Task>, TargetError> {
         let arns = self.list(TaskFilter::Family(name.as_str())).await?;
-        if arns.is_empty() {
-            return Err(TargetError::NoTask {
-                target: format!("family {name}"),
-                cluster: self.cluster.to_string(),
-                detail: None,
-            });
+        if !arns.is_empty() {
+            return self.described(&arns).await;
         }
-        self.described(&arns).await
+        let all = self.described(&self.list(TaskFilter::All).await?).await?;
+        let families: BTreeSet<&str> = all
+            .iter()
+            .filter_map(|task| family_of(task.task_definition_arn.as_deref()?))
+            .collect();
+        Err(TargetError::NotFound {
+            target: format!("a running task of family {name}"),
+            cluster: self.cluster.to_string(),
+            kind: "families",
+            suggestions: suggest::near(name.as_str(), families.iter().copied()),
+            candidates: shown(families.into_iter()),
+        })
+    }
+
+    /// The tasks of one revision of a family.
+    async fn definition(&self, arn: &EcsArn) -> Result<Vec<Task>, TargetError> {
+        let arns = self.list(TaskFilter::Family(arn.family())).await?;
+        let of_family = self.described(&arns).await?;
+        let revision = |task: &Task| {
+            let definition = task.task_definition_arn.as_deref().unwrap_or_default();
+            last_part(definition).to_owned()
+        };
+        let running: BTreeSet<String> = of_family.iter().map(revision).collect();
+        let tasks: Vec<Task> = of_family
+            .into_iter()
+            .filter(|task| revision(task) == arn.name)
+            .collect();
+        if !tasks.is_empty() {
+            return Ok(tasks);
+        }
+        Err(TargetError::NotFound {
+            target: format!("a running task of {}", arn.name),
+            cluster: self.cluster.to_string(),
+            kind: "revisions",
+            suggestions: Vec::new(),
+            candidates: shown(running.iter().map(String::as_str)),
+        })
+    }
+
+    /// The task of a container; an ARN in the old format does not name it, so all are looked at.
+    async fn container(&self, arn: &EcsArn) -> Result<Vec<Task>, TargetError> {
+        if let Some(task) = &arn.task {
+            return self.whole_task(task.as_str()).await;
+        }
+        let all = self.described(&self.list(TaskFilter::All).await?).await?;
+        let of_arn = |task: &Task| {
+            let mut arns = task.containers.iter().map(|c| c.container_arn.as_deref());
+            arns.any(|known| known.map(last_part) == Some(&arn.name))
+        };
+        match all.into_iter().find(of_arn) {
+            Some(task) => Ok(vec![task]),
+            None => Err(TargetError::NotFound {
+                target: format!("container {}", arn.name),
+                cluster: self.cluster.to_string(),
+                kind: "containers",
+                suggestions: Vec::new(),
+                candidates: Vec::new(),
+            }),
+        }
+    }
+
+    /// The tasks that carry a tag. ECS cannot list by tag, so all are looked at.
+    async fn tag(&self, tag: &TagFilter) -> Result<Vec<Task>, TargetError> {
+        let arns = self.list(TaskFilter::All).await?;
+        let ecs = self.client.ecs();
+        let tagged = ecs.tagged_tasks(self.cluster.as_str(), &arns).await;
+        let tagged = in_cluster(self.client, &self.cluster, tagged).await?;
+        let wanted = (tag.key().to_owned(), tag.value().to_owned());
+        let values: BTreeSet<String> = tagged
+            .iter()
+            .flat_map(|(_, tags)| tags.iter())
+            .filter(|(key, _)| key == tag.key())
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let tasks: Vec<Task> = tagged
+            .into_iter()
+            .filter(|(_, tags)| tags.contains(&wanted))
+            .map(|(task, _)| task)
+            .collect();
+        if !tasks.is_empty() {
+            return Ok(tasks);
+        }
+        Err(TargetError::NotFound {
+            target: format!("a running task with tag {tag}"),
+            cluster: self.cluster.to_string(),
+            kind: "tags",
+            suggestions: suggest::near(&tag.to_string(), values.iter().map(String::as_str)),
+            candidates: shown(values.iter().map(String::as_str)),
+        })
     }
 
     /// The tasks of the only service, or the only task.
@@ -211,6 +300,7 @@ impl<'a> Search<'a> {
         TargetError::NotFound {
             target,
             cluster: self.cluster.to_string(),
+            kind: "services",
             suggestions,
             candidates,
         }
@@ -245,6 +335,15 @@ pub(super) async fn cluster_names(client: &Client) -> Result<Vec<String>, Target
     let mut names: Vec<String> = arns.iter().map(|arn| last_part(arn).to_owned()).collect();
     names.sort();
     Ok(names)
+}
+
+/// `job` of `arn:…:task-definition/job:3`.
+fn family_of(definition: &str) -> Option<&str> {
+    last_part(definition).split(':').next()
+}
+
+fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.take(CANDIDATES_SHOWN).map(str::to_owned).collect()
 }
 
 fn with_prefix(arns: &[String], prefix: &str) -> Vec<String> {

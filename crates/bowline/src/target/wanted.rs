@@ -5,14 +5,15 @@ use std::fmt;
 use super::arn::{ArnKind, EcsArn};
 use super::error::TargetError;
 use super::resolve::TargetOptions;
-use super::{ClusterName, ContainerName, Selector, TargetSpec};
+use super::{ClusterName, ContainerPart, Selector, TargetSpec};
 use crate::client::Client;
 
 /// The target and the options as one.
 pub(super) struct Wanted {
     pub(super) cluster: Option<ClusterName>,
     pub(super) selector: Option<Selector>,
-    pub(super) container: Option<ContainerName>,
+    pub(super) container: Option<ContainerPart>,
+    pub(super) strict: bool,
 }
 
 impl Wanted {
@@ -31,7 +32,10 @@ impl Wanted {
         let in_target = target
             .and_then(|target| target.cluster.clone())
             .or_else(|| arn.and_then(|arn| arn.cluster.clone()));
-        let selector = target.map(|target| target.selector.clone());
+        // A cluster's ARN says where, and not what.
+        let selector = target
+            .map(|target| target.selector.clone())
+            .filter(|_| arn.is_none_or(|arn| arn.kind != ArnKind::Cluster));
         let by_option = match (&options.task, &options.service) {
             (Some(task), _) => Some(Selector::Task(task.clone())),
             (None, Some(service)) => Some(Selector::Service(service.clone())),
@@ -45,10 +49,12 @@ impl Wanted {
             });
         }
         let container = target.and_then(|target| target.container.clone());
+        let named = options.container.clone().map(ContainerPart::Named);
         Ok(Self {
             cluster: agree("cluster", in_target, options.cluster.as_ref())?,
             selector: selector.or(by_option),
-            container: agree("container", container, options.container.as_ref())?,
+            container: agree("container", container, named.as_ref())?,
+            strict: options.strict,
         })
     }
 

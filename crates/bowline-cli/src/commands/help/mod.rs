@@ -8,7 +8,7 @@ use crate::exit_code;
 
 /// Show the help of a command or a topic
 ///
-/// Topics: exit-codes.
+/// Topics: exit-codes, targets.
 #[derive(Args, Debug)]
 pub struct HelpArgs {
     /// A command's name or a topic
@@ -40,15 +40,18 @@ pub(crate) fn text(args: &HelpArgs) -> Result<String, CommandError> {
 fn topic(name: &str) -> Option<String> {
     match name {
         "exit-codes" => Some(exit_code::help()),
+        "targets" => Some(include_str!("targets.txt").to_owned()),
         _ => None,
     }
 }
 
 /// The topics there are.
-const TOPICS: [&str; 1] = ["exit-codes"];
+const TOPICS: [&str; 2] = ["exit-codes", "targets"];
 
 #[cfg(test)]
 mod tests {
+    use bowline::TargetSpec;
+
     use super::*;
 
     fn about(name: &str) -> Result<String, CommandError> {
@@ -62,6 +65,22 @@ mod tests {
         assert!(about("ls").unwrap().contains("bowline ls"));
         assert!(about("list").unwrap().contains("bowline ls"));
         assert_eq!(about("exit-codes").unwrap(), exit_code::help());
+    }
+
+    #[test]
+    fn every_example_of_a_target_is_one() {
+        let text = about("targets").unwrap();
+        assert!(text.lines().all(|line| line.len() <= 80 || line.contains("arn:")));
+        let examples: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("  bowline "))
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .collect();
+        assert!(examples.len() > 10, "{examples:?}");
+        for example in examples {
+            let target: TargetSpec = example.parse().unwrap();
+            assert_eq!(target.to_string(), example);
+        }
     }
 
     #[test]
