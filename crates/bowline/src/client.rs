@@ -80,6 +80,15 @@ impl Client {
         self.endpoint().is_some_and(|url| is_loopback_url(&url))
     }
 
+    /// Looks credentials up now if that may ask a person for something: an MFA code cannot be typed within the time
+    /// limit of a call. Otherwise nothing is done, and the first call looks them up.
+    pub async fn sign_in(&self) -> Result<(), AwsError> {
+        if self.aws.settings.may_ask {
+            self.credentials().await?;
+        }
+        Ok(())
+    }
+
     /// The credentials of the moment, refreshed when they are about to expire.
     pub async fn credentials(&self) -> Result<Credentials, AwsError> {
         self.aws.settings.credentials().await

@@ -14,8 +14,10 @@ pub mod target;
 mod tls;
 
 pub use self::aws::config::{ClientOptions, ConnectError, Credentials};
+pub use self::aws::credentials::{CredentialProblem, MfaPrompt, MfaRequest, SignIn, Tried};
 pub use self::aws::error::{AwsError, AwsErrorKind};
 pub use self::aws::kms::GeneratedKey;
+pub use self::aws::regions;
 pub use self::client::Client;
 pub use self::network::{NetworkError, NetworkProblem, Stage};
 pub use self::secret::Secret;

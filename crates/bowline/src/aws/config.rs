@@ -8,27 +8,35 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{self, ProfileSet};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use http::uri::Authority;
 use tokio::sync::Mutex;
 
-use super::error::AwsError;
+use super::credentials::{Chain, MfaPrompt};
+use super::error::{AwsError, last_causes};
 use super::http::LazyHttpClient;
+use super::regions;
 use crate::network::{Proxies, is_loopback_host};
 use crate::secret::Secret;
+use crate::target::suggest;
 use crate::tls::TrustRoots;
 
 /// How to reach AWS; whatever is absent comes from the standard AWS variables and files.
 #[derive(Clone, Debug, Default)]
 pub struct ClientOptions {
-    /// The profile of `~/.aws/config` to use.
+    /// The profile of the AWS configuration files to use. Keys in the environment do not count then.
     pub profile: Option<String>,
+    /// The profile to use if `profile` and `AWS_PROFILE` name none; keys in the environment go before it.
+    pub default_profile: Option<String>,
+    /// How to ask for an MFA code.
+    pub mfa: Option<MfaPrompt>,
     /// The region.
     pub region: Option<String>,
     /// One endpoint for every service, such as a sandbox's.
@@ -49,6 +57,32 @@ pub enum ConnectError {
     NoRegion {
         /// The places that were looked at.
         tried: Vec<String>,
+    },
+    /// The region cannot be one.
+    #[error("{region:?} cannot be an AWS region")]
+    InvalidRegion {
+        /// The text as given.
+        region: String,
+        /// A region near it.
+        suggestion: Option<String>,
+    },
+    /// There is no such profile.
+    #[error("profile {name} is not in the AWS configuration files ({})", files.join(", "))]
+    UnknownProfile {
+        /// The name.
+        name: String,
+        /// The files that were read.
+        files: Vec<String>,
+        /// Names near it.
+        suggestions: Vec<String>,
+        /// The profiles there are.
+        candidates: Vec<String>,
+    },
+    /// The AWS configuration files cannot be read or understood.
+    #[error("the AWS configuration files cannot be used: {reason}")]
+    ProfileFiles {
+        /// Why.
+        reason: String,
     },
     /// The endpoint is not a URL that can be used.
     #[error("endpoint URL {url:?} is not usable: {reason}")]
@@ -88,6 +122,8 @@ pub(crate) struct Settings {
     pub(crate) stream_host: Option<Authority>,
     credentials: SharedCredentialsProvider,
     endpoint_given: bool,
+    /// Whether the look-up of credentials may ask a person.
+    pub(crate) may_ask: bool,
 }
 
 impl Settings {
@@ -110,17 +146,40 @@ impl Settings {
             .filter(|host| !host.is_empty())
             .map(check_stream_host)
             .transpose()?;
+        if let Some(region) = options
+            .region
+            .as_deref()
+            .filter(|region| !region.is_empty())
+        {
+            check_region(region)?;
+        }
         let roots = Arc::new(TrustRoots::default());
         let proxies = Arc::new(Proxies::default());
         let http = LazyHttpClient::new(Arc::clone(&roots), Arc::clone(&proxies));
-        let sdk = match &options.credentials {
-            Some(given) => given_sdk_config(&options, given, http),
-            None => load_sdk_config(&options, http).await?,
+        let mut may_ask = false;
+        let (sdk, found) = match &options.credentials {
+            Some(given) => {
+                let sdk = given_sdk_config(&options, given, http);
+                let credentials = sdk.credentials_provider();
+                (sdk, credentials.expect("they were given"))
+            }
+            None => {
+                let profiles = Profiles::load(&options).await?;
+                let sdk = load_sdk_config(&options, &profiles, http).await?;
+                let chain = Chain::new(
+                    profiles.selected,
+                    options.profile.is_some(),
+                    Arc::new(profiles.set),
+                    options.mfa.clone(),
+                    sdk.clone(),
+                );
+                may_ask = chain.may_ask();
+                (sdk, SharedCredentialsProvider::new(chain))
+            }
         };
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
-        let credentials = credentials
-            .or_else(|| sdk.credentials_provider())
-            .expect("aws-config always sets a credentials provider unless told not to");
+        check_region(&region)?;
+        let credentials = credentials.unwrap_or(found);
         let credentials = SharedCredentialsProvider::new(CachedCredentials::new(credentials));
         let sdk = sdk
             .into_builder()
@@ -135,6 +194,7 @@ impl Settings {
             stream_host,
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
+            may_ask,
         };
         for service in ["ECS", "KMS", "SSM"] {
             if let Some(url) = settings.endpoint(service) {
@@ -233,20 +293,20 @@ fn given_sdk_config(
 
 async fn load_sdk_config(
     options: &ClientOptions,
+    profiles: &Profiles,
     http: LazyHttpClient,
 ) -> Result<SdkConfig, ConnectError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(retries())
-        .timeout_config(time_limits());
-    if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
-    }
+        .timeout_config(time_limits())
+        .no_credentials()
+        .profile_name(&profiles.selected);
     if let Some(url) = &options.endpoint_url {
         loader = loader.endpoint_url(url);
     }
 
-    if let Some(region) = region_near_at_hand(options).await {
+    if let Some(region) = region_near_at_hand(options, profiles).await {
         return Ok(loader.region(region).load().await);
     }
     // Outside EC2 the metadata address may swallow packets; nobody should wait for that long.
@@ -254,37 +314,102 @@ async fn load_sdk_config(
     match with_metadata {
         Ok(sdk) if sdk.region().is_some() => Ok(sdk),
         _ => Err(ConnectError::NoRegion {
-            tried: region_sources(options),
+            tried: region_sources(profiles),
         }),
     }
 }
 
-async fn region_near_at_hand(options: &ClientOptions) -> Option<Region> {
+/// The AWS configuration files and the profile that is used.
+struct Profiles {
+    set: ProfileSet,
+    selected: String,
+}
+
+impl Profiles {
+    /// # Errors
+    /// If a profile is named that does not exist; `default` need not.
+    async fn load(options: &ClientOptions) -> Result<Self, ConnectError> {
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.is_empty())
+        };
+        let named = options
+            .profile
+            .clone()
+            .or_else(|| variable("AWS_PROFILE"))
+            .or_else(|| options.default_profile.clone());
+        let set = profile::load(&Fs::real(), &Env::real(), &Default::default(), None)
+            .await
+            .map_err(|error| ConnectError::ProfileFiles {
+                reason: last_causes(&error),
+            })?;
+        match named {
+            Some(name) if name != "default" && set.get_profile(&name).is_none() => {
+                let mut candidates: Vec<String> = set.profiles().map(str::to_owned).collect();
+                candidates.sort();
+                let near = suggest::near(&name, candidates.iter().map(String::as_str));
+                let file = |name, usual: &str| variable(name).unwrap_or_else(|| usual.to_owned());
+                Err(ConnectError::UnknownProfile {
+                    name,
+                    files: vec![
+                        file("AWS_CONFIG_FILE", "~/.aws/config"),
+                        file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+                    ],
+                    suggestions: near,
+                    candidates,
+                })
+            }
+            named => Ok(Self {
+                set,
+                selected: named.unwrap_or_else(|| "default".to_owned()),
+            }),
+        }
+    }
+}
+
+async fn region_near_at_hand(options: &ClientOptions, profiles: &Profiles) -> Option<Region> {
     if let Some(region) = options.region.clone().filter(|region| !region.is_empty()) {
         return Some(Region::new(region));
     }
-    let mut profile = ProfileFileRegionProvider::builder();
-    if let Some(name) = &options.profile {
-        profile = profile.profile_name(name);
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
+        return Some(region);
     }
-    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(profile.build())
-        .region()
-        .await
+    let profile = profiles.set.get_profile(&profiles.selected)?;
+    profile
+        .get("region")
+        .map(|region| Region::new(region.to_owned()))
 }
 
-fn region_sources(options: &ClientOptions) -> Vec<String> {
-    let profile = options
-        .profile
-        .clone()
-        .or_else(|| std::env::var("AWS_PROFILE").ok())
-        .unwrap_or_else(|| "default".to_owned());
+fn region_sources(profiles: &Profiles) -> Vec<String> {
     vec![
         "AWS_REGION".to_owned(),
         "AWS_DEFAULT_REGION".to_owned(),
-        format!("profile {profile} of the AWS configuration files"),
+        format!(
+            "profile {} of the AWS configuration files",
+            profiles.selected
+        ),
         "instance metadata".to_owned(),
     ]
+}
+
+/// A region becomes a part of host names. That it exists is for the DNS to say: new ones come.
+fn check_region(region: &str) -> Result<(), ConnectError> {
+    let fits = region
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits
+        && !region.is_empty()
+        && region.len() <= 63
+        && !region.starts_with('-')
+        && !region.ends_with('-')
+    {
+        return Ok(());
+    }
+    Err(ConnectError::InvalidRegion {
+        region: region.to_owned(),
+        suggestion: regions::near(&region.replace([' ', '_'], "-")),
+    })
 }
 
 fn check_endpoint(url: &str) -> Result<(), ConnectError> {
@@ -379,7 +504,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// For the first byte of an answer.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long instance metadata may take to name a region.
-const METADATA_LIMIT: Duration = Duration::from_secs(3);
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Refresh this long before expiry.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 

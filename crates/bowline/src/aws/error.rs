@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::credentials::CredentialProblem;
 use crate::network::{NetworkError, NetworkProblem, find};
 use crate::tls::TrustError;
 
@@ -80,6 +81,11 @@ impl AwsError {
 
     /// How the connection failed, if it did.
     pub fn network(&self) -> Option<&NetworkError> {
+        find(self.source.as_deref()?)
+    }
+
+    /// Why there are no credentials, if that is what failed.
+    pub fn credential_problem(&self) -> Option<&CredentialProblem> {
         find(self.source.as_deref()?)
     }
 
@@ -180,10 +186,10 @@ impl AwsError {
     }
 
     fn credentials(operation: &'static str, error: &CredentialsError) -> Self {
+        if let Some(problem) = find::<CredentialProblem>(error) {
+            return Self::new(operation, AwsErrorKind::Credentials, problem.to_string());
+        }
         let message = match error {
-            CredentialsError::CredentialsNotLoaded(_) => {
-                format!("no AWS credentials were found (tried {CREDENTIAL_SOURCES})")
-            }
             CredentialsError::ProviderTimedOut(timeout) => format!(
                 "credentials did not arrive within {} s",
                 timeout.timeout_duration().as_secs()
@@ -207,7 +213,11 @@ impl AwsError {
 
 impl fmt::Display for AwsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.operation, self.message)?;
+        // Without credentials there was no call yet.
+        if self.kind != AwsErrorKind::Credentials {
+            write!(f, "{}: ", self.operation)?;
+        }
+        f.write_str(&self.message)?;
         let facts: Vec<String> = [
             self.code.clone(),
             self.status.map(|status| format!("HTTP {status}")),
@@ -266,7 +276,7 @@ fn one_line(body: &str) -> String {
 }
 
 /// The last two causes of a chain: the outer ones only repeat that a dispatch failed.
-fn last_causes(error: &(dyn Error + 'static)) -> String {
+pub(super) fn last_causes(error: &(dyn Error + 'static)) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -279,8 +289,6 @@ fn last_causes(error: &(dyn Error + 'static)) -> String {
     causes[causes.len().saturating_sub(2)..].join(": ")
 }
 
-const CREDENTIAL_SOURCES: &str = "environment variables, the profile in the AWS configuration files, \
-    web identity, container credentials, instance metadata";
 /// Characters of a foreign body that are looked at and shown.
 const FOREIGN_BODY_READ: usize = 8192;
 const FOREIGN_BODY_SHOWN: usize = 200;

@@ -1,10 +1,12 @@
 //! The only place where SDK types appear: typed calls in, our `model` types out.
 
 pub(crate) mod config;
+pub(crate) mod credentials;
 pub(crate) mod ecs;
 pub(crate) mod error;
 mod http;
 pub(crate) mod kms;
+pub mod regions;
 pub(crate) mod ssm;
 #[cfg(test)]
 mod wire_tests;
