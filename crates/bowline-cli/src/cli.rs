@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 
-use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use bowline::config::{Defaults, Origin, OutputForm, Setting};
 use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
+use crate::commands::config::ConfigArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::sandbox::SandboxArgs;
+use crate::prompt;
 
 /// Work inside Amazon ECS tasks: one short command and you are in the container
 ///
@@ -40,15 +42,8 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// The cluster, if the target names none
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "BOWLINE_CLUSTER",
-        hide_env_values = true
-    )]
+    /// The cluster, if the target names none [env: BOWLINE_CLUSTER]
+    #[arg(short, long, global = true, value_name = "NAME")]
     pub cluster: Option<ClusterName>,
     /// The service, in place of a target
     #[arg(short, long, global = true, value_name = "NAME")]
@@ -68,28 +63,18 @@ pub struct GlobalArgs {
     /// The AWS region
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// One endpoint for every AWS service, such as a sandbox's
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "BOWLINE_ENDPOINT",
-        hide_env_values = true
-    )]
+    /// One endpoint for every AWS service, such as a sandbox's [env: BOWLINE_ENDPOINT]
+    #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
-    /// Open sessions at this host and no other: a PrivateLink endpoint without private DNS
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST",
-        env = "BOWLINE_STREAM_HOST",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
+    /// Open sessions at this host and no other: a PrivateLink endpoint without private DNS [env: BOWLINE_STREAM_HOST]
+    #[arg(long, global = true, value_name = "HOST", hide_short_help = true)]
     pub stream_host: Option<String>,
     /// The form of the output
     #[arg(short, long, global = true, value_name = "FORM")]
     pub output: Option<OutputFormat>,
+    /// Do not ask for confirmation where a guard would
+    #[arg(long, global = true)]
+    pub yes: bool,
     /// Run against a private sandbox that lives as long as this command
     #[arg(long, global = true)]
     pub sandbox: bool,
@@ -99,6 +84,9 @@ pub struct GlobalArgs {
     /// Say more on stderr; -vv and -vvv say more still
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// The profile of the configuration, which keys in the environment go before
+    #[arg(skip)]
+    pub(crate) default_profile: Option<String>,
 }
 
 /// The forms of a listing.
@@ -116,6 +104,30 @@ pub enum OutputFormat {
     Name,
 }
 
+impl From<OutputForm> for OutputFormat {
+    fn from(form: OutputForm) -> Self {
+        match form {
+            OutputForm::Table => Self::Table,
+            OutputForm::Wide => Self::Wide,
+            OutputForm::Json => Self::Json,
+            OutputForm::Ndjson => Self::Ndjson,
+            OutputForm::Name => Self::Name,
+        }
+    }
+}
+
+impl From<OutputFormat> for OutputForm {
+    fn from(format: OutputFormat) -> Self {
+        match format {
+            OutputFormat::Table => Self::Table,
+            OutputFormat::Wide => Self::Wide,
+            OutputFormat::Json => Self::Json,
+            OutputFormat::Ndjson => Self::Ndjson,
+            OutputFormat::Name => Self::Name,
+        }
+    }
+}
+
 /// What bowline can do.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
@@ -128,6 +140,7 @@ pub enum Command {
     Exec(ExecArgs),
     #[command(alias = "list")]
     Ls(LsArgs),
+    Config(ConfigArgs),
     Sandbox(SandboxArgs),
     Help(HelpArgs),
     /// Print the version
@@ -140,19 +153,54 @@ pub enum Command {
 /// What clap has to say; also help and version, which are not failures.
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    // A private sandbox has nothing to do with the cluster that the environment names.
-    if cli.global.sandbox && matches.value_source("cluster") == Some(ValueSource::EnvVariable) {
-        cli.global.cluster = None;
-    }
-    Ok(cli)
+    Cli::from_arg_matches(&matches)
 }
 
 impl GlobalArgs {
+    /// What the command line says, as the first layer of the configuration.
+    pub(crate) fn flags(&self) -> Defaults {
+        fn flag<T: Clone>(value: Option<&T>, name: &'static str) -> Option<Setting<T>> {
+            value.map(|value| Setting::new(value.clone(), Origin::Flag(name)))
+        }
+        let mut flags = Defaults::default();
+        flags.cluster = flag(self.cluster.as_ref(), "--cluster");
+        flags.container = flag(self.container.as_ref(), "--container");
+        flags.output = flag(self.output.map(OutputForm::from).as_ref(), "--output");
+        flags.region = flag(self.region.as_ref(), "--region");
+        flags.profile = flag(self.profile.as_ref(), "--profile");
+        flags.endpoint_url = flag(self.endpoint_url.as_ref(), "--endpoint-url");
+        flags.stream_host = flag(self.stream_host.as_ref(), "--stream-host");
+        flags
+    }
+
+    /// Takes over what all layers together say, so that every command sees one set of options. The form of the output
+    /// is not among it: a default for listings must not turn an exec into JSON.
+    pub(crate) fn apply(&mut self, defaults: &Defaults) {
+        fn value<T: Clone>(setting: Option<&Setting<T>>) -> Option<T> {
+            setting.map(|setting| setting.value.clone())
+        }
+        self.cluster = value(defaults.cluster.as_ref());
+        self.container = value(defaults.container.as_ref());
+        self.region = value(defaults.region.as_ref());
+        self.endpoint_url = value(defaults.endpoint_url.as_ref());
+        self.stream_host = value(defaults.stream_host.as_ref());
+        let explicit = defaults
+            .profile
+            .as_ref()
+            .is_some_and(|profile| profile.origin.is_explicit());
+        let profile = value(defaults.profile.as_ref());
+        (self.profile, self.default_profile) = match explicit {
+            true => (profile, None),
+            false => (None, profile),
+        };
+    }
+
     /// How to reach AWS.
     pub fn client_options(&self) -> ClientOptions {
         ClientOptions {
             profile: self.profile.clone(),
+            default_profile: self.default_profile.clone(),
+            mfa: Some(prompt::mfa()),
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             stream_host: self.stream_host.clone(),
@@ -229,12 +277,15 @@ mod tests {
               --task <ID>           The task, by its id or the beginning of it, in place
                                     of a target
           -C, --container <NAME>    The container, if the target names none
+              --strict              Refuse to choose where several tasks or containers
+                                    match
               --profile <NAME>      The profile of the AWS configuration files
               --region <REGION>     The AWS region
               --endpoint-url <URL>  One endpoint for every AWS service, such as a
                                     sandbox's [env: BOWLINE_ENDPOINT]
           -o, --output <FORM>       The form of the output [possible values: table,
                                     wide, json, ndjson, name]
+              --yes                 Do not ask for confirmation where a guard would
               --sandbox             Run against a private sandbox that lives as long as
                                     this command
           -v, --verbose...          Say more on stderr; -vv and -vvv say more still

@@ -12,6 +12,7 @@ mod logging;
 pub mod output;
 pub mod printer;
 mod private_sandbox;
+mod prompt;
 mod screen;
 mod terminal;
 mod writer;
@@ -63,19 +64,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     }
 }
 
-fn run(cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
+fn run(mut cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
     if let Some(text) = commands::without_runtime(&cli.command)? {
         printer.document(&text)?;
         return Ok(ExitCode::Success);
     }
+    let config = commands::config::load(&cli)?;
+    cli.global.apply(&config.defaults);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
-    let context = Context::new(cli.global, printer);
+    let context = Context::new(cli.global, config, printer);
     let ended = runtime.block_on(async {
         let ended = commands::run(cli.command, &context).await;
+        let ended = ended.map_err(|error| context.explain(error));
         context.close().await;
         ended
     });

@@ -91,16 +91,15 @@ impl PrivateSandbox {
     pub(crate) fn client_options(&self) -> ClientOptions {
         let value = |name: &str| self.environment.get(name).cloned();
         ClientOptions {
-            profile: None,
             region: value("AWS_REGION"),
             endpoint_url: value("AWS_ENDPOINT_URL"),
-            stream_host: None,
             credentials: Some(Credentials {
                 access_key_id: value("AWS_ACCESS_KEY_ID").unwrap_or_default(),
                 secret_access_key: Secret::new(value("AWS_SECRET_ACCESS_KEY").unwrap_or_default()),
                 session_token: None,
                 expires_at: None,
             }),
+            ..ClientOptions::default()
         }
     }
 

@@ -36,6 +36,13 @@ pub(crate) fn stderr_is_terminal() -> bool {
     isatty(io::stderr())
 }
 
+/// Whether the terminal's keys are a remote side's at the moment.
+pub(crate) fn is_held() -> bool {
+    HELD.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some()
+}
+
 /// The size of the terminal that is at stdout, stderr or stdin.
 pub(crate) fn size() -> Size {
     let known = tcgetwinsize(io::stdout())

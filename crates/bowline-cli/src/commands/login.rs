@@ -12,9 +12,9 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::time::{sleep, timeout};
 
-use super::Context;
 use super::exec::Via;
 use super::follow::{self, Ended, Source};
+use super::{Context, guard};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::escape::{EscapeChar, Escapes};
@@ -89,20 +89,21 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
     }
     let client = context.client().await?;
     let options = context.global.target_options();
-    let target = match &args.target {
-        Some(target) => client.resolve(target, &options).await?,
+    let target = match context.target(args.target.as_ref()) {
+        Some(target) => client.resolve(&target, &options).await?,
         None => client.resolve_only(&options).await?,
     };
     for note in &target.notes {
         context.printer.note(note);
     }
+    guard::check(context, &target).await?;
     let banner = banner(&target, args.escape_char);
     let source = Source::Keys {
         escapes: Some(Escapes::new(args.escape_char)),
         banner: terminal::stderr_is_terminal().then(|| terminal::dim(&banner)),
     };
     let via = args.via;
-    let exec = client.exec(target.clone(), args.request());
+    let exec = client.exec(target.clone(), args.request(context));
     let ended = follow::follow(exec, context, source, |event| show(event, context)).await?;
     match ended {
         // Nobody tells how such a shell ends; that it did without a word is its usual end.
@@ -120,9 +121,14 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
 }
 
 impl LoginArgs {
-    fn request(self) -> ExecRequest {
+    fn request(self, context: &Context) -> ExecRequest {
+        // A shell of the account's own choosing takes no program.
+        let configured = || {
+            let shell = context.config.defaults.shell.as_ref();
+            shell.map(|shell| shell.value.clone().into())
+        };
         let shell = Shell {
-            program: self.shell.map(OsString::into_vec),
+            program: self.shell.or_else(configured).map(OsString::into_vec),
             user: self.user.map(OsString::into_vec),
             directory: self.cwd.map(OsString::into_vec),
             environment: self.env.into_iter().map(OsString::into_vec).collect(),

@@ -5,7 +5,7 @@ use bowline::{Client, TargetOptions};
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use crate::cli::{GlobalArgs, OutputFormat};
+use crate::cli::GlobalArgs;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::age;
@@ -14,7 +14,8 @@ use crate::output::listing::{ContainerRow, Listing};
 /// List clusters, services, tasks and containers
 ///
 /// Without arguments the services and tasks of the current cluster are shown: the
-/// one of --cluster or BOWLINE_CLUSTER, else the only one, else `default`.
+/// one of --cluster, BOWLINE_CLUSTER or the configuration, else the only one, else
+/// `default`.
 ///
 /// Examples:
 ///   bowline ls                      services and tasks
@@ -47,7 +48,9 @@ enum Kind {
 /// Lists what is asked for.
 pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let (kind, target) = args.meaning()?;
-    let target = target.or_else(|| target_of_options(&context.global));
+    let target = target
+        .and_then(|target| context.target(Some(&target)))
+        .or_else(|| target_of_options(&context.global));
     let client = context.client().await?;
     let listing = match (kind, target) {
         (Some(Kind::Clusters), Some(_)) => {
@@ -60,8 +63,7 @@ pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandErr
         (kind, Some(target)) => matching(&client, context, kind, &target).await?,
         (kind, None) => whole_cluster(&client, context, kind).await?,
     };
-    let format = context.global.output.unwrap_or(OutputFormat::Table);
-    let text = listing.render(format, age::now())?;
+    let text = listing.render(context.listing_format(), age::now())?;
     context.printer.document(&text)?;
     if listing.is_empty() {
         context.printer.note("nothing is there yet");

@@ -1,16 +1,19 @@
 //! One subcommand a file, and what they share.
 
+pub mod config;
 pub mod exec;
 mod follow;
+pub(crate) mod guard;
 pub mod help;
 pub mod login;
 pub mod ls;
 pub mod sandbox;
 
-use bowline::Client;
+use bowline::config::Config;
+use bowline::{Client, TargetSpec};
 use tokio::sync::OnceCell;
 
-use crate::cli::{Command, GlobalArgs};
+use crate::cli::{Command, GlobalArgs, OutputFormat};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::printer::Printer;
@@ -19,8 +22,10 @@ use crate::private_sandbox::PrivateSandbox;
 /// What every command is given.
 #[derive(Debug)]
 pub struct Context {
-    /// The global options.
+    /// The global options, with what the configuration adds to them.
     pub global: GlobalArgs,
+    /// The configuration.
+    pub config: Config,
     /// The way to stdout and stderr.
     pub printer: Printer,
     private: OnceCell<PrivateSandbox>,
@@ -28,9 +33,10 @@ pub struct Context {
 
 impl Context {
     /// A context for one command.
-    pub fn new(global: GlobalArgs, printer: Printer) -> Self {
+    pub fn new(global: GlobalArgs, config: Config, printer: Printer) -> Self {
         Self {
             global,
+            config,
             printer,
             private: OnceCell::new(),
         }
@@ -44,7 +50,55 @@ impl Context {
         } else {
             self.global.client_options()
         };
-        Ok(Client::connect(options).await?)
+        let client = Client::connect(options).await?;
+        client.sign_in().await?;
+        Ok(client)
+    }
+
+    /// The target that is meant, after its alias has been replaced; without one, the configured one, unless the options
+    /// name a service or a task.
+    pub(crate) fn target(&self, given: Option<&TargetSpec>) -> Option<TargetSpec> {
+        let default = || {
+            let by_option = self.global.service.is_some() || self.global.task.is_some();
+            let setting = self
+                .config
+                .defaults
+                .target
+                .as_ref()
+                .filter(|_| !by_option)?;
+            self.printer
+                .note(&format!("target {} ({})", setting.value, setting.origin));
+            Some(&setting.value)
+        };
+        let expanded = self.config.expand(given.or_else(default)?);
+        if let Some(note) = &expanded.note {
+            self.printer.note(note);
+        }
+        Some(expanded.target)
+    }
+
+    /// An error about a cluster that no option named says who did.
+    pub(crate) fn explain(&self, error: CommandError) -> CommandError {
+        let Some(cluster) = &self.config.defaults.cluster else {
+            return error;
+        };
+        let is_about = format!("cluster {} was not found", cluster.value);
+        match error.to_string().starts_with(&is_about) && cluster.origin.layer() != "flag" {
+            true => error.hint(format!(
+                "the cluster is named by {}; --cluster names another",
+                cluster.origin
+            )),
+            false => error,
+        }
+    }
+
+    /// The form of a listing: the option's, else the configured one.
+    pub(crate) fn listing_format(&self) -> OutputFormat {
+        let default = self.config.defaults.output.as_ref();
+        self.global
+            .output
+            .or_else(|| default.map(|form| form.value.into()))
+            .unwrap_or(OutputFormat::Table)
     }
 
     /// Ends what was started for the command.
@@ -84,6 +138,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
             .await
             .map_err(CommandError::starting_remote),
         Command::Ls(args) => ls::run(args, context).await,
+        Command::Config(args) => config::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
         Command::Help(_) | Command::Version => Ok(ExitCode::Success),
     }

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod argv;
+mod config;
+mod credentials;
 mod endings;
 mod engines;
 mod failures;

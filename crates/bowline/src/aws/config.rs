@@ -14,6 +14,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::origin::Origin;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use http::uri::Authority;
@@ -174,6 +175,16 @@ impl Settings {
                     sdk.clone(),
                 );
                 may_ask = chain.may_ask();
+                // Not for the chain: an endpoint for our calls, such as a sandbox's, must not be sent requests that are
+                // signed to get at other credentials.
+                let sdk = match &options.endpoint_url {
+                    Some(url) => {
+                        let mut sdk = sdk.into_builder().endpoint_url(url);
+                        sdk.insert_origin("endpoint_url", Origin::shared_config());
+                        sdk.build()
+                    }
+                    None => sdk,
+                };
                 (sdk, SharedCredentialsProvider::new(chain))
             }
         };
@@ -259,6 +270,26 @@ pub(crate) fn is_loopback_url(url: &str) -> bool {
     uri.host().is_some_and(is_loopback_host)
 }
 
+/// The region that a profile names, and the profile, for showing it.
+pub(crate) async fn profile_region(profile: Option<&str>) -> Option<(String, String)> {
+    let options = ClientOptions {
+        profile: profile.map(str::to_owned),
+        ..ClientOptions::default()
+    };
+    let profiles = Profiles::load(&options).await.ok()?;
+    let region = profiles
+        .set
+        .get_profile(&profiles.selected)?
+        .get("region")?;
+    Some((
+        region.to_owned(),
+        format!(
+            "profile {} of the AWS configuration files",
+            profiles.selected
+        ),
+    ))
+}
+
 /// A configuration that depends on nothing but `options`.
 fn given_sdk_config(
     options: &ClientOptions,
@@ -296,16 +327,12 @@ async fn load_sdk_config(
     profiles: &Profiles,
     http: LazyHttpClient,
 ) -> Result<SdkConfig, ConnectError> {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    let loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(retries())
         .timeout_config(time_limits())
         .no_credentials()
         .profile_name(&profiles.selected);
-    if let Some(url) = &options.endpoint_url {
-        loader = loader.endpoint_url(url);
-    }
-
     if let Some(region) = region_near_at_hand(options, profiles).await {
         return Ok(loader.region(region).load().await);
     }

@@ -163,5 +163,10 @@ pub fn check(files: &Files) -> Vec<Result<PathBuf, ConfigError>> {
     user.into_iter().chain(project).collect()
 }
 
+/// The region of a profile (`AWS_PROFILE`'s, else `default`'s, if none is named) and where it is, for showing it.
+pub async fn aws_region(profile: Option<&str>) -> Option<(String, String)> {
+    crate::aws::config::profile_region(profile).await
+}
+
 #[cfg(test)]
 mod tests;

@@ -303,6 +303,27 @@ fn aliases_are_followed_to_their_end() {
 }
 
 #[test]
+fn every_example_of_the_manual_is_a_configuration() {
+    let manual = include_str!("../../../../docs/reference/configuration.md");
+    let examples: Vec<&str> = manual
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in &examples {
+        Home::new(example, "").load().unwrap();
+    }
+    // The second is about projects.
+    Home::new("", examples[1]).load().unwrap();
+    let schema = json_schema();
+    for key in schema["properties"].as_object().unwrap().keys() {
+        let named = manual.contains(&format!("`{key}`")) || manual.contains(&format!("[{key}"));
+        assert!(named, "{key} is not in the manual");
+    }
+}
+
+#[test]
 fn the_schema_knows_every_key() {
     let schema = json_schema();
     let keys: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();

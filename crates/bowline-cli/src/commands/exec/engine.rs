@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 
+use bowline::config::EngineName;
 use bowline::session::exec::Engine;
 use clap::{Args, ValueEnum};
 
@@ -39,7 +40,13 @@ enum Name {
 
 impl EngineArgs {
     /// A terminal of its own for `-t`, exact streams for programs and for stdin, readable text for people.
-    pub(super) fn choose(&self, stdin: bool, report: Report) -> Result<Engine, CommandError> {
+    /// A preference of the configuration counts only where nothing else asks for another engine.
+    pub(super) fn choose(
+        &self,
+        stdin: bool,
+        report: Report,
+        preferred: Option<EngineName>,
+    ) -> Result<Engine, CommandError> {
         if self.via == Via::Ssm {
             if self.tty || stdin || self.no_shell || self.engine.is_some() {
                 let text = "--via ssm has neither a terminal nor stdin nor another engine";
@@ -60,6 +67,11 @@ impl EngineArgs {
             Some(Name::Plain) => Ok(Engine::Plain),
             Some(Name::Tty) => Ok(Engine::Tty),
             None if self.tty => Ok(Engine::Tty),
+            None if preferred == Some(EngineName::Framed) => Ok(Engine::Framed),
+            None if preferred == Some(EngineName::Tty) && report == Report::Streams => {
+                Ok(Engine::Tty)
+            }
+            None if preferred == Some(EngineName::Plain) && !stdin => Ok(Engine::Plain),
             None if !stdin && report == Report::Streams && stdout().is_terminal() => {
                 Ok(Engine::Plain)
             }

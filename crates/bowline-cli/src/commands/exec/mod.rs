@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 
 use self::engine::EngineArgs;
 use self::report::Report;
-use super::Context;
+use super::{Context, guard};
 use crate::cli::{Cli, OutputFormat};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
@@ -108,17 +108,20 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
-    let engine = args.engine.choose(args.stdin, report)?;
+    let preferred = context.config.defaults.engine.as_ref();
+    let preferred = preferred.map(|engine| engine.value);
+    let engine = args.engine.choose(args.stdin, report, preferred)?;
     let client = context.client().await?;
     let options = context.global.target_options();
-    let target = match &args.target {
-        Some(target) => client.resolve(target, &options).await,
+    let target = match context.target(args.target.as_ref()) {
+        Some(target) => client.resolve(&target, &options).await,
         None => client.resolve_only(&options).await,
     };
     let target = target.map_err(|error| CommandError::from(error).starting_remote())?;
     for note in &target.notes {
         context.printer.note(note);
     }
+    guard::check(context, &target).await?;
     // With a terminal on both sides the keyboard is the command's.
     let raw = engine == Engine::Tty && terminal::stdin_is_terminal();
     let request = ExecRequest {

@@ -70,7 +70,10 @@ mod tests {
     #[test]
     fn every_example_of_a_target_is_one() {
         let text = about("targets").unwrap();
-        assert!(text.lines().all(|line| line.len() <= 80 || line.contains("arn:")));
+        assert!(
+            text.lines()
+                .all(|line| line.len() <= 80 || line.contains("arn:"))
+        );
         let examples: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("  bowline "))

@@ -72,6 +72,22 @@ pub(crate) fn stub(answer: impl Into<Vec<u8>>) -> SocketAddr {
     })
 }
 
+/// The same, and what came, as text.
+pub(crate) fn listening_stub(answer: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&requests);
+    let address = serve(move |mut client| {
+        let mut request = [0; 64 * 1024];
+        let count = client.read(&mut request).unwrap_or(0);
+        let text = String::from_utf8_lossy(&request[..count]).into_owned();
+        kept.lock().unwrap().push(text);
+        let _ = client.write_all(answer.as_bytes());
+        let _ = client.shutdown(Shutdown::Write);
+        while matches!(client.read(&mut request), Ok(1..)) {}
+    });
+    (address, requests)
+}
+
 /// A port on which nothing listens.
 pub(crate) fn closed_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

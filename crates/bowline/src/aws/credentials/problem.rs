@@ -176,13 +176,15 @@ pub(super) fn of_source(name: &str, error: CredentialsError) -> CredentialProble
 
 /// What the program itself said, without the SDK's words around it; in one line, and not without end.
 fn process_reason(text: &str) -> String {
+    if let Some((_, why)) = text.split_once("could not parse response: ") {
+        return format!("what it printed are no credentials: {why}");
+    }
     let own = text
         .rsplit_once("external process ")
         .map_or(text, |(_, own)| own);
     let own = own
-        .replacen("exited with code ", "", 1)
+        .replacen("exited with code exit status: ", "exit status ", 1)
         .replacen(". Stderr: ", ": ", 1);
-    let own = own.replacen("from external process, ", "", 1);
     let line = own.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST_REASON) {
         Some((end, _)) => format!("{}…", &line[..end]),
