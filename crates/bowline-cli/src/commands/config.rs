@@ -1,5 +1,7 @@
 //! `bowline config`: what is configured, and where.
 
+use std::path::Path;
+
 use bowline::config::{self, Config, Files, Origin, Setting};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -210,24 +212,16 @@ async fn settings(config: &Config) -> Vec<Row> {
 }
 
 fn paths(files: &Files) -> String {
-    let mut text = String::new();
-    let mut line = |what: &str, path: Option<&std::path::Path>, state: &str| {
+    let line = |what: &str, path: Option<&Path>, absent: Option<&str>| {
         let path = path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
-        text.push_str(&format!("{what}  {path}{state}\n"));
+        let absent = absent.map_or_else(String::new, |why| format!("  ({why})"));
+        format!("{what:<7}  {path}{absent}\n")
     };
-    let state = if files.user.is_some() {
-        ""
-    } else {
-        "  (not there)"
-    };
-    line("user   ", files.user_place.as_deref(), state);
-    let state = if files.project.is_some() {
-        ""
-    } else {
-        "  (no .bowline.toml from here upward)"
-    };
-    line("project", files.project.as_deref(), state);
-    text
+    let user = files.user.is_none().then_some("not there");
+    let project = files.project.is_none();
+    let project = project.then_some("no .bowline.toml from here upward");
+    line("user", files.user_place.as_deref(), user)
+        + &line("project", files.project.as_deref(), project)
 }
 
 fn files() -> Result<Files, CommandError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::servers::{listening_stub, stub};
+use crate::support::servers::{closed_port, listening_stub, stub};
 use crate::support::{BOWLINE, Finished, Sandbox, Shared, Terminal, clean, run};
 
 const PROFILES: &str = r#"
@@ -253,20 +253,149 @@ fn a_named_profile_goes_before_keys_in_the_environment() {
     }
 }
 
-#[test]
-fn an_mfa_code_is_asked_for_at_the_terminal() {
-    let sandbox = Sandbox::start(ANY);
+/// What STS answers to AssumeRole and its like: the sandbox's own keys.
+fn sts_answer(sandbox: &Sandbox, action: &str) -> String {
     let body = format!(
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
          <AccessKeyId>{}</AccessKeyId><SecretAccessKey>{}</SecretAccessKey><SessionToken>t</SessionToken>\
-         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>",
+         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></{action}Result></{action}Response>",
         sandbox.variable("AWS_ACCESS_KEY_ID"),
         sandbox.variable("AWS_SECRET_ACCESS_KEY"),
     );
-    let answer = format!(
+    format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
+    )
+}
+
+const CHAINS: &str = r#"
+[profile sso]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Admin
+
+[sso-session corp]
+sso_region = eu-west-1
+sso_start_url = https://corp.example/start
+
+[profile chain]
+role_arn = arn:aws:iam::123456789012:role/far
+source_profile = hub
+external_id = agreed
+duration_seconds = 1800
+
+[profile hub]
+role_arn = arn:aws:iam::123456789012:role/hub
+role_session_name = me
+source_profile = sso
+
+[profile container]
+role_arn = arn:aws:iam::123456789012:role/far
+credential_source = EcsContainer
+
+[profile web]
+role_arn = arn:aws:iam::123456789012:role/web
+web_identity_token_file = TOKEN
+"#;
+
+#[test]
+fn every_kind_of_profile_gets_in() {
+    let sandbox = Sandbox::start(ANY);
+    let (id, secret) = (
+        sandbox.variable("AWS_ACCESS_KEY_ID"),
+        sandbox.variable("AWS_SECRET_ACCESS_KEY"),
     );
+    let role = format!(
+        r#"{{"roleCredentials": {{"accessKeyId": "{id}", "secretAccessKey": "{secret}", "sessionToken": "t", "expiration": 4070908800000}}}}"#
+    );
+    let role = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{role}",
+        role.len()
+    );
+    let (portal, at_portal) = listening_stub(role);
+    let (sts, at_sts) = listening_stub(sts_answer(&sandbox, "AssumeRole"));
+    let (web, at_web) = listening_stub(sts_answer(&sandbox, "AssumeRoleWithWebIdentity"));
+    let (container, _) = listening_stub(container_answer(&sandbox));
+
+    let folder = TempDir::new().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "a.b.c").unwrap();
+    let home = home(&CHAINS.replace("TOKEN", token.to_str().unwrap()));
+    let cached = r#"{"startUrl": "https://corp.example/start", "region": "eu-west-1", "accessToken": "signed-in", "expiresAt": "2099-01-01T00:00:00Z"}"#;
+    std::fs::write(
+        home.path().join(format!(".aws/sso/cache/{CORP}.json")),
+        cached,
+    )
+    .unwrap();
+    let ls = |profile: &str, sts: std::net::SocketAddr| {
+        let words = ["ls", "services", "-o", "name", "--profile", profile];
+        run(sandbox
+            .bowline(&words)
+            .env("HOME", home.path())
+            .env("AWS_ENDPOINT_URL_SSO", format!("http://{portal}"))
+            .env("AWS_ENDPOINT_URL_STS", format!("http://{sts}"))
+            .env(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                format!("http://{container}/"),
+            ))
+        .code(0)
+        .stdout("demo/web\n");
+    };
+    ls("sso", sts);
+    assert!(at_portal.lock().unwrap()[0].contains("signed-in"));
+    ls("chain", sts);
+    ls("container", sts);
+    let asked = at_sts.lock().unwrap();
+    let [hub, far, of_container] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert!(
+        hub.contains("role%2Fhub") && hub.contains("RoleSessionName=me"),
+        "{hub}"
+    );
+    assert!(
+        far.contains("role%2Ffar") && far.contains("ExternalId=agreed"),
+        "{far}"
+    );
+    assert!(far.contains("DurationSeconds=1800"), "{far}");
+    assert!(
+        of_container.contains("RoleSessionName=bowline-"),
+        "{of_container}"
+    );
+    ls("web", web);
+    assert!(at_web.lock().unwrap()[0].contains("WebIdentityToken=a.b.c"));
+}
+
+#[test]
+fn a_profile_may_name_the_endpoint() {
+    let sandbox = Shared::get();
+    let endpoint = sandbox.variable("AWS_ENDPOINT_URL");
+    let home = home(&format!(
+        "[profile p]\nservices = local\n[services local]\necs =\n  endpoint_url = {endpoint}\n[profile g]\nendpoint_url = {endpoint}\n"
+    ));
+    let proxy = format!("http://{}", closed_port());
+    for profile in ["p", "g"] {
+        let mut command = sandbox.bowline(&["ls", "services", "-o", "name"]);
+        command
+            .env("HOME", home.path())
+            .env("AWS_PROFILE", profile)
+            .env_remove("AWS_ENDPOINT_URL")
+            .env_remove("BOWLINE_ENDPOINT");
+        run(&mut command).code(0).stdout("demo/web\n");
+        // On its way to AWS itself it gets no further than the proxy.
+        command
+            .env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+            .env("HTTPS_PROXY", &proxy);
+        run(&mut command)
+            .code(125)
+            .stderr_has("refused by the proxy");
+    }
+}
+
+#[test]
+fn an_mfa_code_is_asked_for_at_the_terminal() {
+    let sandbox = Sandbox::start(ANY);
+    let answer = sts_answer(&sandbox, "AssumeRole");
     let (sts, requests) = listening_stub(answer);
     let home = home(PROFILES);
     let home_is = format!("HOME={}", home.path().display());
