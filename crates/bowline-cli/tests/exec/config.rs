@@ -204,7 +204,7 @@ fn every_form_of_a_target_finds_its_container() {
         format!("{prefix}:service/demo/web"),
         format!("{prefix}:service/web"),
         cluster.clone(),
-        definition.clone(),
+        definition,
         format!("task:demo/{}/app", &arn(&task["taskId"])[..8]),
         "demo/web/*".to_owned(),
     ];
@@ -216,6 +216,7 @@ fn every_form_of_a_target_finds_its_container() {
     let misses = [
         vec!["family:wbe"],
         vec!["tag:team=pay"],
+        vec!["task:zz"],
         vec!["demo/wbe"],
         vec!["dmo/web"],
         vec!["demo/web/ap"],
@@ -242,6 +243,11 @@ fn every_form_of_a_target_finds_its_container() {
 
     $ bowline exec tag:team=pay -- true
     error: a running task with tag team=pay was not found in cluster demo
+    hint: `bowline ls` shows what there is
+
+    $ bowline exec task:zz -- true
+    error: a running task zz… was not found in cluster demo
+    hint: there are the tasks TASK, TASK
     hint: `bowline ls` shows what there is
 
     $ bowline exec demo/wbe -- true

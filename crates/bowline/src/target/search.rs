@@ -79,8 +79,7 @@ impl<'a> Search<'a> {
         let all = self.list(TaskFilter::All).await?;
         let by_id = with_prefix(&all, id.as_str());
         if by_id.is_empty() {
-            let label = format!("a running task {id}…");
-            return Err(self.not_found(label, id.as_str(), &all).await);
+            return Err(self.no_such_task(format!("a running task {id}…"), id.as_str(), &all));
         }
         self.one_task(id.as_str(), by_id).await
     }
@@ -89,7 +88,8 @@ impl<'a> Search<'a> {
     async fn whole_task(&self, id: &str) -> Result<Vec<Task>, TargetError> {
         let found = self.described(&[id.to_owned()]).await?;
         if found.is_empty() {
-            return Err(self.not_found(format!("task {id}"), id, &[]).await);
+            let all = self.list(TaskFilter::All).await?;
+            return Err(self.no_such_task(format!("task {id}"), id, &all));
         }
         Ok(found)
     }
@@ -283,6 +283,17 @@ impl<'a> Search<'a> {
     async fn described(&self, tasks: &[String]) -> Result<Vec<Task>, TargetError> {
         let described = self.client.ecs().tasks(self.cluster.as_str(), tasks).await;
         in_cluster(self.client, &self.cluster, described).await
+    }
+
+    fn no_such_task(&self, target: String, id: &str, task_arns: &[String]) -> TargetError {
+        let ids = || task_arns.iter().map(|arn| last_part(arn));
+        TargetError::NotFound {
+            target,
+            cluster: self.cluster.to_string(),
+            kind: "tasks",
+            suggestions: suggest::near(id, ids()),
+            candidates: shown(ids()),
+        }
     }
 
     /// Names what there is; a caller who may not list gets the plain error.
