@@ -77,19 +77,33 @@ impl Context {
         Some(expanded.target)
     }
 
-    /// An error about a cluster that no option named says who did.
+    /// An error about a cluster or a profile that no option named says who did.
     pub(crate) fn explain(&self, error: CommandError) -> CommandError {
-        let Some(cluster) = &self.config.defaults.cluster else {
-            return error;
-        };
-        let is_about = format!("cluster {} was not found", cluster.value);
-        match error.to_string().starts_with(&is_about) && cluster.origin.layer() != "flag" {
-            true => error.hint(format!(
-                "the cluster is named by {}; --cluster names another",
-                cluster.origin
-            )),
-            false => error,
+        let defaults = &self.config.defaults;
+        let cluster = defaults
+            .cluster
+            .as_ref()
+            .map(|it| (it.value.as_str(), &it.origin));
+        let profile = defaults
+            .profile
+            .as_ref()
+            .map(|it| (it.value.as_str(), &it.origin));
+        for (what, missing, named) in [
+            ("cluster", "was not found", cluster),
+            ("profile", "is not in", profile),
+        ] {
+            if let Some((name, origin)) = named
+                && origin.layer() != "flag"
+                && error
+                    .to_string()
+                    .starts_with(&format!("{what} {name} {missing}"))
+            {
+                return error.hint(format!(
+                    "the {what} is named by {origin}; --{what} names another"
+                ));
+            }
         }
+        error
     }
 
     /// The form of a listing: the option's, else the configured one.

@@ -9,24 +9,22 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::ProvideRegion;
-use aws_config::profile::{self, ProfileSet};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::origin::Origin;
-use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use http::uri::Authority;
 use tokio::sync::Mutex;
 
 use super::credentials::{Chain, MfaPrompt};
-use super::error::{AwsError, last_causes};
+use super::error::AwsError;
 use super::http::LazyHttpClient;
+use super::profiles::Profiles;
 use super::regions;
 use crate::network::{Proxies, is_loopback_host};
 use crate::secret::Secret;
-use crate::target::suggest;
 use crate::tls::TrustRoots;
 
 /// How to reach AWS; whatever is absent comes from the standard AWS variables and files.
@@ -270,26 +268,6 @@ pub(crate) fn is_loopback_url(url: &str) -> bool {
     uri.host().is_some_and(is_loopback_host)
 }
 
-/// The region that a profile names, and the profile, for showing it.
-pub(crate) async fn profile_region(profile: Option<&str>) -> Option<(String, String)> {
-    let options = ClientOptions {
-        profile: profile.map(str::to_owned),
-        ..ClientOptions::default()
-    };
-    let profiles = Profiles::load(&options).await.ok()?;
-    let region = profiles
-        .set
-        .get_profile(&profiles.selected)?
-        .get("region")?;
-    Some((
-        region.to_owned(),
-        format!(
-            "profile {} of the AWS configuration files",
-            profiles.selected
-        ),
-    ))
-}
-
 /// A configuration that depends on nothing but `options`.
 fn given_sdk_config(
     options: &ClientOptions,
@@ -343,55 +321,6 @@ async fn load_sdk_config(
         _ => Err(ConnectError::NoRegion {
             tried: region_sources(profiles),
         }),
-    }
-}
-
-/// The AWS configuration files and the profile that is used.
-struct Profiles {
-    set: ProfileSet,
-    selected: String,
-}
-
-impl Profiles {
-    /// # Errors
-    /// If a profile is named that does not exist; `default` need not.
-    async fn load(options: &ClientOptions) -> Result<Self, ConnectError> {
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value: &String| !value.is_empty())
-        };
-        let named = options
-            .profile
-            .clone()
-            .or_else(|| variable("AWS_PROFILE"))
-            .or_else(|| options.default_profile.clone());
-        let set = profile::load(&Fs::real(), &Env::real(), &Default::default(), None)
-            .await
-            .map_err(|error| ConnectError::ProfileFiles {
-                reason: last_causes(&error),
-            })?;
-        match named {
-            Some(name) if name != "default" && set.get_profile(&name).is_none() => {
-                let mut candidates: Vec<String> = set.profiles().map(str::to_owned).collect();
-                candidates.sort();
-                let near = suggest::near(&name, candidates.iter().map(String::as_str));
-                let file = |name, usual: &str| variable(name).unwrap_or_else(|| usual.to_owned());
-                Err(ConnectError::UnknownProfile {
-                    name,
-                    files: vec![
-                        file("AWS_CONFIG_FILE", "~/.aws/config"),
-                        file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-                    ],
-                    suggestions: near,
-                    candidates,
-                })
-            }
-            named => Ok(Self {
-                set,
-                selected: named.unwrap_or_else(|| "default".to_owned()),
-            }),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod ecs;
 pub(crate) mod error;
 mod http;
 pub(crate) mod kms;
+pub(crate) mod profiles;
 pub mod regions;
 pub(crate) mod ssm;
 #[cfg(test)]

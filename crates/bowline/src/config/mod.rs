@@ -165,7 +165,7 @@ pub fn check(files: &Files) -> Vec<Result<PathBuf, ConfigError>> {
 
 /// The region of a profile (`AWS_PROFILE`'s, else `default`'s, if none is named) and where it is, for showing it.
 pub async fn aws_region(profile: Option<&str>) -> Option<(String, String)> {
-    crate::aws::config::profile_region(profile).await
+    crate::aws::profiles::profile_region(profile).await
 }
 
 #[cfg(test)]
