@@ -9,12 +9,15 @@ use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
 use crate::commands::config::ConfigArgs;
+use crate::commands::describe::DescribeArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::sandbox::SandboxArgs;
 use crate::prompt;
+use crate::commands::service::ServiceArgs;
+use crate::commands::stop::StopArgs;
 
 /// Work inside Amazon ECS tasks: one short command and you are in the container
 ///
@@ -141,6 +144,9 @@ pub enum Command {
     #[command(alias = "list")]
     Ls(LsArgs),
     Config(ConfigArgs),
+    Describe(DescribeArgs),
+    Stop(StopArgs),
+    Service(ServiceArgs),
     Sandbox(SandboxArgs),
     Help(HelpArgs),
     /// Print the version

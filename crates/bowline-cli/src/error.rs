@@ -83,6 +83,17 @@ impl CommandError {
         self
     }
 
+    /// The error of a call that was to change something: what AWS answered to it is a refusal, and the work failed.
+    #[must_use]
+    pub fn refused(error: AwsError) -> Self {
+        let answered = error.kind == AwsErrorKind::Service && !error.is_rejected_credentials();
+        let mut error = Self::from(error);
+        if answered && error.kind == ErrorKind::Unavailable {
+            error.kind = ErrorKind::Failed;
+        }
+        error
+    }
+
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod commands;
+mod confirm;
 mod duration;
 pub mod error;
 mod escape;

@@ -4,9 +4,20 @@
 //! keeps working; members that are not ECS's own (`taskId`, `serviceName` of a task) are additions.
 //! Times are RFC 3339. Absent is absent: no member is ever `null`. Members are only ever added.
 
+mod definition;
+mod detail;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::definition::{
+    ContainerDefinition, EfsVolume, EnvironmentVariable, LogConfiguration, MountPoint, PortMapping,
+    SecretReference, TaskDefinition, Volume, looks_secret,
+};
+pub use self::detail::{
+    ClusterDetail, ContainerOverride, Deployment, ExecLogging, Rollout, ServiceDetail,
+    ServiceEvent, TaskDetail,
+};
 use crate::secret::Secret;
 
 /// One ECS cluster.

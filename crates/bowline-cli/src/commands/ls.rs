@@ -8,8 +8,9 @@ use super::Context;
 use crate::cli::GlobalArgs;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::output::age;
+use crate::output::View;
 use crate::output::listing::{ContainerRow, Listing};
+use crate::output::query::QueryArgs;
 
 /// List clusters, services, tasks and containers
 ///
@@ -21,6 +22,7 @@ use crate::output::listing::{ContainerRow, Listing};
 ///   bowline ls                      services and tasks
 ///   bowline ls tasks web -o wide    the tasks of service web, whole identifiers
 ///   bowline ls containers -o name   one target per line
+///   bowline ls tasks --query 'tasks[?healthStatus==`UNHEALTHY`].taskId'
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct LsArgs {
@@ -30,6 +32,8 @@ pub struct LsArgs {
     /// Only what belongs to this target
     #[arg(value_name = "TARGET")]
     target: Option<TargetSpec>,
+    #[command(flatten)]
+    query: QueryArgs,
 }
 
 /// What to list.
@@ -47,6 +51,7 @@ enum Kind {
 
 /// Lists what is asked for.
 pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    args.query.check(context.global.output)?;
     let (kind, target) = args.meaning()?;
     let target = target
         .and_then(|target| context.target(Some(&target)))
@@ -64,6 +69,13 @@ pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandErr
         (kind, None) => whole_cluster(&client, context, kind).await?,
     };
     let text = listing.render(context.listing_format(), age::now())?;
+    let text = match &args.query.query {
+        Some(query) => query.apply(&listing)?,
+        None => {
+            let format = context.global.output.unwrap_or(OutputFormat::Table);
+            listing.render(format, View::of_stdout())?
+        }
+    };
     context.printer.document(&text)?;
     if listing.is_empty() {
         context.printer.note("nothing is there yet");
@@ -74,12 +86,12 @@ pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandErr
 impl LsArgs {
     /// The first word is a kind if it is one, else the target. A service that is called like a kind can be
     /// written `service:tasks`.
-    fn meaning(self) -> Result<(Option<Kind>, Option<TargetSpec>), CommandError> {
-        let Some(first) = self.first else {
+    fn meaning(&self) -> Result<(Option<Kind>, Option<TargetSpec>), CommandError> {
+        let Some(first) = &self.first else {
             return Ok((None, None));
         };
-        if let Ok(kind) = Kind::from_str(&first, false) {
-            return Ok((Some(kind), self.target));
+        if let Ok(kind) = Kind::from_str(first, false) {
+            return Ok((Some(kind), self.target.clone()));
         }
         if self.target.is_some() {
             return Err(
@@ -94,7 +106,7 @@ impl LsArgs {
     }
 }
 
-fn target_of_options(global: &GlobalArgs) -> Option<TargetSpec> {
+pub(super) fn target_of_options(global: &GlobalArgs) -> Option<TargetSpec> {
     let task = global.task.clone().map(Selector::Task);
     let selector = task.or_else(|| global.service.clone().map(Selector::Service));
     selector.map(TargetSpec::of)
@@ -189,6 +201,7 @@ mod tests {
         let args = LsArgs {
             first: first.map(str::to_owned),
             target: target.map(|text| text.parse().unwrap()),
+            query: QueryArgs::default(),
         };
         args.meaning()
             .map(|(kind, target)| (kind, target.map(|t| t.to_string())))

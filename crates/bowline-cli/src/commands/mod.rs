@@ -1,6 +1,7 @@
 //! One subcommand a file, and what they share.
 
 pub mod config;
+pub mod describe;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;
@@ -8,6 +9,8 @@ pub mod help;
 pub mod login;
 pub mod ls;
 pub mod sandbox;
+pub mod service;
+pub mod stop;
 
 use bowline::config::Config;
 use bowline::{Client, TargetSpec};
@@ -153,6 +156,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
             .map_err(CommandError::starting_remote),
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
+        Command::Describe(args) => describe::run(args, context).await,
+        Command::Stop(args) => stop::run(args, context).await,
+        Command::Service(args) => service::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
         Command::Help(_) | Command::Version => Ok(ExitCode::Success),
     }

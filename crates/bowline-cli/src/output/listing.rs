@@ -3,7 +3,7 @@
 use bowline::model::{Cluster, Container, Readiness, Service, Task};
 use serde::Serialize;
 
-use super::{age, json, table};
+use super::{View, age, json, table};
 use crate::cli::OutputFormat;
 use crate::error::CommandError;
 
@@ -48,11 +48,16 @@ impl ContainerRow {
 }
 
 impl Listing {
-    /// The text for stdout. `now` is in seconds since 1970.
-    pub(crate) fn render(&self, format: OutputFormat, now: i64) -> Result<String, CommandError> {
+    /// The text for stdout.
+    pub(crate) fn render(&self, format: OutputFormat, view: View) -> Result<String, CommandError> {
+        // Whole identifiers are for copying: they are not broken.
+        let unbroken = View {
+            width: None,
+            ..view
+        };
         match format {
-            OutputFormat::Table => Ok(self.tables(false, now)),
-            OutputFormat::Wide => Ok(self.tables(true, now)),
+            OutputFormat::Table => Ok(self.tables(false, view)),
+            OutputFormat::Wide => Ok(self.tables(true, unbroken)),
             OutputFormat::Json => json::document(self),
             OutputFormat::Ndjson => self.lines(),
             OutputFormat::Name => Ok(self.names()),
@@ -67,16 +72,16 @@ impl Listing {
             && self.containers.iter().flatten().next().is_none()
     }
 
-    fn tables(&self, wide: bool, now: i64) -> String {
+    fn tables(&self, wide: bool, view: View) -> String {
         let tables = [
-            self.clusters.as_deref().map(clusters),
+            self.clusters.as_deref().map(|rows| clusters(rows, view)),
             self.services
                 .as_deref()
-                .map(|rows| services(rows, wide, now)),
-            self.tasks.as_deref().map(|rows| tasks(rows, wide, now)),
+                .map(|rows| services(rows, wide, view)),
+            self.tasks.as_deref().map(|rows| tasks(rows, wide, view)),
             self.containers
                 .as_deref()
-                .map(|rows| containers(rows, wide)),
+                .map(|rows| containers(rows, wide, view)),
         ];
         let tables: Vec<String> = tables.into_iter().flatten().collect();
         tables.join("\n")
@@ -131,7 +136,7 @@ impl Listing {
     }
 }
 
-fn clusters(clusters: &[Cluster]) -> String {
+fn clusters(clusters: &[Cluster], view: View) -> String {
     let header = [
         "CLUSTER",
         "STATUS",
@@ -152,10 +157,11 @@ fn clusters(clusters: &[Cluster]) -> String {
                 cluster.registered_container_instances_count.to_string(),
             ]
         }),
+        view.width,
     )
 }
 
-fn services(services: &[Service], wide: bool, now: i64) -> String {
+fn services(services: &[Service], wide: bool, view: View) -> String {
     let mut header = vec![
         "SERVICE",
         "STATUS",
@@ -183,15 +189,23 @@ fn services(services: &[Service], wide: bool, now: i64) -> String {
             ];
             if wide {
                 row.push(text(service.launch_type.as_deref()));
-                row.push(age::since(service.created_at.map(|at| at.as_second()), now));
+                row.push(age::since(
+                    service.created_at.map(|at| at.as_second()),
+                    view.now,
+                ));
                 row.push(service.service_arn.clone());
             }
             row
         }),
+        view.width,
     )
 }
 
-fn tasks(tasks: &[Task], wide: bool, now: i64) -> String {
+pub(super) fn tasks<'t>(
+    tasks: impl IntoIterator<Item = &'t Task>,
+    wide: bool,
+    view: View,
+) -> String {
     let mut header = vec![
         "TASK",
         "SERVICE",
@@ -206,7 +220,7 @@ fn tasks(tasks: &[Task], wide: bool, now: i64) -> String {
     }
     table::render(
         &header,
-        tasks.iter().map(|task| {
+        tasks.into_iter().map(|task| {
             let names: Vec<&str> = task.containers.iter().map(|c| c.name.as_str()).collect();
             let mut row = vec![
                 shown_id(&task.task_id, wide),
@@ -216,7 +230,7 @@ fn tasks(tasks: &[Task], wide: bool, now: i64) -> String {
                 exec_of(task),
                 age::since(
                     task.started_at.or(task.created_at).map(|at| at.as_second()),
-                    now,
+                    view.now,
                 ),
                 text(Some(names.join(",").as_str())),
             ];
@@ -227,10 +241,11 @@ fn tasks(tasks: &[Task], wide: bool, now: i64) -> String {
             }
             row
         }),
+        view.width,
     )
 }
 
-fn containers(rows: &[ContainerRow], wide: bool) -> String {
+fn containers(rows: &[ContainerRow], wide: bool, view: View) -> String {
     let mut header = vec!["CONTAINER", "TASK", "SERVICE", "STATUS", "EXEC", "ADDRESS"];
     if wide {
         header.extend(["IMAGE", "RUNTIME ID"]);
@@ -253,6 +268,7 @@ fn containers(rows: &[ContainerRow], wide: bool) -> String {
             }
             cells
         }),
+        view.width,
     )
 }
 
@@ -277,7 +293,7 @@ fn severity(readiness: &Readiness) -> u8 {
     }
 }
 
-fn exec_word(readiness: &Readiness) -> &'static str {
+pub(super) fn exec_word(readiness: &Readiness) -> &'static str {
     match readiness {
         Readiness::Ready => "ready",
         Readiness::Pending(_) => "pending",
@@ -294,7 +310,7 @@ fn shown_id(id: &str, whole: bool) -> String {
     }
 }
 
-fn last_part(arn: &str) -> &str {
+pub(super) fn last_part(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
@@ -356,7 +372,7 @@ mod tests {
     }
 
     fn shown(format: OutputFormat) -> String {
-        listing().render(format, 0).unwrap()
+        listing().render(format, View::default()).unwrap()
     }
 
     #[test]

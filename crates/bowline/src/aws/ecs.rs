@@ -1,5 +1,8 @@
 //! ECS calls. Limits and page sizes are those of the API reference.
 
+mod change;
+mod describe;
+
 use std::collections::HashMap;
 use std::io;
 

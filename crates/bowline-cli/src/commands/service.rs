@@ -1,0 +1,31 @@
+//! `bowline service`: what is done to or asked about a service as a whole.
+
+mod events;
+mod restart;
+
+use clap::{Args, Subcommand};
+
+use super::Context;
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+
+/// Restart a service, or follow its events
+#[derive(Args, Debug)]
+pub struct ServiceArgs {
+    #[command(subcommand)]
+    command: ServiceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ServiceCommand {
+    Restart(restart::RestartArgs),
+    Events(events::EventsArgs),
+}
+
+/// Runs one of its commands.
+pub async fn run(args: ServiceArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    match args.command {
+        ServiceCommand::Restart(args) => restart::run(args, context).await,
+        ServiceCommand::Events(args) => events::run(args, context).await,
+    }
+}
