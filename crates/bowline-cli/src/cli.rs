@@ -274,7 +274,9 @@ mod tests {
           [TARGET]       Only what belongs to this target
 
         Options:
-          -h, --help  Print help (see more with '--help')
+              --query <JMESPATH>  Print only this JMESPath part of the JSON form, which
+                                  it implies
+          -h, --help              Print help (see more with '--help')
 
         Global options:
           -c, --cluster <NAME>      The cluster, if the target names none [env:

@@ -1,12 +1,12 @@
 //! `bowline describe`: everything about one thing.
 
-use bowline::model::{TaskDefinition, TaskDetail};
+use bowline::model::{ServiceDetail, TaskDefinition, TaskDetail};
 use bowline::target::{ClusterName, ContainerName, Selector, TargetSpec};
 use bowline::{Client, TargetError};
 use clap::{Args, ValueEnum};
 
-use super::Context;
 use super::ls::target_of_options;
+use super::{Context, with_whole_ids};
 use crate::cli::OutputFormat;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
@@ -70,7 +70,7 @@ pub async fn run(args: DescribeArgs, context: &Context) -> Result<ExitCode, Comm
                 .hint("write `bowline describe family NAME`"));
         }
         (Some(Kind::Service), name) => {
-            let target = name.map(|name| of_kind(name, "service")).transpose()?;
+            let target = name.map(|name| of_kind(name, Kind::Service)).transpose()?;
             look.service(
                 target
                     .or_else(|| target_of_options(&context.global))
@@ -79,7 +79,7 @@ pub async fn run(args: DescribeArgs, context: &Context) -> Result<ExitCode, Comm
             .await?
         }
         (Some(Kind::Task), name) => {
-            let target = name.map(|name| of_kind(name, "task")).transpose()?;
+            let target = name.map(|name| of_kind(name, Kind::Task)).transpose()?;
             look.tasks(
                 target
                     .or_else(|| target_of_options(&context.global))
@@ -88,7 +88,7 @@ pub async fn run(args: DescribeArgs, context: &Context) -> Result<ExitCode, Comm
             .await?
         }
         (None, name) => {
-            let target = name.map(parse).transpose()?;
+            let target = name.map(parse).transpose()?.map(with_whole_ids);
             look.whatever(
                 target
                     .or_else(|| target_of_options(&context.global))
@@ -142,15 +142,18 @@ fn parse(text: &str) -> Result<TargetSpec, CommandError> {
         .map_err(|error| CommandError::new(ErrorKind::Usage, error))
 }
 
-/// The target `name` means after the word for its kind: `web`, `prod/web` and an ARN alike.
-fn of_kind(name: &str, kind: &str) -> Result<TargetSpec, CommandError> {
-    if name.starts_with("arn:") || name.contains(':') {
-        return parse(name);
+/// The target that `name` is after the word for its kind. Of a name that could be anything it makes that kind.
+fn of_kind(name: &str, kind: Kind) -> Result<TargetSpec, CommandError> {
+    let mut target = parse(name)?;
+    if let Selector::Any(name) = &target.selector {
+        let name = name.as_str();
+        let selector = match kind {
+            Kind::Task => name.parse().map(Selector::Task),
+            _ => name.parse().map(Selector::Service),
+        };
+        target.selector = selector.map_err(|error| CommandError::new(ErrorKind::Usage, error))?;
     }
-    match name.split_once('/') {
-        Some((cluster, rest)) => parse(&format!("{cluster}/{kind}:{rest}")),
-        None => parse(&format!("{kind}:{name}")),
-    }
+    Ok(target)
 }
 
 /// One look at the account.
@@ -201,6 +204,15 @@ impl Look<'_> {
     async fn service(&self, target: Option<&TargetSpec>) -> Result<Description, CommandError> {
         let options = self.context.global.target_options();
         let (cluster, service) = self.client.find_service(target, &options).await?;
+        self.found_service(cluster, service, target).await
+    }
+
+    async fn found_service(
+        &self,
+        cluster: ClusterName,
+        service: ServiceDetail,
+        target: Option<&TargetSpec>,
+    ) -> Result<Description, CommandError> {
         let name = service.service.service_name.clone();
         let definition = service.service.task_definition.clone();
         let (tasks, mut definitions) = tokio::try_join!(
@@ -294,13 +306,16 @@ impl Look<'_> {
             }
             _ => return self.tasks(Some(target)).await,
         };
-        let not_found = match self.service(Some(target)).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => error,
-            other => return other,
-        };
         let options = bowline::TargetOptions {
             cluster: self.context.global.cluster.clone(),
             ..Default::default()
+        };
+        let not_found = match self.client.find_service(Some(target), &options).await {
+            Ok((cluster, service)) => {
+                return self.found_service(cluster, service, Some(target)).await;
+            }
+            Err(error @ TargetError::NotFound { .. }) => CommandError::from(error),
+            Err(error) => return Err(error.into()),
         };
         match self.client.matching_tasks(target, &options).await {
             Ok(found) => {

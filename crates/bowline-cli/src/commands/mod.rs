@@ -14,6 +14,8 @@ pub mod stop;
 
 use bowline::config::Config;
 use bowline::{Client, TargetSpec};
+use bowline::Client;
+use bowline::target::{Selector, TargetSpec};
 use tokio::sync::OnceCell;
 
 use crate::cli::{Command, GlobalArgs, OutputFormat};
@@ -124,6 +126,19 @@ impl Context {
             sandbox.end().await;
         }
     }
+}
+
+/// The target, as a task's if it is a whole id: only then ECS is asked about it directly, and knows also one that has
+/// stopped.
+pub(crate) fn with_whole_ids(mut target: TargetSpec) -> TargetSpec {
+    if let Selector::Any(name) = &target.selector
+        && name.as_str().len() == 32
+        && name.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
+        && let Ok(id) = name.as_str().parse()
+    {
+        target.selector = Selector::Task(id);
+    }
+    target
 }
 
 /// The text of a command that needs neither AWS nor a runtime.

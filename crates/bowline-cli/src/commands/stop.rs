@@ -5,8 +5,8 @@ use bowline::model::Task;
 use bowline::target::TargetSpec;
 use clap::Args;
 
-use super::Context;
 use super::ls::target_of_options;
+use super::{Context, with_whole_ids};
 use crate::confirm::confirm;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
@@ -50,6 +50,7 @@ pub async fn run(args: StopArgs, context: &Context) -> Result<ExitCode, CommandE
         CommandError::usage("what shall be stopped has to be named")
             .hint("name a task, or a service that has just one; `bowline ls tasks` shows them")
     })?;
+    let target = with_whole_ids(target);
     let client = context.client().await?;
     let options = bowline::TargetOptions {
         cluster: context.global.cluster.clone(),

@@ -2,7 +2,7 @@
 
 use bowline::model::{
     ClusterDetail, Container, ContainerDefinition, ContainerOverride, Deployment,
-    EnvironmentVariable, PortMapping, ServiceDetail, TaskDefinition, TaskDetail, Volume,
+    EnvironmentVariable, PortMapping, Readiness, ServiceDetail, TaskDefinition, TaskDetail, Volume,
 };
 use serde::Serialize;
 
@@ -424,12 +424,14 @@ fn show_running(sheet: &mut Sheet, task: &TaskDetail, running: &Container, view:
             .filter(|health| health != "UNKNOWN"),
     ];
     sheet.field("status", joined(status));
-    let readiness = task.task.readiness(running);
-    let mut exec = vec![exec_word(&readiness).to_owned()];
-    if let bowline::model::Readiness::Pending(why) | bowline::model::Readiness::AgentStopped(why) =
-        &readiness
-    {
-        exec.push(why.clone());
+    let mut exec = Vec::new();
+    // Of a task that stops it says what its status says.
+    if !task.task.is_stopping() {
+        let readiness = task.task.readiness(running);
+        exec.push(exec_word(&readiness).to_owned());
+        if let Readiness::Pending(why) | Readiness::AgentStopped(why) = readiness {
+            exec.push(why);
+        }
     }
     for agent in &running.managed_agents {
         let state = agent
@@ -444,7 +446,7 @@ fn show_running(sheet: &mut Sheet, task: &TaskDetail, running: &Container, view:
             .unwrap_or_default();
         exec.push(format!("{} is {state}{since}", agent.name));
     }
-    sheet.field("exec", exec.join("; "));
+    sheet.field("exec", (!exec.is_empty()).then(|| exec.join("; ")));
     sheet.field("address", running.private_ipv4_address.clone());
     sheet.field("runtime id", running.runtime_id.clone());
 }
@@ -493,22 +495,22 @@ fn described_volume(name: &str, volume: Option<&Volume>) -> String {
         return name.to_owned();
     };
     if let Some(efs) = &volume.efs {
-        let mut text = format!("{name}: EFS {}", efs.file_system_id);
-        if let Some(root) = efs.root_directory.as_deref().filter(|root| *root != "/") {
-            text.push_str(root);
-        }
-        if let Some(point) = &efs.access_point_id {
-            text.push_str(&format!(", access point {point}"));
-        }
-        if efs.iam {
-            text.push_str(", IAM");
-        }
-        text.push_str(if efs.transit_encryption {
-            ", encrypted in transit"
-        } else {
-            ", not encrypted in transit"
-        });
-        return text;
+        let root = efs.root_directory.as_deref().filter(|root| *root != "/");
+        let point = efs.access_point_id.as_ref();
+        let parts = [
+            Some(format!(
+                "{name}: EFS {}{}",
+                efs.file_system_id,
+                root.unwrap_or_default()
+            )),
+            point.map(|point| format!("access point {point}")),
+            efs.iam.then(|| "IAM".to_owned()),
+            Some(match efs.transit_encryption {
+                true => "encrypted in transit".to_owned(),
+                false => "not encrypted in transit".to_owned(),
+            }),
+        ];
+        return joined(parts).unwrap_or_default();
     }
     match &volume.host_path {
         Some(path) => format!("{name}: {path} of the host"),

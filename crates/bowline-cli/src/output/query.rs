@@ -79,11 +79,11 @@ mod tests {
     #[test]
     fn mistakes_are_usage() {
         let error = "tasks[?".parse::<Query>().unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"Parse error: Unexpected nud token -- found Eof (column 8)");
         let query: Query = "length(`5`)".parse().unwrap();
         let error = query.apply(&json!({})).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"--query: Runtime error: Argument 0 expects type array|object|string, given number");
         let query = QueryArgs { query: Some(query) };
         assert!(query.check(Some(OutputFormat::Table)).is_err());
         assert!(query.check(Some(OutputFormat::Json)).is_ok());

@@ -71,6 +71,8 @@ pub(crate) struct ContainerDefinition {
     #[serde(default)]
     pub(crate) docker_labels: BTreeMap<String, String>,
     pub(crate) log_configuration: Option<LogConfiguration>,
+    /// It is not run; that there is one decides what is shown.
+    pub(crate) health_check: Option<Value>,
 }
 
 /// `logConfiguration` of a container definition.

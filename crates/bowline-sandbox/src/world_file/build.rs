@@ -257,6 +257,10 @@ impl Builder<'_> {
         if let Some(task) = self.world.task_mut(&key) {
             lifecycle::run(task, &self.shared.agents);
             task.times.started = Some(since);
+            let agents = task.containers.iter_mut().filter_map(|c| c.agent.as_mut());
+            for agent in agents {
+                agent.last_started_at = agent.last_started_at.map(|_| since);
+            }
             let life = Life::new(self.shared, task);
             if let Some(dormant) = task.dormant.clone() {
                 self.shared.lifecycles.spawn(dormant::live(life, dormant));

@@ -232,12 +232,12 @@ mod tests {
         let old = deployment("old", "ACTIVE", Some("COMPLETED"));
         let of = |all: &[Deployment]| service(all).rollout("new");
         assert!(matches!(
-            of(&[new(Some("IN_PROGRESS")), old.clone()]),
+            of(&[new(Some("IN_PROGRESS")), old]),
             Rollout::InProgress(_)
         ));
         assert_eq!(of(&[new(Some("COMPLETED"))]), Rollout::Completed);
         assert_eq!(
-            of(&[new(Some("FAILED")), old.clone()]),
+            of(&[new(Some("FAILED")), old]),
             Rollout::Failed("new is FAILED".into())
         );
         // The circuit breaker's way back is a deployment of its own.

@@ -33,7 +33,7 @@ const LOOK_LOCAL: Duration = Duration::from_millis(200);
 pub(super) struct EventsArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
-    service: Option<TargetSpec>,
+    target: Option<TargetSpec>,
     /// Go on with new ones
     #[arg(short, long)]
     follow: bool,
@@ -64,7 +64,7 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<ExitCode,
     }
     let client = context.client().await?;
     let options = context.global.target_options();
-    let (cluster, mut service) = client.find_service(args.service.as_ref(), &options).await?;
+    let (cluster, mut service) = client.find_service(args.target.as_ref(), &options).await?;
     let name = service.service.service_name.clone();
     if one_document {
         let events = Events {

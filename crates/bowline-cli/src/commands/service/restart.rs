@@ -39,7 +39,7 @@ const LOOK_LOCAL: Duration = Duration::from_millis(200);
 pub(super) struct RestartArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
-    service: Option<TargetSpec>,
+    target: Option<TargetSpec>,
     /// Wait until the new tasks run, with progress on stderr
     #[arg(short, long)]
     wait: bool,
@@ -57,7 +57,7 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<ExitCode
     args.query.check(context.global.output)?;
     let client = context.client().await?;
     let options = context.global.target_options();
-    let found = client.find_service(args.service.as_ref(), &options).await?;
+    let found = client.find_service(args.target.as_ref(), &options).await?;
     let (cluster, service) = found;
     let name = service.service.service_name.clone();
     let definition = service.service.task_definition.as_deref().unwrap_or("-");
@@ -155,7 +155,7 @@ impl Wait<'_> {
         loop {
             let service = self.client.service_detail(self.cluster, self.name).await?;
             let Some(service) = service else {
-                return Err(self.ended("the service was deleted".to_owned()));
+                return Err(self.ended("the service was deleted"));
             };
             for event in news(&service, seen) {
                 printer.note(&format!("  {}", event.message));
@@ -165,9 +165,9 @@ impl Wait<'_> {
                     printer.note(&format!("service {} has new tasks", self.name));
                     return Ok(service);
                 }
-                Rollout::Failed(reason) => return Err(self.ended(reason)),
+                Rollout::Failed(reason) => return Err(self.ended(&reason)),
                 Rollout::Replaced(by) => {
-                    return Err(self.ended(format!("deployment {by} took its place")));
+                    return Err(self.ended(&format!("deployment {by} took its place")));
                 }
                 Rollout::InProgress(deployment) => {
                     let progress = progress(&deployment);
@@ -196,7 +196,7 @@ impl Wait<'_> {
         }
     }
 
-    fn ended(&self, reason: String) -> CommandError {
+    fn ended(&self, reason: &str) -> CommandError {
         let text = format!(
             "deployment {} of service {} failed: {reason}",
             self.id, self.name

@@ -10,6 +10,7 @@ use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
 use crate::lifecycle::host_name;
+use crate::state::definition::ContainerDefinition;
 use crate::state::task::{
     AgentStatus, Container, ContainerStatus, Interface, Stop, Task, TaskStatus,
 };
@@ -237,7 +238,7 @@ pub(super) fn show(account: &Account, task: &Task, include: &[String]) -> Value 
         "availabilityZone": format!("{}a", account.region),
         "lastStatus": task.status.as_str(),
         "desiredStatus": task.desired(),
-        "healthStatus": "UNKNOWN",
+        "healthStatus": health(task),
         "connectivity": running.then_some("CONNECTED"),
         "connectivityAt": time(times.started),
         "createdAt": seconds(times.created),
@@ -303,12 +304,36 @@ fn show_container(account: &Account, task: &Task, index: usize, container: &Cont
         "reason": container.reason,
         "networkBindings": [],
         "networkInterfaces": interfaces,
-        "healthStatus": "UNKNOWN",
+        "healthStatus": container_health(container, definition),
         "managedAgents": agents,
         "cpu": definition.cpu.unwrap_or_default().to_string(),
         "memory": definition.memory.map(|memory| memory.to_string()),
         "memoryReservation": definition.memory_reservation.map(|memory| memory.to_string()),
     })
+}
+
+/// Of a container: health checks are not run, and a container that runs is taken to pass its own.
+fn container_health(container: &Container, definition: &ContainerDefinition) -> &'static str {
+    match (container.status, &definition.health_check) {
+        (ContainerStatus::Running, Some(_)) => "HEALTHY",
+        _ => "UNKNOWN",
+    }
+}
+
+/// Of a task: that of its essential containers with a health check.
+fn health(task: &Task) -> &'static str {
+    let definitions = &task.definition.outline.container_definitions;
+    let checked = task
+        .containers
+        .iter()
+        .zip(definitions)
+        .filter(|(_, definition)| definition.is_essential() && definition.health_check.is_some());
+    let mut healths =
+        checked.map(|(container, definition)| container_health(container, definition));
+    match healths.next() {
+        Some("HEALTHY") if healths.all(|health| health == "HEALTHY") => "HEALTHY",
+        _ => "UNKNOWN",
+    }
 }
 
 fn show_interface(task: &Task, interface: &Interface) -> Value {
