@@ -21,12 +21,12 @@ def shop(bowline, tmp_path_factory):
     env = {**started.env, "HOME": str(started.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "AWS_PAGER": ""}
 
     def runner(*program):
-        def run(*words):
+        def run(*words, code=0):
             done = subprocess.run(
                 [*program, *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
             )
-            assert done.returncode == 0, (words, done.stdout, done.stderr)
-            return json.loads(done.stdout)
+            assert done.returncode == code, (words, done.stdout, done.stderr)
+            return done.stderr.decode() if code else json.loads(done.stdout)
 
         return run
 
@@ -98,3 +98,27 @@ def test_a_stop_is_seen_by_both(shop):
     assert stopped["taskArn"] == arn
     (task,) = aws("describe-tasks", "--cluster", CLUSTER, "--tasks", arn)["tasks"]
     assert (task["desiredStatus"], task["stoppedReason"]) == ("STOPPED", "from bowline")
+
+
+@pytest.mark.parametrize("rollback", ["false", "true"])
+def test_a_deployment_that_the_circuit_breaker_ends_fails_the_restart(shop, rollback):
+    aws, own = shop
+    network = "awsvpcConfiguration={subnets=[subnet-0a1b2c3d4e5f60001]}"
+    # Nothing of this name is anywhere: its tasks fail before they run.
+    container = {"name": "app", "image": "x", "command": ["no-such-program"]}
+    aws(
+        "register-task-definition", "--family", "broken", "--network-mode", "awsvpc",
+        "--container-definitions", json.dumps([container]),
+    )  # fmt: skip
+    name = f"fragile-{rollback}"
+    aws(
+        "create-service", "--cluster", CLUSTER, "--service-name", name, "--task-definition", "broken",
+        "--desired-count", "1", "--launch-type", "FARGATE", "--network-configuration", network,
+        "--deployment-configuration", f"deploymentCircuitBreaker={{enable=true,rollback={rollback}}}",
+    )  # fmt: skip
+    said = own("service", "restart", name, "--yes", "--wait", "--timeout", "60s", code=1)
+    assert "circuit breaker: tasks failed to start" in said, said
+    (service,) = own("describe", name)["services"]
+    assert service["circuitBreaker"] is True
+    assert service["rollback"] is (rollback == "true")
+    assert service["deployments"][0]["failedTasks"] >= 3

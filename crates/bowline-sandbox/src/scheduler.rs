@@ -95,13 +95,7 @@ pub(crate) fn note_end(world: &mut World, key: &TaskKey) {
         .min(LAST_PAUSE);
     service.failures += 1;
     service.not_before = Some(Instant::now() + pause);
-    if let Some(deployment) = service
-        .deployments
-        .iter_mut()
-        .find(|d| Some(&d.id) == task.started_by.as_ref())
-    {
-        deployment.failed_tasks += 1;
-    }
+    service.note_failed_task(task.started_by.as_deref());
 }
 
 /// All services of all clusters have what they want.
@@ -159,6 +153,10 @@ impl Plan {
             .filter(|task| task.status == TaskStatus::Running)
             .count();
 
+        let given_up = service
+            .deployments
+            .first()
+            .is_some_and(|primary| primary.failed);
         let desired = service.desired_count;
         let missing = desired.saturating_sub(new.len());
         let wait = service
@@ -170,7 +168,11 @@ impl Plan {
         Self {
             cluster: cluster.name.clone(),
             service: service.name.clone(),
-            launch: if wait.is_some() { 0 } else { missing },
+            launch: if wait.is_some() || given_up {
+                0
+            } else {
+                missing
+            },
             stop: surplus.map(|task| task.key.clone()).collect(),
             finished: running == desired && new.len() == desired && old.is_empty(),
             wake: wait,

@@ -10,7 +10,7 @@ use crate::identifiers::Account;
 use crate::image;
 use crate::scenario::{ExecLogging, Plan};
 use crate::state::definition::{Outline, TaskDefinition};
-use crate::state::service::{Deployment, Service, ServiceStatus};
+use crate::state::service::{CircuitBreaker, Deployment, Service, ServiceStatus};
 use crate::state::task::Launch;
 use crate::state::{Cluster, StrategyItem, World};
 
@@ -74,6 +74,7 @@ pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
             "assignPublicIp": "DISABLED",
         } })),
         created_at: SystemTime::now(),
+        breaker: CircuitBreaker::default(),
         deployments: vec![Deployment::new(definition)],
         events: VecDeque::new(),
         tags: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::identifiers;
@@ -26,6 +27,8 @@ pub(crate) struct Service {
     /// As given to CreateService.
     pub(crate) network: Option<Value>,
     pub(crate) created_at: SystemTime,
+    /// Gives up deployments whose tasks fail.
+    pub(crate) breaker: CircuitBreaker,
     /// The first is PRIMARY, the others are being drained.
     pub(crate) deployments: Vec<Deployment>,
     /// Newest first.
@@ -67,7 +70,24 @@ pub(crate) struct Deployment {
     pub(crate) created_at: SystemTime,
     pub(crate) updated_at: SystemTime,
     pub(crate) completed: bool,
+    /// Given up by the circuit breaker.
+    pub(crate) failed: bool,
     pub(crate) failed_tasks: u32,
+}
+
+/// `deploymentConfiguration.deploymentCircuitBreaker`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct CircuitBreaker {
+    enable: bool,
+    rollback: bool,
+}
+
+impl CircuitBreaker {
+    /// As many failed tasks end a deployment: half of the desired ones, but 3 to 200, by the ECS developer guide.
+    fn threshold(desired: usize) -> u32 {
+        u32::try_from(desired.div_ceil(2)).map_or(200, |half| half.clamp(3, 200))
+    }
 }
 
 impl Deployment {
@@ -80,6 +100,7 @@ impl Deployment {
             created_at: now,
             updated_at: now,
             completed: false,
+            failed: false,
             failed_tasks: 0,
         }
     }
@@ -93,6 +114,36 @@ pub(crate) struct Event {
 }
 
 impl Service {
+    /// A task of the deployment with this id has failed; the circuit breaker may have enough then.
+    pub(crate) fn note_failed_task(&mut self, deployment: Option<&str>) {
+        let limit = CircuitBreaker::threshold(self.desired_count);
+        let index = self
+            .deployments
+            .iter()
+            .position(|d| Some(d.id.as_str()) == deployment);
+        let Some(index) = index else { return };
+        let breaks = self.breaker.enable && index == 0;
+        let failing = &mut self.deployments[index];
+        failing.failed_tasks += 1;
+        if !breaks || failing.completed || failing.failed || failing.failed_tasks < limit {
+            return;
+        }
+        failing.failed = true;
+        failing.updated_at = SystemTime::now();
+        let what = format!(
+            "(deployment {}) deployment failed: tasks failed to start.",
+            failing.id
+        );
+        self.note(&what);
+        let good = self.deployments.iter().position(|d| d.completed);
+        if let Some(good) = good.filter(|_| self.breaker.rollback) {
+            let back = self.deployments.remove(good);
+            let what = format!("rolling back to (deployment {}).", back.id);
+            self.deployments.insert(0, back);
+            self.note(&what);
+        }
+    }
+
     /// Adds `(service NAME) …` to the history.
     pub(crate) fn note(&mut self, what: &str) {
         let message = format!("(service {}) {what}", self.name);

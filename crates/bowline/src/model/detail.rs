@@ -232,7 +232,7 @@ mod tests {
         let old = deployment("old", "ACTIVE", Some("COMPLETED"));
         let of = |all: &[Deployment]| service(all).rollout("new");
         assert!(matches!(
-            of(&[new(Some("IN_PROGRESS")), old]),
+            of(&[new(Some("IN_PROGRESS")), old.clone()]),
             Rollout::InProgress(_)
         ));
         assert_eq!(of(&[new(Some("COMPLETED"))]), Rollout::Completed);

@@ -14,7 +14,7 @@ use super::{missing, name_within, run, shown_tags};
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
-use crate::state::service::{Deployment, Service, ServiceStatus};
+use crate::state::service::{CircuitBreaker, Deployment, Service, ServiceStatus};
 use crate::state::task::{Task, TaskStatus};
 use crate::state::{Cluster, StrategyItem, Tag, seconds};
 
@@ -111,6 +111,7 @@ struct Create {
     platform_version: Option<String>,
     network_configuration: Option<Value>,
     enable_execute_command: bool,
+    deployment_configuration: Option<Value>,
     tags: Vec<Tag>,
 }
 
@@ -162,6 +163,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
             launch,
             network: input.network_configuration,
             created_at: SystemTime::now(),
+            breaker: breaker(input.deployment_configuration.as_ref())?.unwrap_or_default(),
             deployments: vec![Deployment::new(definition)],
             events: VecDeque::new(),
             tags: input.tags,
@@ -187,6 +189,7 @@ struct Update {
     enable_execute_command: Option<bool>,
     network_configuration: Option<Value>,
     platform_version: Option<String>,
+    deployment_configuration: Option<Value>,
 }
 
 pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
@@ -226,6 +229,10 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
         if input.force_new_deployment || changes_tasks {
             let definition = definition.unwrap_or_else(|| Arc::clone(&current.definition));
             service.deployments.insert(0, Deployment::new(definition));
+            service.failures = 0;
+        }
+        if let Some(breaker) = breaker(input.deployment_configuration.as_ref())? {
+            service.breaker = breaker;
         }
         if let Some(network) = input.network_configuration {
             service.network = Some(network);
@@ -280,6 +287,15 @@ pub(super) fn not_found() -> ApiError {
     ApiError::new("ServiceNotFoundException", "Service not found.")
 }
 
+/// The circuit breaker of a deployment configuration; the rest of it is not acted on.
+fn breaker(configuration: Option<&Value>) -> Result<Option<CircuitBreaker>, ApiError> {
+    let given = configuration.and_then(|given| given.get("deploymentCircuitBreaker"));
+    given
+        .map(CircuitBreaker::deserialize)
+        .transpose()
+        .map_err(|error| ApiError::serialization(&error.to_string()))
+}
+
 fn count(desired: i64) -> Result<usize, ApiError> {
     // Real services may have thousands; each of ours is a process on this machine.
     usize::try_from(desired)
@@ -321,10 +337,15 @@ fn show(account: &Account, cluster: &Cluster, service: &Service, include: &[Stri
         .enumerate()
         .map(|(index, deployment)| {
             let (running, pending) = counts(cluster, service, Some(&deployment.id));
-            let (state, why) = if deployment.completed {
-                ("COMPLETED", "completed.")
-            } else {
-                ("IN_PROGRESS", "in progress.")
+            let (state, why) = match deployment {
+                Deployment { failed: true, .. } => (
+                    "FAILED",
+                    "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
+                ),
+                Deployment { completed: true, .. } => {
+                    ("COMPLETED", format!("ECS deployment {} completed.", deployment.id))
+                }
+                _ => ("IN_PROGRESS", format!("ECS deployment {} in progress.", deployment.id)),
             };
             json!({
                 "id": deployment.id,
@@ -342,7 +363,7 @@ fn show(account: &Account, cluster: &Cluster, service: &Service, include: &[Stri
                 "platformFamily": "Linux",
                 "networkConfiguration": service.network,
                 "rolloutState": state,
-                "rolloutStateReason": format!("ECS deployment {} {why}", deployment.id),
+                "rolloutStateReason": why,
             })
         })
         .collect();
@@ -364,7 +385,8 @@ fn show(account: &Account, cluster: &Cluster, service: &Service, include: &[Stri
         "platformVersion": service.launch.platform_version,
         "platformFamily": "Linux",
         "taskDefinition": definition.map(|definition| account.definition(&definition.family, definition.revision)),
-        "deploymentConfiguration": { "maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING" },
+        "deploymentConfiguration": { "maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING",
+            "deploymentCircuitBreaker": service.breaker },
         "deploymentController": { "type": "ECS" },
         "deployments": deployments,
         "events": events,
