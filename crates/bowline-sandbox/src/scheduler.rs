@@ -1,6 +1,5 @@
 //! Services keep their tasks: missing ones are started, surplus ones stopped, roll-outs carried through.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,7 +40,7 @@ pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant>
     let mut plans = Vec::new();
     for cluster in world.clusters.values_mut() {
         prune(cluster);
-        let mut wanted = wanted(cluster);
+        let mut wanted = cluster.wanted_tasks();
         for service in cluster.services.values() {
             let tasks = wanted.remove(service.name.as_str()).unwrap_or_default();
             let plan = Plan::make(cluster, service, tasks);
@@ -125,17 +124,6 @@ struct Plan {
     stop: Vec<TaskKey>,
     finished: bool,
     wake: Option<Instant>,
-}
-
-/// The tasks of each service that nobody wants to stop: found at once for all, since there may be thousands of both.
-fn wanted(cluster: &Cluster) -> HashMap<&str, Vec<&Task>> {
-    let mut wanted: HashMap<&str, Vec<&Task>> = HashMap::new();
-    for task in cluster.tasks.values().filter(|task| task.stop.is_none()) {
-        if let Some(service) = task.service() {
-            wanted.entry(service).or_default().push(task);
-        }
-    }
-    wanted
 }
 
 impl Plan {

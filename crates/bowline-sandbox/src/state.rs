@@ -4,7 +4,7 @@ pub(crate) mod definition;
 pub(crate) mod service;
 pub(crate) mod task;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -235,6 +235,18 @@ impl Cluster {
             tasks: BTreeMap::new(),
             client_tokens: BTreeMap::new(),
         }
+    }
+
+    /// The tasks of each service that nobody wants to stop: found at once for all, since there may be thousands of
+    /// both.
+    pub(crate) fn wanted_tasks(&self) -> HashMap<&str, Vec<&Task>> {
+        let mut wanted: HashMap<&str, Vec<&Task>> = HashMap::new();
+        for task in self.tasks.values().filter(|task| task.stop.is_none()) {
+            if let Some(service) = task.service() {
+                wanted.entry(service).or_default().push(task);
+            }
+        }
+        wanted
     }
 }
 

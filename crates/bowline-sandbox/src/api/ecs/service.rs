@@ -87,11 +87,17 @@ pub(super) fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
     let account = &call.shared.account;
     let world = call.shared.world();
     let cluster = find_cluster(&world, account, input.cluster.as_deref())?;
+    let wanted = cluster.wanted_tasks();
     let (mut services, mut failures) = (Vec::new(), Vec::new());
     for given in &input.services {
         let name = name_within(account, "service", &cluster.name, given)?;
         match name.and_then(|name| cluster.services.get(name)) {
-            Some(service) => services.push(show(account, cluster, service, &input.include)),
+            Some(service) => {
+                let tasks = wanted
+                    .get(service.name.as_str())
+                    .map_or(&[][..], |tasks| tasks);
+                services.push(show_with(account, cluster, service, tasks, &input.include));
+            }
             None if given.starts_with("arn:") => failures.push(missing(given)),
             None => failures.push(missing(&account.service(&cluster.name, given))),
         }
@@ -306,23 +312,32 @@ fn count(desired: i64) -> Result<usize, ApiError> {
         })
 }
 
-/// Tasks of a service, or of one of its deployments, that are wanted: (running, not yet running).
-fn counts(cluster: &Cluster, service: &Service, deployment: Option<&str>) -> (usize, usize) {
-    let of_it = |task: &&Task| {
-        task.service() == Some(&service.name)
-            && task.stop.is_none()
-            && deployment.is_none_or(|id| task.started_by.as_deref() == Some(id))
-    };
-    let tasks: Vec<&Task> = cluster.tasks.values().filter(of_it).collect();
-    let running = tasks
-        .iter()
-        .filter(|task| task.status == TaskStatus::Running)
-        .count();
-    (running, tasks.len() - running)
+/// How many of a service's wanted tasks, or of those of one of its deployments, are running and not yet running.
+fn counts(tasks: &[&Task], deployment: Option<&str>) -> (usize, usize) {
+    let of_it = |task: &&&Task| deployment.is_none_or(|id| task.started_by.as_deref() == Some(id));
+    let tasks = tasks.iter().filter(of_it);
+    let (running, pending): (Vec<&Task>, Vec<&Task>) =
+        tasks.partition(|task| task.status == TaskStatus::Running);
+    (running.len(), pending.len())
 }
 
+/// A service on its own, as the calls that change one answer it.
 fn show(account: &Account, cluster: &Cluster, service: &Service, include: &[String]) -> Value {
-    let (running, pending) = counts(cluster, service, None);
+    let tasks = cluster
+        .wanted_tasks()
+        .remove(service.name.as_str())
+        .unwrap_or_default();
+    show_with(account, cluster, service, &tasks, include)
+}
+
+fn show_with(
+    account: &Account,
+    cluster: &Cluster,
+    service: &Service,
+    tasks: &[&Task],
+    include: &[String],
+) -> Value {
+    let (running, pending) = counts(tasks, None);
     let by_launch_type = service.by_launch_type.then_some(service.launch.launch_type);
     let strategy = service.launch.capacity_provider.as_ref();
     let strategy =
@@ -336,7 +351,7 @@ fn show(account: &Account, cluster: &Cluster, service: &Service, include: &[Stri
         .iter()
         .enumerate()
         .map(|(index, deployment)| {
-            let (running, pending) = counts(cluster, service, Some(&deployment.id));
+            let (running, pending) = counts(tasks, Some(&deployment.id));
             let (state, why) = match deployment {
                 Deployment { failed: true, .. } => (
                     "FAILED",
