@@ -82,8 +82,8 @@ impl Client {
             .await
     }
 
-    /// The service a target names, or the only one of the cluster. Services that cannot be found come with those that
-    /// can.
+    /// The service a target names, or the options, or the only one of the cluster. Of target and options the target
+    /// counts. Services that cannot be found come with those that can.
     pub async fn find_service(
         &self,
         target: Option<&TargetSpec>,

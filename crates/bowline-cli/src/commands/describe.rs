@@ -5,7 +5,7 @@ use bowline::target::{ClusterName, ContainerName, Selector, TargetSpec};
 use bowline::{Client, TargetError};
 use clap::{Args, ValueEnum};
 
-use super::ls::target_of_options;
+use super::ls::target_or_options;
 use super::{Context, with_whole_ids};
 use crate::cli::OutputFormat;
 use crate::error::{CommandError, ErrorKind};
@@ -18,13 +18,12 @@ use crate::output::query::QueryArgs;
 ///
 /// A service comes with its deployments, tasks and events, a task with its
 /// containers, agents and why it stopped; both with what their definition says:
-/// images, commands, environment, ports, mounts and logs. Values of variables
-/// that look like secrets are masked; values that ECS reads from a secret store are never
-/// fetched.
+/// images, commands, environment, ports, mounts and logs. Values that look like
+/// secrets are masked; what ECS reads from a secret store is never fetched.
 ///
 /// Examples:
 ///   bowline describe web                 service web (or a task, or a family)
-///   bowline describe task 0a1b2c3d       also one that has stopped
+///   bowline describe task 0a1b2c3d       by its whole id also one that has stopped
 ///   bowline describe family web:3        one revision of a task definition
 ///   bowline describe cluster             the current cluster
 ///   bowline describe web --query 'services[0].deployments[].rolloutState'
@@ -71,30 +70,18 @@ pub async fn run(args: DescribeArgs, context: &Context) -> Result<ExitCode, Comm
         }
         (Some(Kind::Service), name) => {
             let target = name.map(|name| of_kind(name, Kind::Service)).transpose()?;
-            look.service(
-                target
-                    .or_else(|| target_of_options(&context.global))
-                    .as_ref(),
-            )
-            .await?
+            look.service(target_or_options(target, &context.global)?.as_ref())
+                .await?
         }
         (Some(Kind::Task), name) => {
             let target = name.map(|name| of_kind(name, Kind::Task)).transpose()?;
-            look.tasks(
-                target
-                    .or_else(|| target_of_options(&context.global))
-                    .as_ref(),
-            )
-            .await?
+            look.tasks(target_or_options(target, &context.global)?.as_ref())
+                .await?
         }
         (None, name) => {
             let target = name.map(parse).transpose()?.map(with_whole_ids);
-            look.whatever(
-                target
-                    .or_else(|| target_of_options(&context.global))
-                    .as_ref(),
-            )
-            .await?
+            look.whatever(target_or_options(target, &context.global)?.as_ref())
+                .await?
         }
     };
     if !args.show_values {

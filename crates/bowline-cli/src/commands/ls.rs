@@ -56,6 +56,7 @@ pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandErr
     let target = target
         .and_then(|target| context.target(Some(&target)))
         .or_else(|| target_of_options(&context.global));
+    let target = target_or_options(target, &context.global)?;
     let client = context.client().await?;
     let listing = match (kind, target) {
         (Some(Kind::Clusters), Some(_)) => {
@@ -106,10 +107,19 @@ impl LsArgs {
     }
 }
 
-pub(super) fn target_of_options(global: &GlobalArgs) -> Option<TargetSpec> {
+/// The target, or the one that --task or --service are in place of one.
+pub(super) fn target_or_options(
+    target: Option<TargetSpec>,
+    global: &GlobalArgs,
+) -> Result<Option<TargetSpec>, CommandError> {
     let task = global.task.clone().map(Selector::Task);
     let selector = task.or_else(|| global.service.clone().map(Selector::Service));
-    selector.map(TargetSpec::of)
+    match (target, selector) {
+        (Some(target), Some(option)) => Err(CommandError::usage(format!(
+            "{target} and {option} are both targets: --task and --service stand in place of one"
+        ))),
+        (target, option) => Ok(target.or_else(|| option.map(TargetSpec::of))),
+    }
 }
 
 async fn whole_cluster(

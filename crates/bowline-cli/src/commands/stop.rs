@@ -5,7 +5,7 @@ use bowline::model::Task;
 use bowline::target::TargetSpec;
 use clap::Args;
 
-use super::ls::target_of_options;
+use super::ls::target_or_options;
 use super::{Context, with_whole_ids};
 use crate::confirm::confirm;
 use crate::error::{CommandError, ErrorKind};
@@ -42,10 +42,7 @@ pub struct StopArgs {
 /// Stops a task.
 pub async fn run(args: StopArgs, context: &Context) -> Result<ExitCode, CommandError> {
     args.query.check(context.global.output)?;
-    let target = args
-        .target
-        .clone()
-        .or_else(|| target_of_options(&context.global));
+    let target = target_or_options(args.target.clone(), &context.global)?;
     let target = target.ok_or_else(|| {
         CommandError::usage("what shall be stopped has to be named")
             .hint("name a task, or a service that has just one; `bowline ls tasks` shows them")

@@ -216,6 +216,12 @@ fn what_is_not_there_is_3_and_names_what_is() {
             .stderr_has(expected);
     }
     bowline(&sandbox, &["describe", "web", "app"]).code(2);
+    for verb in ["describe", "stop", "ls"] {
+        let words = [verb, "shop-prod/web", "--service", "api-1"];
+        bowline(&sandbox, &words)
+            .code(2)
+            .stderr_has("are both targets");
+    }
     bowline(&sandbox, &["ls", "--query", "tasks[?"])
         .code(2)
         .stderr_has("--query");

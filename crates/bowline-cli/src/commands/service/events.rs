@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::OutputFormat;
 use crate::commands::Context;
+use crate::commands::ls::target_or_options;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::query::QueryArgs;
@@ -63,8 +64,9 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<ExitCode,
         );
     }
     let client = context.client().await?;
+    let target = target_or_options(args.target.clone(), &context.global)?;
     let options = context.global.target_options();
-    let (cluster, mut service) = client.find_service(args.target.as_ref(), &options).await?;
+    let (cluster, mut service) = client.find_service(target.as_ref(), &options).await?;
     let name = service.service.service_name.clone();
     if one_document {
         let events = Events {

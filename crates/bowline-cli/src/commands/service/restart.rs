@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use crate::commands::Context;
+use crate::commands::ls::target_or_options;
 use crate::confirm::confirm;
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
@@ -56,8 +57,9 @@ pub(super) struct RestartArgs {
 pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<ExitCode, CommandError> {
     args.query.check(context.global.output)?;
     let client = context.client().await?;
+    let target = target_or_options(args.target.clone(), &context.global)?;
     let options = context.global.target_options();
-    let found = client.find_service(args.target.as_ref(), &options).await?;
+    let found = client.find_service(target.as_ref(), &options).await?;
     let (cluster, service) = found;
     let name = service.service.service_name.clone();
     let definition = service.service.task_definition.as_deref().unwrap_or("-");
