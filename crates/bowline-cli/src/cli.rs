@@ -15,9 +15,9 @@ use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::sandbox::SandboxArgs;
-use crate::prompt;
 use crate::commands::service::ServiceArgs;
 use crate::commands::stop::StopArgs;
+use crate::prompt;
 
 /// Work inside Amazon ECS tasks: one short command and you are in the container
 ///

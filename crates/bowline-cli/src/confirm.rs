@@ -1,10 +1,8 @@
 //! Asking before something is changed: a terminal is asked, anything else has to say `--yes`.
 
-use std::io;
-
 use crate::commands::Context;
 use crate::error::{CommandError, ErrorKind};
-use crate::terminal;
+use crate::prompt;
 
 /// Says what is about to happen and asks whether it shall.
 ///
@@ -19,7 +17,7 @@ pub(crate) async fn confirm(
     if yes {
         return Ok(());
     }
-    if !terminal::stdin_is_terminal() || !terminal::stderr_is_terminal() {
+    if !prompt::can_ask() {
         let error = CommandError::usage(format!(
             "it would {}, and there is no terminal to ask on",
             what.join("; ")
@@ -29,16 +27,12 @@ pub(crate) async fn confirm(
     for line in what {
         context.printer.note(line);
     }
-    context.printer.question(&format!("{question} [y/N]"));
-    // A read of the terminal cannot be cancelled; Ctrl-C ends the program and the thread with it.
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let answer = answer
+    let answer = prompt::ask(format!("{question} [y/N] "))
         .await
-        .map_err(|error| CommandError::new(ErrorKind::Failed, error))??;
-    match answer.trim().to_ascii_lowercase().as_str() {
+        .map_err(|reason| {
+            CommandError::new(ErrorKind::Failed, format!("nothing was changed: {reason}"))
+        })?;
+    match answer.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(CommandError::new(ErrorKind::Failed, "nothing was changed")),
     }

@@ -35,11 +35,6 @@ impl Printer {
         self.say(&format!("{text}\n"));
     }
 
-    /// Asks something on stderr; the answer is typed behind it.
-    pub fn question(self, text: &str) {
-        self.say(&format!("{text} "));
-    }
-
     /// Warns on stderr about something the user can act on.
     pub fn warning(self, text: &str) {
         self.say(&format!("warning: {text}\n"));

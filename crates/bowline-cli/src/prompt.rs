@@ -46,7 +46,7 @@ pub(crate) fn mfa() -> MfaPrompt {
 }
 
 /// Whether a person sees stderr and types at a terminal that is ours.
-fn can_ask() -> bool {
+pub(crate) fn can_ask() -> bool {
     let Ok(tty) = open() else {
         return false;
     };

@@ -41,6 +41,8 @@ pub(crate) fn is_held() -> bool {
     HELD.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .is_some()
+}
+
 /// The columns of the terminal that stdout is, if it is one.
 pub(crate) fn stdout_width() -> Option<u16> {
     let size = tcgetwinsize(io::stdout()).ok()?;

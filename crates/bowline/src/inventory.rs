@@ -152,6 +152,7 @@ impl Client {
         TargetError::NotFound {
             target: format!("service {name}"),
             cluster: cluster.to_string(),
+            kind: "service",
             suggestions,
             candidates,
         }

@@ -27,8 +27,8 @@ pub use self::arn::{ArnKind, EcsArn};
 pub use self::error::TargetError;
 pub use self::resolve::{ClusterRef, MatchingTasks, ResolvedTarget, TargetOptions, TaskRef};
 pub(crate) use self::search::in_cluster;
-pub use self::tag::TagFilter;
 pub(crate) use self::suggest::near;
+pub use self::tag::TagFilter;
 
 /// A target as the user wrote it. `Display` gives the text back, and parsing that text gives the same target.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

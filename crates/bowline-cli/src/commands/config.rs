@@ -11,6 +11,7 @@ use crate::cli::{Cli, Command, OutputFormat};
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::{json as json_text, table};
+use crate::terminal;
 
 /// Show and check the configuration
 ///
@@ -164,7 +165,7 @@ async fn show(context: &Context, origin: bool) -> Result<String, CommandError> {
                 cells.extend(Some(row.origin).filter(|_| origin));
                 cells
             });
-            Ok(table::render(header, cells))
+            Ok(table::render(header, cells, terminal::stdout_width()))
         }
     }
 }

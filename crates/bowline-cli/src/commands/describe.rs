@@ -1,7 +1,7 @@
 //! `bowline describe`: everything about one thing.
 
 use bowline::model::{ServiceDetail, TaskDefinition, TaskDetail};
-use bowline::target::{ClusterName, ContainerName, Selector, TargetSpec};
+use bowline::target::{ClusterName, ContainerName, ContainerPart, Selector, TargetSpec};
 use bowline::{Client, TargetError};
 use clap::{Args, ValueEnum};
 
@@ -70,17 +70,17 @@ pub async fn run(args: DescribeArgs, context: &Context) -> Result<ExitCode, Comm
         }
         (Some(Kind::Service), name) => {
             let target = name.map(|name| of_kind(name, Kind::Service)).transpose()?;
-            look.service(target_or_options(target, &context.global)?.as_ref())
+            look.service(target_or_options(target, context)?.as_ref())
                 .await?
         }
         (Some(Kind::Task), name) => {
             let target = name.map(|name| of_kind(name, Kind::Task)).transpose()?;
-            look.tasks(target_or_options(target, &context.global)?.as_ref())
+            look.tasks(target_or_options(target, context)?.as_ref())
                 .await?
         }
         (None, name) => {
             let target = name.map(parse).transpose()?.map(with_whole_ids);
-            look.whatever(target_or_options(target, &context.global)?.as_ref())
+            look.whatever(target_or_options(target, context)?.as_ref())
                 .await?
         }
     };
@@ -340,7 +340,7 @@ impl Look<'_> {
 
     fn container<'c>(&'c self, target: Option<&'c TargetSpec>) -> Option<&'c ContainerName> {
         let of_target = target.and_then(|target| target.container.as_ref());
-        of_target.or(self.context.global.container.as_ref())
+        of_target.map_or(self.context.global.container.as_ref(), ContainerPart::name)
     }
 }
 

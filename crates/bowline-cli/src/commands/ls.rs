@@ -5,7 +5,6 @@ use bowline::{Client, TargetOptions};
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use crate::cli::GlobalArgs;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::View;
@@ -53,10 +52,7 @@ enum Kind {
 pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandError> {
     args.query.check(context.global.output)?;
     let (kind, target) = args.meaning()?;
-    let target = target
-        .and_then(|target| context.target(Some(&target)))
-        .or_else(|| target_of_options(&context.global));
-    let target = target_or_options(target, &context.global)?;
+    let target = target_or_options(target, context)?;
     let client = context.client().await?;
     let listing = match (kind, target) {
         (Some(Kind::Clusters), Some(_)) => {
@@ -69,13 +65,9 @@ pub async fn run(args: LsArgs, context: &Context) -> Result<ExitCode, CommandErr
         (kind, Some(target)) => matching(&client, context, kind, &target).await?,
         (kind, None) => whole_cluster(&client, context, kind).await?,
     };
-    let text = listing.render(context.listing_format(), age::now())?;
     let text = match &args.query.query {
         Some(query) => query.apply(&listing)?,
-        None => {
-            let format = context.global.output.unwrap_or(OutputFormat::Table);
-            listing.render(format, View::of_stdout())?
-        }
+        None => listing.render(context.listing_format(), View::of_stdout())?,
     };
     context.printer.document(&text)?;
     if listing.is_empty() {
@@ -107,11 +99,13 @@ impl LsArgs {
     }
 }
 
-/// The target, or the one that --task or --service are in place of one.
+/// The target after its alias has been replaced, or the one that --task or --service are in place of one.
 pub(super) fn target_or_options(
     target: Option<TargetSpec>,
-    global: &GlobalArgs,
+    context: &Context,
 ) -> Result<Option<TargetSpec>, CommandError> {
+    let global = &context.global;
+    let target = target.and_then(|target| context.target(Some(&target)));
     let task = global.task.clone().map(Selector::Task);
     let selector = task.or_else(|| global.service.clone().map(Selector::Service));
     match (target, selector) {

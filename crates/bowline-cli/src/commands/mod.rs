@@ -12,9 +12,8 @@ pub mod sandbox;
 pub mod service;
 pub mod stop;
 
-use bowline::config::Config;
-use bowline::{Client, TargetSpec};
 use bowline::Client;
+use bowline::config::Config;
 use bowline::target::{Selector, TargetSpec};
 use tokio::sync::OnceCell;
 

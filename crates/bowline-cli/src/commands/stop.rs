@@ -42,7 +42,7 @@ pub struct StopArgs {
 /// Stops a task.
 pub async fn run(args: StopArgs, context: &Context) -> Result<ExitCode, CommandError> {
     args.query.check(context.global.output)?;
-    let target = target_or_options(args.target.clone(), &context.global)?;
+    let target = target_or_options(args.target.clone(), context)?;
     let target = target.ok_or_else(|| {
         CommandError::usage("what shall be stopped has to be named")
             .hint("name a task, or a service that has just one; `bowline ls tasks` shows them")

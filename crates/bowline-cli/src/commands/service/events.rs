@@ -64,7 +64,7 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<ExitCode,
         );
     }
     let client = context.client().await?;
-    let target = target_or_options(args.target.clone(), &context.global)?;
+    let target = target_or_options(args.target.clone(), context)?;
     let options = context.global.target_options();
     let (cluster, mut service) = client.find_service(target.as_ref(), &options).await?;
     let name = service.service.service_name.clone();

@@ -57,7 +57,7 @@ pub(super) struct RestartArgs {
 pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<ExitCode, CommandError> {
     args.query.check(context.global.output)?;
     let client = context.client().await?;
-    let target = target_or_options(args.target.clone(), &context.global)?;
+    let target = target_or_options(args.target.clone(), context)?;
     let options = context.global.target_options();
     let found = client.find_service(target.as_ref(), &options).await?;
     let (cluster, service) = found;
