@@ -70,9 +70,9 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) -> String {
     match &job.kind {
-        SessionKind::NonInteractive { command } => {
+        SessionKind::NonInteractive { command, separate } => {
             let words = words::split(command).map_err(|error| error.to_string());
-            pipes::serve(&job, words, options, service, cancel).await
+            pipes::serve(&job, words, *separate, options, service, cancel).await
         }
         SessionKind::Interactive { command } if !command.trim().is_empty() => {
             let words = words::split(command).map_err(|error| error.to_string());

@@ -64,8 +64,9 @@ pub(crate) struct SessionRequest {
 pub(crate) enum SessionKind {
     /// `InteractiveCommands`: the command line as given to ExecuteCommand, not yet split into words.
     Interactive { command: String },
-    /// `NonInteractiveCommands` with separate output: no terminal, and an exit code.
-    NonInteractive { command: String },
+    /// `NonInteractiveCommands`: no terminal. With separate output both streams as they come, and an exit code; else
+    /// all of it after the end.
+    NonInteractive { command: String, separate: bool },
     /// `Standard_Stream`: the default shell.
     Shell,
 }

@@ -51,6 +51,13 @@ async fn execute(client: &Client, command: &str) -> Value {
 }
 
 async fn without_terminal(client: &Client, command: &str) -> Value {
+    let mut request = target(client).await;
+    request["Parameters"] = json!({ "command": [command] });
+    call(client, "AmazonSSM.StartSession", request).await
+}
+
+/// A StartSession without its parameters.
+async fn target(client: &Client) -> Value {
     let task = task(client).await;
     let target = format!(
         "ecs:demo_{}_{}",
@@ -62,18 +69,14 @@ async fn without_terminal(client: &Client, command: &str) -> Value {
             .unwrap(),
         task["containers"][0]["runtimeId"].as_str().unwrap()
     );
-    let request = json!({
-        "Target": target, "DocumentName": "AWS-StartNonInteractiveCommand",
-        "Parameters": { "command": [command] },
-    });
-    call(client, "AmazonSSM.StartSession", request).await
+    json!({ "Target": target, "DocumentName": "AWS-StartNonInteractiveCommand" })
 }
 
 /// Loses the socket, and comes back with another one.
 async fn lose_and_resume(client: &Client, session: &Value, channel: &mut Channel) {
     let id = session
         .get("sessionId")
-        .or(session.get("SessionId"))
+        .or_else(|| session.get("SessionId"))
         .unwrap();
     call(
         client,
@@ -185,4 +188,19 @@ async fn a_terminal_of_either_agent_survives_an_outage() {
         );
         sandbox.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_output_comes_after_the_end_and_without_a_code() {
+    let (sandbox, client) = sandbox("fast").await;
+    let mut request = target(&client).await;
+    let command = "sh -c 'echo out; echo err >&2; seq 1 50000; exit 3'";
+    request["Parameters"] = json!({ "command": [command], "separateOutputStream": ["false"] });
+    let session = call(&client, "AmazonSSM.StartSession", request).await;
+    let seen = Channel::open(&session).await.into_end().await;
+    let numbers: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
+    assert!(seen.text() == format!("out\nerr\n{numbers}"));
+    assert_eq!((seen.stderr, seen.exit_code), (Vec::new(), None));
+    assert_eq!(seen.closed.as_deref(), Some(""));
+    sandbox.shutdown().await;
 }

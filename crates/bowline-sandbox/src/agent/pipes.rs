@@ -1,7 +1,8 @@
-//! Sessions without a terminal: `NonInteractiveCommands` with separate output.
+//! Sessions without a terminal: `NonInteractiveCommands`, with separate output or joined.
 //!
 //! A handshake always; then stdout and stderr as they come, each under its own payload type and without the pauses of
-//! terminal sessions, and at the end the exit code. The command has no stdin: of the client's input only 0x03 and
+//! terminal sessions, and at the end the exit code. Joined, all output is kept in a file and sent after the end, and there
+//! is no exit code. The command has no stdin: of the client's input only 0x03 and
 //! 0x1C mean something, as signals. (Specification of the data channel, §7.2; of the agent, §8.)
 
 use std::io;
@@ -10,7 +11,8 @@ use std::process::{ExitStatus, Stdio};
 
 use bytes::BytesMut;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncReadExt;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -33,6 +35,7 @@ const NOT_STARTED: i64 = 1;
 pub(super) async fn serve(
     job: &Job,
     words: Result<Vec<String>, String>,
+    separate: bool,
     options: AgentOptions,
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
@@ -45,14 +48,19 @@ pub(super) async fn serve(
     {
         return reason;
     }
-    match words.and_then(|words| start(&words, &job.place)) {
-        Ok((child, stdout, stderr)) => {
+    match words.and_then(|words| start(&words, &job.place, separate)) {
+        Ok((child, outputs)) => {
+            let (stdout, stderr, joined) = match outputs {
+                Outputs::Separate(stdout, stderr) => (Some(stdout), Some(stderr), None),
+                Outputs::Joined(file) => (None, None, Some(file)),
+            };
             let agent = Agent {
                 line,
                 child,
                 stdout: Stream::new(PayloadType::Output, stdout, &options),
                 stderr: Stream::new(PayloadType::StdErr, stderr, &options),
                 ending: Ending::Running,
+                joined,
                 stock: options.stock,
             };
             agent.run(&cancel).await;
@@ -62,11 +70,14 @@ pub(super) async fn serve(
     }
 }
 
+/// Where the command's output goes.
+enum Outputs {
+    Separate(pipe::Receiver, pipe::Receiver),
+    Joined(File),
+}
+
 /// Starts the command without a shell. The error is the agent's text.
-fn start(
-    words: &[String],
-    place: &Place,
-) -> Result<(Child, pipe::Receiver, pipe::Receiver), String> {
+fn start(words: &[String], place: &Place, separate: bool) -> Result<(Child, Outputs), String> {
     let Some((program, arguments)) = words.split_first() else {
         return Err("Commands cannot be empty".to_owned());
     };
@@ -77,8 +88,22 @@ fn start(
         Ok((pipe::Receiver::from_owned_fd(reader.into())?, writer))
     };
     let broken = |error: io::Error| format!("cannot make a pipe: {error}");
-    let (stdout, stdout_writer) = pipe().map_err(broken)?;
-    let (stderr, stderr_writer) = pipe().map_err(broken)?;
+    let (stdout, stderr, outputs): (Stdio, Stdio, _) = if separate {
+        let (stdout, stdout_writer) = pipe().map_err(broken)?;
+        let (stderr, stderr_writer) = pipe().map_err(broken)?;
+        let outputs = Outputs::Separate(stdout, stderr);
+        (stdout_writer.into(), stderr_writer.into(), outputs)
+    } else {
+        let broken = |error: io::Error| format!("cannot make a file: {error}");
+        let file = tempfile::tempfile().map_err(broken)?;
+        let (stdout, stderr) = (file.try_clone(), file.try_clone());
+        let outputs = Outputs::Joined(file.into());
+        (
+            stdout.map_err(broken)?.into(),
+            stderr.map_err(broken)?.into(),
+            outputs,
+        )
+    };
     let child = Command::new(file)
         .arg0(program)
         .args(arguments)
@@ -87,12 +112,12 @@ fn start(
         .current_dir(&place.directory)
         .process_group(0)
         .stdin(Stdio::null())
-        .stdout(stdout_writer)
-        .stderr(stderr_writer)
+        .stdout(stdout)
+        .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failure(program, &error))?;
-    Ok((child, stdout, stderr))
+    Ok((child, outputs))
 }
 
 /// Tells the client why nothing runs: on stderr, by the exit code, and at the end of the session. The real agent
@@ -142,6 +167,8 @@ struct Agent {
     stdout: Stream,
     stderr: Stream,
     ending: Ending,
+    /// All output, to be sent after the end of the command.
+    joined: Option<File>,
     stock: bool,
 }
 
@@ -173,7 +200,15 @@ impl Agent {
                 Step::Line(Turn::Cancelled | Turn::Gone) => return,
                 Step::Exited(status) => {
                     let code = status.map_or(NOT_STARTED, code_of);
-                    self.ending = Ending::Ended(exit_code(code));
+                    self.ending = Ending::Ended(match self.joined.take() {
+                        None => exit_code(code),
+                        Some(mut file) => {
+                            // What cannot be read is an end without output.
+                            let rewound = file.rewind().await.is_ok();
+                            self.stdout.reader = rewound.then(|| Box::new(file) as Reader);
+                            BytesMut::new()
+                        }
+                    });
                 }
             }
         }
@@ -199,6 +234,7 @@ impl Agent {
             self.line.write(stream.kind, &mut stream.buffer);
         }
         let flushed = self.stdout.buffer.is_empty() && self.stderr.buffer.is_empty();
+        let flushed = flushed && self.stdout.has_ended();
         if let Ending::Ended(exit_code) = &mut self.ending
             && flushed
         {
@@ -248,11 +284,13 @@ impl Agent {
     }
 }
 
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
 /// One of the command's two outputs.
 struct Stream {
     kind: PayloadType,
     /// `None` after its end.
-    reader: Option<pipe::Receiver>,
+    reader: Option<Reader>,
     chunk: usize,
     /// Of the stock agent only.
     filter: Option<Utf8Filter>,
@@ -263,10 +301,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(kind: PayloadType, reader: pipe::Receiver, options: &AgentOptions) -> Self {
+    fn new(kind: PayloadType, reader: Option<pipe::Receiver>, options: &AgentOptions) -> Self {
         Self {
             kind,
-            reader: Some(reader),
+            reader: reader.map(|reader| Box::new(reader) as Reader),
             chunk: options.chunk(),
             filter: options.stock.then(Utf8Filter::default),
             buffer: BytesMut::new(),

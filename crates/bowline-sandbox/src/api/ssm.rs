@@ -131,6 +131,7 @@ fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, 
         }),
         COMMAND_DOCUMENT => Ok(SessionKind::NonInteractive {
             command: command(parameters)?,
+            separate: separate(parameters)?,
         }),
         "AWS-StartPortForwardingSession"
         | "AWS-StartPortForwardingSessionToRemoteHost"
@@ -141,6 +142,20 @@ fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, 
         _ => Err(ApiError::new(
             "InvalidDocument",
             format!("Document with name {document} does not exist."),
+        )),
+    }
+}
+
+/// Whether the outputs are kept apart; as a parameter the sandbox's own, in AWS a property of documents.
+fn separate(parameters: &Map<String, Value>) -> Result<bool, ApiError> {
+    let value = parameters.get("separateOutputStream");
+    let word = value.map(|values| values.as_array()?.first()?.as_str());
+    match word {
+        None | Some(Some("true")) => Ok(true),
+        Some(Some("false")) => Ok(false),
+        _ => Err(ApiError::new(
+            "InvalidParameters",
+            "The parameter separateOutputStream must be a list of true or false.",
         )),
     }
 }
@@ -423,7 +438,8 @@ mod tests {
         assert_eq!(
             command,
             SessionKind::NonInteractive {
-                command: "echo hi".to_owned()
+                command: "echo hi".to_owned(),
+                separate: true,
             }
         );
         assert_eq!(kind("Nope", &none).unwrap_err().code, "InvalidDocument");
