@@ -226,6 +226,40 @@ def test_b11_wrong_cluster_and_wrong_service_name(world):
     )
 
 
+def test_b12_desired_count_up_and_down(world):
+    quick = {"Delay": 1, "MaxAttempts": 60}
+    stable = world.ecs.get_waiter("services_stable")
+    for count in (3, 2):
+        world.ecs.update_service(cluster="demo", service="web", desiredCount=count)
+        eventually(
+            f"{count} tasks are listed",
+            lambda: len(world.ecs.list_tasks(cluster="demo", serviceName="web")["taskArns"]) == count,
+        )
+        stable.wait(cluster="demo", services=["web"], WaiterConfig=quick)
+        service = world.service()
+        assert (service["desiredCount"], service["runningCount"], service["pendingCount"]) == (count, count, 0)
+        assert [deployment["status"] for deployment in service["deployments"]] == ["PRIMARY"]
+        assert service["deployments"][0]["rolloutState"] == "COMPLETED"
+    world.web_tasks()
+
+
+def test_b13_a_new_deployment_replaces_all_tasks(world):
+    before = {task["taskArn"] for task in world.web_tasks()}
+    old = world.service()["deployments"][0]["id"]
+    answer = world.ecs.update_service(cluster="demo", service="web", forceNewDeployment=True)["service"]
+    new = answer["deployments"][0]["id"]
+    assert new != old and new.startswith("ecs-svc/")
+    assert [deployment["status"] for deployment in answer["deployments"]].count("PRIMARY") == 1
+
+    def replaced():
+        tasks = world.web_tasks()
+        return not before & {task["taskArn"] for task in tasks} and tasks
+
+    tasks = eventually("all tasks are new", replaced)
+    assert {task["startedBy"] for task in tasks} == {new}
+    eventually("only the new deployment is left", lambda: len(world.service()["deployments"]) == 1)
+
+
 def test_b14_desired_status_filter(world, run):
     arn = run(["sh", "-c", "exit 0"])["taskArn"]
     world.wait_status(arn, "STOPPED")
@@ -372,6 +406,47 @@ def test_b24_count_between_one_and_ten(world):
     assert len({task["taskArn"] for task in answer["tasks"]}) == 3
 
 
+def test_b25_launch_type_and_strategy_exclude_each_other(world, run):
+    request = world.run_request(SLEEP)
+    request.pop("launchType", None)
+    spot = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    refused(
+        "InvalidParameterException",
+        world.ecs.run_task,
+        **{**request, "launchType": "FARGATE", "capacityProviderStrategy": spot},
+    )
+    for wrong in ([{"capacityProvider": "nope"}], spot * 21, [{**spot[0], "weight": 0}] * 2):
+        refused("InvalidParameterException", world.lenient_ecs.run_task, **request, capacityProviderStrategy=wrong)
+    mixed = [
+        {"capacityProvider": "FARGATE", "base": 1, "weight": 0},
+        {"capacityProvider": "FARGATE_SPOT", "weight": 1},
+    ]
+    tasks = world.ecs.run_task(**request, capacityProviderStrategy=mixed, count=3)["tasks"]
+    for task in tasks:
+        world.ecs.stop_task(cluster="demo", task=task["taskArn"])
+    providers = [task["capacityProviderName"] for task in tasks]
+    assert sorted(providers) == ["FARGATE", "FARGATE_SPOT", "FARGATE_SPOT"]
+
+
+def test_b26_awsvpc_needs_a_network(world):
+    request = world.run_request(SLEEP)
+    network = request.pop("networkConfiguration")
+    refused(
+        "InvalidParameterException",
+        world.ecs.run_task,
+        "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        **request,
+    )
+    vpc = network["awsvpcConfiguration"]
+    for wrong in ({"subnets": []}, {"subnets": vpc["subnets"] * 17}, {**vpc, "securityGroups": ["sg-1"] * 6}):
+        refused(
+            "InvalidParameterException",
+            world.lenient_ecs.run_task,
+            **request,
+            networkConfiguration={"awsvpcConfiguration": wrong},
+        )
+
+
 def test_b27_override_of_an_unknown_container(world):
     overrides = {"containerOverrides": [{"name": "nobody", "command": ["true"]}]}
     refused("InvalidParameterException", world.ecs.run_task, **world.run_request(overrides=overrides))
@@ -387,12 +462,43 @@ def test_b28_unknown_task_definition(world):
     refused("ClientException", world.ecs.run_task, **world.run_request(taskDefinition="no-such-family"))
 
 
+def test_b29_a_client_token_is_good_for_one_run(world, run):
+    token = uuid.uuid4().hex
+    first = run(SLEEP, clientToken=token)
+    again = world.ecs.run_task(**world.run_request(SLEEP, clientToken=token))
+    assert [task["taskArn"] for task in again["tasks"]] == [first["taskArn"]]
+    with pytest.raises(ClientError) as caught:
+        world.ecs.run_task(**world.run_request(SLEEP, clientToken=token, count=2))
+    error = caught.value.response
+    assert error["Error"]["Code"] == "ConflictException"
+    assert error["resourceIds"] == [first["taskArn"]]
+
+
 def test_b30_started_by_is_stored_and_filterable_alone(world, run):
     mark = f"judge-{uuid.uuid4().hex[:12]}"
     task = run(SLEEP, startedBy=mark)
     assert task["startedBy"] == mark
     listed = world.ecs.list_tasks(cluster="demo", startedBy=mark)["taskArns"]
     assert listed == [task["taskArn"]]
+
+
+def test_b31_the_environment_is_the_containers_own(world, run):
+    overrides = {
+        "containerOverrides": [
+            {
+                "name": "app",
+                "command": ["env"],
+                "environment": [{"name": "COLOUR", "value": "blue = \u00fc"}, {"name": "EMPTY", "value": ""}],
+            }
+        ]
+    }
+    arn = run(None, overrides=overrides)["taskArn"]
+    assert world.wait_status(arn, "STOPPED")["containers"][0]["exitCode"] == 0
+    lines = world.log_lines("/ecs/web", f"ecs/app/{task_id(arn)}", until="ECS_CONTAINER_METADATA_URI_V4")
+    assert "COLOUR=blue = \u00fc" in lines and "EMPTY=" in lines
+    assert "AWS_EXECUTION_ENV=AWS_ECS_FARGATE" in lines
+    names = {line.split("=", 1)[0] for line in lines}
+    assert "BOWLINE_CONFORMANCE_LEAK" not in names
 
 
 def test_b32_stop_of_an_unknown_task(world):

@@ -49,7 +49,7 @@ def own(bowline):
                 sandbox.stop()
 
 
-def control(world, operation, **members):
+def control(world, operation, /, **members):
     status, headers, body = world.raw(f"BowlineSandbox.{operation}", json.dumps(members))
     assert headers["x-amzn-RequestId"]
     return status, json.loads(body)

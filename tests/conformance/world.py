@@ -35,6 +35,8 @@ class World:
         self.ecs = make_client("ecs")
         self.ssm = make_client("ssm")
         self.sts = make_client("sts")
+        # StartLiveTail would go to another host otherwise.
+        self.logs = make_client("logs", config=Config(inject_host_prefix=False))
         self.kms = make_client("kms")
         # The service must refuse what the model forbids, so these calls must reach it.
         self.lenient_ecs = make_client("ecs", config=Config(parameter_validation=False))
@@ -57,6 +59,34 @@ class World:
 
     def web_task(self):
         return sorted(self.web_tasks(), key=lambda task: task["taskArn"])[0]
+
+    def stream(self, group, name, **more):
+        """All events of a log stream, by the forward token, to where it stays the same."""
+        events, token = [], None
+        while True:
+            page = self.logs.get_log_events(
+                logGroupName=group,
+                logStreamName=name,
+                startFromHead=True,
+                **({"nextToken": token} if token else {}),
+                **more,
+            )
+            events += page["events"]
+            if page["nextForwardToken"] == token:
+                return events
+            token = page["nextForwardToken"]
+
+    def log_lines(self, group, name, until):
+        """The messages of a stream once one that begins with `until` is among them."""
+
+        def found():
+            try:
+                lines = [event["message"] for event in self.stream(group, name)]
+            except self.logs.exceptions.ResourceNotFoundException:
+                return None
+            return any(line.startswith(until) for line in lines) and lines
+
+        return eventually(f"{until} is in the log {name}", found)
 
     def describe(self, arn, **more):
         (task,) = self.ecs.describe_tasks(cluster="demo", tasks=[arn], **more)["tasks"]

@@ -75,8 +75,8 @@ pub struct GlobalArgs {
     /// The form of the output
     #[arg(short, long, global = true, value_name = "FORM")]
     pub output: Option<OutputFormat>,
-    /// Do not ask for confirmation where a guard would
-    #[arg(long, global = true)]
+    /// Do not ask before something is changed or a guarded place is entered
+    #[arg(short, long, global = true)]
     pub yes: bool,
     /// Run against a private sandbox that lives as long as this command
     #[arg(long, global = true)]

@@ -12,9 +12,8 @@ pub(crate) async fn confirm(
     context: &Context,
     what: &[String],
     question: &str,
-    yes: bool,
 ) -> Result<(), CommandError> {
-    if yes {
+    if context.global.yes {
         return Ok(());
     }
     if !prompt::can_ask() {

@@ -14,8 +14,6 @@ mod line;
 mod options;
 mod pipes;
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +22,7 @@ pub(crate) use handshake::Encryption;
 pub use options::{AgentError, AgentOptions};
 
 use crate::image::Place;
+use crate::logs::SessionLog;
 use crate::sessions::SessionKind;
 use crate::words;
 
@@ -56,8 +55,8 @@ pub(crate) struct Job {
     pub(crate) session_id: String,
     pub(crate) kind: SessionKind,
     pub(crate) place: Place,
-    /// The folder of the log group that output is copied to.
-    pub(crate) log: Option<PathBuf>,
+    /// Where output is copied to.
+    pub(crate) log: Option<SessionLog>,
     /// The session is encrypted.
     pub(crate) encryption: Option<Encryption>,
 }

@@ -75,6 +75,11 @@ impl SandboxClock {
             .send_modify(|ahead| *ahead = ahead.saturating_add(by));
     }
 
+    /// How much real time a span of this clock takes, unless it is set forward.
+    pub(crate) fn real(&self, span: Duration) -> Duration {
+        span / self.speed.get()
+    }
+
     /// Waits for a span of this clock.
     pub(crate) async fn sleep(&self, span: Duration) {
         self.sleep_until(self.now().saturating_add(span)).await;
@@ -89,7 +94,7 @@ impl SandboxClock {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(rest / self.speed.get()) => {}
+                () = tokio::time::sleep(self.real(rest)) => {}
                 // The sender cannot go away before this does.
                 _ = advances.changed() => {}
             }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Life;
-use crate::state::task::TaskStatus;
 use crate::state::{Shared, TaskKey};
 
 /// How long somebody waits for the processes; they need some tens of milliseconds.
@@ -24,6 +23,13 @@ pub(crate) struct Dormant {
     needed: CancellationToken,
     /// The processes run, or never will.
     settled: CancellationToken,
+}
+
+impl Dormant {
+    /// The processes run now.
+    pub(crate) fn settle(&self) {
+        self.settled.cancel();
+    }
 }
 
 /// Has the processes of a task started, if they are not; returns when they run or cannot.
@@ -47,22 +53,16 @@ pub(crate) async fn live(life: Life, dormant: Dormant) {
     if !sleep(&life, &dormant).await {
         return;
     }
+    let halted = life.halt.is_cancelled();
+    if halted {
+        life.change(|task| {
+            for container in &mut task.containers {
+                container.exit_code = Some(TERMINATED);
+            }
+        });
+    }
     // Boxed, as a whole life is some kilobytes and most dormant tasks never need it.
-    let running = Box::pin(async {
-        if life.halt.is_cancelled() {
-            life.change(|task| {
-                task.status = TaskStatus::Stopping;
-                for container in &mut task.containers {
-                    container.exit_code = Some(TERMINATED);
-                }
-            });
-            return Vec::new();
-        }
-        life.start().await
-    });
-    let running = running.await;
-    dormant.settled.cancel();
-    Box::pin(life.go_on(running)).await;
+    Box::pin(life.go_on(!halted)).await;
 }
 
 /// Until the task is needed or shall stop. False if the whole sandbox stops: nothing is left to be done then.

@@ -147,6 +147,16 @@ impl Account {
         self.ecs(&format!("container/{cluster}/{task}/{id}"))
     }
 
+    /// The ARN of a capacity provider.
+    pub(crate) fn capacity_provider(&self, name: &str) -> String {
+        self.ecs(&format!("capacity-provider/{name}"))
+    }
+
+    /// The ARN of a container instance.
+    pub(crate) fn container_instance(&self, cluster: &str, id: &str) -> String {
+        self.ecs(&format!("container-instance/{cluster}/{id}"))
+    }
+
     /// The ARN of a task definition.
     pub(crate) fn definition(&self, family: &str, revision: usize) -> String {
         self.ecs(&format!("task-definition/{family}:{revision}"))

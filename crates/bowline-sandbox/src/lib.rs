@@ -32,9 +32,17 @@
 //! # Scenarios and the clock
 //!
 //! [`Options::scenarios`] makes the demo world fail in known ways, see [`Scenario`]. Sessions end when their client
-//! has sent neither input nor a terminal size for 20 minutes. That limit, agents that are PENDING and the states that
-//! tasks only pass through go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set
-//! forward; processes, dates, the removal of old tasks and the protocol keep real time.
+//! has sent neither input nor a terminal size for 20 minutes. That limit, agents that are PENDING, the states that
+//! tasks only pass through, pulling, the intervals of health checks, the hour for which stopped tasks are known and the
+//! ingestion of logs go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set forward;
+//! processes, their stop timeouts, dates and the protocol keep real time.
+//!
+//! # Tasks and their logs
+//!
+//! Containers start by `dependsOn` and stop in the opposite order; health checks run; the label
+//! `bowline.sandbox.stop-signal` (INT, QUIT, HUP, USR1, USR2, KILL) stands for an image's STOPSIGNAL. What a container
+//! with the driver awslogs prints is in CloudWatch Logs soon after; with other drivers it goes nowhere. Its log group
+//! must exist or `awslogs-create-group` be true, else the task does not start; the groups of the demo world exist.
 //!
 //! # Faults
 //!
@@ -93,6 +101,14 @@
 //! |---|---|---|
 //! | `SetAgentState` | `cluster`, `task`, `status` (`PENDING`, `RUNNING`, `STOPPED`), `container` (else all of the task), `reason` (of `STOPPED`) | the exec agent takes that state; unless it is `RUNNING` its sessions end. Answers the names of the `containers` |
 //! | `CutSession` | `sessionId` | the client's socket is lost without a close frame, and the session lives on. Answers the `sessionId` |
+//! | `FailNext` | `operation`, `code`, `message`, `count` (else 1), `status` | so many calls of an operation of ECS, SSM or Logs answer that error |
+//! | `FailRunTask` | `reason` (or `capacity`, `quota`), `detail`, `arn`, `count` (else 1) | so many tasks that RunTask shall start become `failures` instead |
+//! | `FailStart` | `reason` (or `pull`, `resources`, `start`), `container` (else the first), `count` (else 1) | so many tasks do not start: TaskFailedToStart with that reason |
+//! | `EndTask` | `cluster`, `task`, `stopCode`, `reason` | a task is stopped as by AWS: SpotInterruption, TerminationNotice, InfrastructureHealth, ServiceSchedulerInitiated |
+//! | `KillContainer` | `cluster`, `task`, `container` (else the first), `reason` | SIGKILL, with the reason of a container that ran out of memory unless another is given |
+//! | `SetTaskDelay` | `seconds` | DescribeTasks and ListTasks do not know tasks of RunTask for so long |
+//! | `SetLogDelay` | `seconds`, or `minSeconds` and `maxSeconds`; none is as usual | log lines of containers are ingested so late, in uneven batches |
+//! | `CountCalls` | | nothing. Answers the `calls` of ECS, SSM and Logs since the start, by operation |
 //! | `SetFaults` | each word of the faults as a member: `{"loss": "10%", "no-acks": true, "throttle": ["5%", "RunTask:1"], "seed": 7}` | this set replaces the one in force, and all is counted anew; `{}` ends all faults. Answers as `GetFaults` |
 //! | `GetFaults` | | answers the `faults` in force, the `seed` in use, and how often something `happened` |
 //! | `AdvanceClock` | `seconds` | the sandbox's clock is set forward. Answers its `seconds` since the start |
@@ -114,6 +130,7 @@ pub mod init;
 mod kms;
 mod lifecycle;
 mod logs;
+mod mishaps;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
 #[doc(hidden)]
 pub mod process;
@@ -312,14 +329,17 @@ impl Sandbox {
                 pending: plan.agent_pending.unwrap_or(options.agent_pending),
                 stopped: plan.agent_stopped.clone(),
             },
+            mishaps: plan.mishaps(),
             clock,
             pace: options.pace,
+            pull: plan.pull,
         }));
         let stop = shared.stop.clone().drop_guard();
         match &options.world {
             Some(file) => file.furnish(&shared)?,
             None => shared.change(|world| world::furnish(world, &shared.account, &plan)),
         }
+        furnish_logs(&shared, &plan);
         if let Err(error) = ready(&shared).await {
             wind_down(&shared).await;
             return Err(error);
@@ -346,8 +366,8 @@ impl Sandbox {
         &self.shared.endpoint
     }
 
-    /// Where sessions are logged, as `<group>/<session id>` with `%2F` for each slash of the group: nothing serves
-    /// them as CloudWatch Logs yet. It exists once there is a log, and goes with the sandbox.
+    /// Where sessions are logged byte for byte, as `<group>/<session id>` with `%2F` for each slash of the group;
+    /// CloudWatch Logs has them by lines. It exists once there is a log, and goes with the sandbox.
     pub fn logs(&self) -> PathBuf {
         logs::folder(&self.shared.root)
     }
@@ -399,6 +419,23 @@ impl Sandbox {
         if let Err(error) = self.server.await {
             tracing::warn!(%error, "the server did not end in order");
         }
+    }
+}
+
+/// The groups that the demo world's containers log to, and how late they get it.
+fn furnish_logs(shared: &Shared, plan: &Plan) {
+    let world = shared.world();
+    let mut groups = shared.logs.groups();
+    for definition in world.definitions.values().flatten() {
+        let containers = definition.outline.container_definitions.iter();
+        for group in containers.filter_map(|container| container.log_group()) {
+            groups.create_group(group);
+        }
+    }
+    groups.delay = plan.log_delay.unwrap_or_default();
+    groups.scan = plan.log_pages.unwrap_or(groups.scan);
+    if plan.log_limits {
+        shared.logs.limit_rates();
     }
 }
 

@@ -1,32 +1,39 @@
 //! One task's life: from RunTask's order to STOPPED, with real processes in between.
 
-use std::path::Path;
+mod birth;
+mod health;
+mod order;
+mod stop;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::dormant::{self, Dormant};
-use crate::identifiers;
-use crate::image::{self, Image, Place};
-use crate::process::{self, ContainerSpec, Exit};
+use crate::image::Image;
+use crate::mishaps::StartFailure;
+use crate::process::{self, ContainerSpec, Exit, Output};
 use crate::scheduler;
-use crate::state::definition::{ContainerDefinition, TaskDefinition};
+use crate::state::definition::TaskDefinition;
 use crate::state::task::{
-    AgentStatus, Container, ContainerStatus, Interface, Launch, ManagedAgent, Overrides, Stop,
-    Task, TaskStatus, Times,
+    AgentStatus, ContainerStatus, Launch, LogTarget, Overrides, Stop, Task, TaskStatus,
 };
 use crate::state::{Agents, Shared, Tag, TaskKey, World};
+pub(crate) use birth::{host_name, new_task};
+use order::Prospect;
+pub(crate) use order::check as check_dependencies;
 
-/// What Fargate gives a container between SIGTERM and SIGKILL, unless its definition says otherwise.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a container may wait for those it depends on, unless its definition says otherwise; on the sandbox's clock.
+const START_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 
-const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
-
-/// The command that the container's init serves itself.
-const DEMO_WEB: &str = "bowline-demo-web";
+/// What Fargate says of a container whose log group is not there.
+const NO_LOG_GROUP: &str = "ResourceInitializationError: failed to validate logger args: create stream has been retried \
+    1 times: failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. : \
+    exit status 1";
 
 /// A task to start, all of it already checked.
 #[derive(Clone)]
@@ -42,6 +49,12 @@ pub(crate) struct Order {
     /// Of awsvpc tasks.
     pub(crate) subnet: Option<String>,
     pub(crate) pace: Duration,
+    /// How long its images are pulled.
+    pub(crate) pull: Duration,
+    /// What shall keep it from starting.
+    pub(crate) start_failure: Option<StartFailure>,
+    /// When lists and descriptions begin to know it, on the sandbox's clock.
+    pub(crate) visible_from: Duration,
     /// Without processes until somebody needs them.
     pub(crate) lazy: bool,
 }
@@ -50,7 +63,7 @@ pub(crate) struct Order {
 pub(crate) fn launch(shared: &Arc<Shared>, world: &mut World, order: Order) -> TaskKey {
     let key = TaskKey {
         cluster: order.cluster.clone(),
-        id: identifiers::hex(32),
+        id: crate::identifiers::hex(32),
     };
     let task = new_task(shared, world, order, key.clone());
     let life = Life::new(shared, &task);
@@ -61,173 +74,34 @@ pub(crate) fn launch(shared: &Arc<Shared>, world: &mut World, order: Order) -> T
     key
 }
 
-pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: TaskKey) -> Task {
-    let address = world.new_address();
-    let containers = order
-        .definition
-        .outline
-        .container_definitions
-        .iter()
-        .map(|definition| {
-            let id = identifiers::uuid();
-            let metadata_key = identifiers::hex(32);
-            let directory = shared.root.join(&key.id).join(&definition.name);
-            let programs = definition.tools().map(|_| {
-                let name = format!("{}.bin", definition.name);
-                shared.root.join(&key.id).join(name)
-            });
-            let argv = argv(definition, &order.overrides);
-            let mut environment = environment(
-                shared,
-                definition,
-                &order.overrides,
-                &metadata_key,
-                &directory,
-            );
-            set(&mut environment, "HOSTNAME", &host_name(address));
-            if let Some(programs) = &programs {
-                // Whatever the definition says: elsewhere there are programs that the image does not have.
-                set(&mut environment, "PATH", &programs.to_string_lossy());
-            }
-            if argv.first().is_some_and(|program| program == DEMO_WEB) {
-                set(
-                    &mut environment,
-                    "BOWLINE_LISTEN",
-                    &format!("{address}:8080"),
-                );
-                set(&mut environment, "BOWLINE_TASK_ID", &key.id);
-            }
-            Container {
-                id,
-                name: definition.name.clone(),
-                runtime_id: None,
-                status: ContainerStatus::Pending,
-                exit_code: None,
-                reason: None,
-                agent: order.exec_enabled.then(ManagedAgent::default),
-                metadata_key,
-                argv,
-                log: shared
-                    .root
-                    .join(&key.id)
-                    .join(format!("{}.log", definition.name)),
-                place: Place {
-                    environment,
-                    directory,
-                    programs,
-                },
-            }
-        })
-        .collect();
-    Task {
-        key,
-        definition: order.definition,
-        group: order.group,
-        started_by: order.started_by,
-        launch: order.launch,
-        overrides: order.overrides,
-        exec_enabled: order.exec_enabled,
-        tags: order.tags,
-        interface: order.subnet.map(new_interface),
-        address,
-        status: TaskStatus::Provisioning,
-        times: Times::created_now(),
-        stop: None,
-        halt: CancellationToken::new(),
-        containers,
-        pace: order.pace,
-        dormant: order.lazy.then(Dormant::default),
-        version: 1,
-    }
-}
-
-fn new_interface(subnet: String) -> Interface {
-    let [a, b, c, d, e] = identifiers::random::<5>();
-    Interface {
-        attachment_id: identifiers::uuid(),
-        id: format!("eni-0{}", identifiers::hex(16)),
-        mac: format!("0a:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}"),
-        subnet,
-    }
-}
-
-/// Overriding the command leaves the entry point alone: ECS has no way to change that.
-fn argv(definition: &ContainerDefinition, overrides: &Overrides) -> Vec<String> {
-    let of_container = |name: &Option<String>| name.as_deref() == Some(&definition.name);
-    let command = overrides
-        .container_overrides
-        .iter()
-        .rfind(|change| of_container(&change.name))
-        .and_then(|change| change.command.as_ref())
-        .unwrap_or(&definition.command);
-    definition
-        .entry_point
-        .iter()
-        .chain(command)
-        .cloned()
-        .collect()
-}
-
-/// The definition's environment, the overrides' and ECS's own, each later one winning; nothing of the sandbox's.
-fn environment(
-    shared: &Shared,
-    definition: &ContainerDefinition,
-    overrides: &Overrides,
-    metadata_key: &str,
-    directory: &Path,
-) -> Vec<(String, String)> {
-    let mut environment = Vec::new();
-    set(&mut environment, "PATH", image::PATH);
-    set(&mut environment, "HOME", &directory.to_string_lossy());
-    for variable in &definition.environment {
-        set(&mut environment, &variable.name, &variable.value);
-    }
-    for change in &overrides.container_overrides {
-        if change.name.as_deref() == Some(&definition.name) {
-            for variable in &change.environment {
-                set(&mut environment, &variable.name, &variable.value);
-            }
-        }
-    }
-    set(&mut environment, "AWS_EXECUTION_ENV", "AWS_ECS_FARGATE");
-    set(&mut environment, "AWS_REGION", &shared.account.region);
-    set(
-        &mut environment,
-        "AWS_DEFAULT_REGION",
-        &shared.account.region,
-    );
-    // Also what the container's init recognises its processes by: unique, and never to be overridden.
-    // Plain HTTP also where the APIs speak TLS: containers have no reason to trust the sandbox's authority.
-    let plain = shared.endpoint.replacen("https:", "http:", 1);
-    let metadata = format!("{plain}/v4/{metadata_key}");
-    set(&mut environment, "ECS_CONTAINER_METADATA_URI_V4", &metadata);
-    environment
-}
-
-fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
-    environment.retain(|(existing, _)| existing != name);
-    environment.push((name.to_owned(), value.to_owned()));
-}
-
-pub(crate) fn host_name(address: std::net::Ipv4Addr) -> String {
-    let [a, b, c, d] = address.octets();
-    format!("ip-{a}-{b}-{c}-{d}.ec2.internal")
-}
-
 /// What the lifecycle of one task holds.
 pub(crate) struct Life {
     pub(crate) shared: Arc<Shared>,
     key: TaskKey,
+    definition: Arc<TaskDefinition>,
     pub(crate) halt: CancellationToken,
     pace: Duration,
     dormant: Option<Dormant>,
 }
 
 /// A container that was started, and its place in the definition.
-pub(crate) struct Running {
+struct Running {
     index: usize,
-    process: process::Container,
+    process: Arc<process::Container>,
 }
+
+/// What a lifecycle waits for, by the place of the container.
+#[derive(Clone, Copy)]
+enum Event {
+    Exited(usize, Exit),
+    /// Its exec agent has been PENDING for long enough.
+    AgentDue(usize),
+    /// It has waited for others for long enough.
+    WaitedTooLong(usize),
+    Checked(usize, health::Verdict),
+}
+
+type Events = FuturesUnordered<BoxFuture<'static, Event>>;
 
 impl Life {
     /// Of a task that is in the world, or about to be.
@@ -235,6 +109,7 @@ impl Life {
         Self {
             shared: Arc::clone(shared),
             key: task.key.clone(),
+            definition: Arc::clone(&task.definition),
             halt: task.halt.clone(),
             pace: task.pace,
             dormant: task.dormant.clone(),
@@ -242,23 +117,22 @@ impl Life {
     }
 
     async fn live(self) {
-        if !self.prepare().await {
-            return self.go_on(Vec::new()).await;
+        match self.dormant.clone() {
+            _ if !self.prepare().await => self.go_on(false).await,
+            Some(dormant) => {
+                self.change(|task| run(task, &self.shared.agents));
+                dormant::live(self, dormant).await;
+            }
+            None => self.go_on(true).await,
         }
-        if let Some(dormant) = self.dormant.clone() {
-            self.change(|task| run(task, &self.shared.agents));
-            return dormant::live(self, dormant).await;
-        }
-        let running = self.start().await;
-        if running.len() == self.containers() {
-            self.change(|task| run(task, &self.shared.agents));
-        }
-        self.go_on(running).await;
     }
 
-    /// From its running to its end.
-    pub(crate) async fn go_on(self, running: Vec<Running>) {
-        self.watch_over(&running).await;
+    /// From the start of its containers, if they shall start at all, to its end.
+    pub(crate) async fn go_on(self, start: bool) {
+        let mut running = Vec::new();
+        if start {
+            self.run(&mut running).await;
+        }
         self.stop(&running).await;
         // Dropping kills what may be left of them.
         drop(running);
@@ -267,175 +141,293 @@ impl Life {
 
     /// The states in which AWS makes the network and pulls the images. False if the task shall not start any more.
     async fn prepare(&self) -> bool {
-        if !self.pause().await {
+        if !self.pause(self.pace).await {
+            return false;
+        }
+        let failure = self.look(|task| task.start_failure.clone()).flatten();
+        if let Some(failure) = failure.as_ref().filter(|failure| failure.before_pull()) {
+            self.fail_to_start(failure);
+            return false;
+        }
+        if let Some(container) = self.without_log_group() {
+            self.fail_to_start(&StartFailure {
+                container: Some(container),
+                ..StartFailure::new(NO_LOG_GROUP)
+            });
             return false;
         }
         self.change(|task| {
             task.status = TaskStatus::Pending;
             task.times.pull_started = Some(SystemTime::now());
         });
-        let going_on = self.pause().await;
+        let pull = self.look(|task| task.pull).unwrap_or_default();
+        let going_on = self.pause(pull).await;
         self.change(|task| task.times.pull_stopped = Some(SystemTime::now()));
-        going_on
-    }
-
-    /// Starts the containers in order; after one that cannot be started the rest is left alone.
-    pub(crate) async fn start(&self) -> Vec<Running> {
-        let mut running = Vec::new();
-        for (index, (spec, tools)) in self.specs().into_iter().enumerate() {
-            if self.is_over() {
-                return running;
+        match failure.filter(StartFailure::at_pull) {
+            Some(failure) if going_on => {
+                self.fail_to_start(&failure);
+                false
             }
-            match start_container(spec, tools).await {
-                Ok(process) => running.push(Running { index, process }),
-                Err(error) => {
-                    let reason = format!("CannotStartContainerError: {error}");
-                    self.change(|task| {
-                        task.containers[index].reason = Some(reason.clone());
-                        task.containers[index].status = ContainerStatus::Stopped;
-                        task.request_stop(Stop {
-                            code: "TaskFailedToStart",
-                            reason,
-                        });
-                    });
-                    return running;
-                }
-            }
+            _ => going_on,
         }
-        running
     }
 
-    fn containers(&self) -> usize {
-        let world = self.shared.world();
-        world
-            .task(&self.key)
-            .map_or(0, |task| task.containers.len())
+    /// The first container whose log group is missing and that does not make it.
+    fn without_log_group(&self) -> Option<String> {
+        self.look(|task| {
+            let groups = self.shared.logs.groups();
+            let missing =
+                |target: &LogTarget| !target.create_group && groups.group(&target.group).is_err();
+            let mut containers = task.containers.iter();
+            let found = containers.find(|container| container.log.as_ref().is_some_and(missing));
+            found.map(|container| container.name.clone())
+        })
+        .flatten()
     }
 
-    /// What to start, and the label that says what the image has.
-    fn specs(&self) -> Vec<(ContainerSpec, Option<String>)> {
-        let world = self.shared.world();
-        let Some(task) = world.task(&self.key) else {
-            return Vec::new();
-        };
-        let spec = |container: &Container| ContainerSpec {
-            init: self.shared.init.clone(),
-            argv: container.argv.clone(),
-            environment: container.place.environment.clone(),
-            directory: container.place.directory.clone(),
-            programs: container.place.programs.clone(),
-            log: container.log.clone(),
-        };
-        let definitions = &task.definition.outline.container_definitions;
-        let tools = definitions
-            .iter()
-            .map(|definition| definition.tools().map(str::to_owned));
-        task.containers.iter().map(spec).zip(tools).collect()
+    fn fail_to_start(&self, failure: &StartFailure) {
+        let named = failure.container.as_deref();
+        let index = named.and_then(|name| self.definition.outline.container(name));
+        self.change(|task| {
+            let container = &mut task.containers[index.unwrap_or(0)];
+            container.reason = Some(failure.reason.clone());
+            container.status = ContainerStatus::Stopped;
+            task.request_stop(Stop {
+                code: "TaskFailedToStart",
+                reason: failure.reason.clone(),
+            });
+        });
     }
 
-    /// Until an essential container has ended, or somebody wants the task stopped.
-    async fn watch_over(&self, running: &[Running]) {
-        let mut exits: FuturesUnordered<_> = running.iter().map(exit_of).collect();
-        let pending = self.shared.agents.pending;
-        let mut agents = std::pin::pin!(self.shared.clock.sleep(pending));
-        let mut agents_pending = !pending.is_zero();
-        while !self.is_over() {
+    /// Starts each container when those it depends on allow it, and looks after them until an essential one has
+    /// ended, or somebody wants the task stopped.
+    async fn run(&self, running: &mut Vec<Running>) {
+        let mut events = Events::new();
+        let mut waiting: Vec<usize> =
+            (0..self.definition.outline.container_definitions.len()).collect();
+        for &index in &waiting {
+            events.extend(self.start_limit(index));
+        }
+        let mut arrived = false;
+        loop {
+            self.start_ready(&mut waiting, running, &mut events).await;
+            if self.is_over() {
+                return;
+            }
+            if waiting.is_empty() && !arrived {
+                arrived = true;
+                if let Some(dormant) = &self.dormant {
+                    // It has been RUNNING for everybody since long.
+                    dormant.settle();
+                    continue;
+                }
+                self.change(|task| task.status = TaskStatus::Activating);
+                if !self.pause(self.pace).await {
+                    return;
+                }
+                self.change(|task| {
+                    task.status = TaskStatus::Running;
+                    task.times.started = Some(SystemTime::now());
+                });
+            }
             tokio::select! {
                 () = self.halt.cancelled() => {}
                 () = self.shared.stop.cancelled() => {}
-                () = &mut agents, if agents_pending => {
-                    agents_pending = false;
-                    self.start_agents();
-                }
-                exit = exits.next() => match exit {
-                    Some((index, exit)) => self.record_exit(index, exit),
-                    // Only without any container, and such a task stops already.
-                    None => return,
+                Some(event) = events.next() => self.happened(event, &waiting, running, &mut events),
+            }
+        }
+    }
+
+    fn happened(&self, event: Event, waiting: &[usize], running: &[Running], events: &mut Events) {
+        match event {
+            Event::Exited(index, exit) => self.record_exit(index, exit),
+            Event::AgentDue(index) => self.start_agent(index),
+            Event::WaitedTooLong(index) if waiting.contains(&index) => {
+                self.cannot_start(
+                    index,
+                    "CannotStartContainerError: timed out waiting for its dependencies",
+                );
+            }
+            Event::WaitedTooLong(_) => {}
+            Event::Checked(index, verdict) => {
+                self.judge(index, verdict);
+                if running.iter().any(|running| running.index == index) && self.is_alive(index) {
+                    events.extend(self.next_check(index, Some(verdict)));
                 }
             }
         }
     }
 
-    /// Those that nobody has given another state meanwhile.
-    pub(crate) fn start_agents(&self) {
-        self.change(|task| {
-            for container in &mut task.containers {
-                let pending = container.agent_status() == Some(AgentStatus::Pending);
-                if let Some(agent) = container.agent.as_mut().filter(|_| pending) {
-                    self.shared.agents.start(agent);
-                }
-            }
-        });
-    }
-
-    /// SIGTERM, a period of grace, SIGKILL; at once when the whole sandbox shuts down.
-    async fn stop(&self, running: &[Running]) {
-        let started = !running.is_empty();
-        self.change(|task| {
-            if started {
-                task.status = TaskStatus::Stopping;
-            }
-            task.times.stopping = Some(SystemTime::now());
-        });
-        let grace: Vec<Duration> = {
-            let world = self.shared.world();
-            let definitions = world
-                .task(&self.key)
-                .map(|task| Arc::clone(&task.definition));
-            let seconds = |running: &Running| {
-                definitions.as_ref()?.outline.container_definitions[running.index].stop_timeout
+    /// Starts what can be started now, and gives up what never can.
+    async fn start_ready(
+        &self,
+        waiting: &mut Vec<usize>,
+        running: &mut Vec<Running>,
+        events: &mut Events,
+    ) {
+        loop {
+            let prospects: Vec<(usize, Prospect)> = self
+                .look(|task| {
+                    let indices = waiting.iter();
+                    indices
+                        .map(|&index| (index, order::prospect(task, index)))
+                        .collect()
+                })
+                .unwrap_or_default();
+            let next = prospects
+                .into_iter()
+                .find(|(_, prospect)| *prospect != Prospect::Later);
+            let Some((index, prospect)) = next else {
+                return;
             };
-            running
-                .iter()
-                .map(|running| seconds(running).map_or(STOP_TIMEOUT, Duration::from_secs))
-                .collect()
-        };
-        let mut exits: FuturesUnordered<_> = running
-            .iter()
-            .zip(grace)
-            .filter(|(running, _)| self.is_alive(running.index))
-            .map(|(running, grace)| self.end(running, grace))
-            .collect();
-        while let Some((index, exit)) = exits.next().await {
-            self.record_exit(index, exit);
+            if self.is_over() {
+                return;
+            }
+            waiting.retain(|waiting| *waiting != index);
+            match prospect {
+                Prospect::Later => {}
+                Prospect::Never(why) => {
+                    self.cannot_start(index, &format!("CannotStartContainerError: {why}"));
+                }
+                Prospect::Now => running.extend(self.start(index, events).await),
+            }
         }
     }
 
-    async fn end(&self, running: &Running, grace: Duration) -> (usize, Exit) {
-        running.process.signal(SIGTERM);
-        tokio::select! {
-            exit = exit_of(running) => return exit,
-            () = tokio::time::sleep(grace) => {}
-            () = self.shared.stop.cancelled() => {}
+    async fn start(&self, index: usize, events: &mut Events) -> Option<Running> {
+        let started = match self.spec(index) {
+            Ok((spec, tools)) => start_container(spec, tools)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        let process = match started {
+            Ok(process) => Arc::new(process),
+            Err(reason) => {
+                self.cannot_start(index, &format!("CannotStartContainerError: {reason}"));
+                return None;
+            }
+        };
+        let mut killed = CancellationToken::new();
+        self.change(|task| {
+            let container = &mut task.containers[index];
+            container.status = ContainerStatus::Running;
+            container.runtime_id = Some(container.future_runtime_id.clone());
+            killed = container.killed.clone();
+        });
+        events.push(Box::pin(exit_or_kill(index, Arc::clone(&process), killed)));
+        let (clock, pending) = (self.shared.clock.clone(), self.shared.agents.pending);
+        if pending.is_zero() {
+            self.start_agent(index);
+        } else {
+            events.push(Box::pin(async move {
+                clock.sleep(pending).await;
+                Event::AgentDue(index)
+            }));
         }
-        running.process.kill();
-        exit_of(running).await
+        events.extend(self.next_check(index, None));
+        Some(Running { index, process })
+    }
+
+    /// A container that cannot start ends the task if it is essential.
+    fn cannot_start(&self, index: usize, reason: &str) {
+        let essential = self.definition.outline.container_definitions[index].is_essential();
+        self.change(|task| {
+            let container = &mut task.containers[index];
+            container.reason = Some(reason.to_owned());
+            container.status = ContainerStatus::Stopped;
+            if essential {
+                task.request_stop(Stop {
+                    code: "TaskFailedToStart",
+                    reason: reason.to_owned(),
+                });
+            }
+        });
+    }
+
+    /// What to start, and the label that says what the image has.
+    fn spec(&self, index: usize) -> Result<(ContainerSpec, Option<String>), String> {
+        let definition = &self.definition.outline.container_definitions[index];
+        let found = self.look(|task| {
+            let container = &task.containers[index];
+            let failure = task.start_failure.clone();
+            let own = |failure: &StartFailure| match &failure.container {
+                Some(name) => *name == container.name,
+                None => index == 0,
+            };
+            let failure = failure.filter(own).map(|failure| failure.reason);
+            (
+                container.argv.clone(),
+                container.place.clone(),
+                container.log.clone(),
+                failure,
+            )
+        });
+        let (argv, place, log, failure) = found.ok_or("the task is gone")?;
+        if let Some(reason) = failure {
+            let words = reason.strip_prefix("CannotStartContainerError: ");
+            return Err(words.unwrap_or(&reason).to_owned());
+        }
+        let output = match log {
+            None => Output::Nothing,
+            Some(LogTarget {
+                group,
+                stream,
+                create_group,
+            }) => {
+                let writer = self.shared.logs.writer(&group, &stream, create_group);
+                let mut writer =
+                    writer.map_err(|_| format!("the log group {group} does not exist"))?;
+                Output::Sink(Box::new(move |bytes| writer.write(bytes)))
+            }
+        };
+        let spec = ContainerSpec {
+            init: self.shared.init.clone(),
+            argv,
+            environment: place.environment,
+            directory: place.directory,
+            programs: place.programs,
+            output,
+        };
+        Ok((spec, definition.tools().map(str::to_owned)))
+    }
+
+    /// Those of all containers.
+    pub(crate) fn start_agents(&self) {
+        for index in 0..self.definition.outline.container_definitions.len() {
+            self.start_agent(index);
+        }
+    }
+
+    /// One that nobody has given another state meanwhile.
+    fn start_agent(&self, index: usize) {
+        self.change(|task| {
+            let container = &mut task.containers[index];
+            let pending = container.agent_status() == Some(AgentStatus::Pending);
+            if let Some(agent) = container.agent.as_mut().filter(|_| pending) {
+                self.shared.agents.start(agent);
+            }
+        });
     }
 
     /// The network goes away, then the task is STOPPED.
     async fn finish(&self) {
         self.change(|task| {
-            let now = SystemTime::now();
-            task.status = TaskStatus::Deprovisioning;
-            task.times.execution_stopped = Some(now);
+            if task.interface.is_some() {
+                task.status = TaskStatus::Deprovisioning;
+            }
+            task.times.execution_stopped = Some(SystemTime::now());
             for container in &mut task.containers {
                 container.status = ContainerStatus::Stopped;
             }
         });
-        let directories: Vec<_> = {
-            let world = self.shared.world();
-            let containers = world
-                .task(&self.key)
-                .map_or(&[][..], |task| &task.containers[..]);
-            containers
-                .iter()
-                .map(|container| &container.place)
-                .flat_map(|place| [Some(&place.directory), place.programs.as_ref()])
-                .flatten()
-                .cloned()
-                .collect()
-        };
-        for directory in directories {
+        let directories = self.look(|task| {
+            let places = task.containers.iter().map(|container| &container.place);
+            let directories =
+                places.flat_map(|place| [Some(&place.directory), place.programs.as_ref()]);
+            directories.flatten().cloned().collect::<Vec<_>>()
+        });
+        for directory in directories.unwrap_or_default() {
             // Nothing to remove if the task never started.
             if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
                 tracing::debug!(%error, "a container's directory stays behind");
@@ -445,10 +437,12 @@ impl Life {
             () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}
         }
+        let now = self.shared.clock.now();
         self.shared.change(|world| {
             if let Some(task) = world.task_mut(&self.key) {
                 task.status = TaskStatus::Stopped;
                 task.times.stopped = Some(SystemTime::now());
+                task.over_since = Some(now);
                 task.version += 1;
             }
             scheduler::note_end(world, &self.key);
@@ -461,12 +455,13 @@ impl Life {
             Exit::Signal(signal) => 128 + signal,
         };
         let mut target = None;
+        let essential = self.definition.outline.container_definitions[index].is_essential();
         self.change(|task| {
             let container = &mut task.containers[index];
             container.status = ContainerStatus::Stopped;
             container.exit_code = Some(code);
             target = container.target(&task.key);
-            if task.definition.outline.container_definitions[index].is_essential() {
+            if essential {
                 task.request_stop(Stop {
                     code: "EssentialContainerExited",
                     reason: "Essential container in task exited".to_owned(),
@@ -479,10 +474,8 @@ impl Life {
     }
 
     fn is_alive(&self, index: usize) -> bool {
-        let world = self.shared.world();
-        world
-            .task(&self.key)
-            .is_some_and(|task| task.containers[index].exit_code.is_none())
+        self.look(|task| task.containers[index].exit_code.is_none())
+            .unwrap_or(false)
     }
 
     fn is_over(&self) -> bool {
@@ -490,13 +483,17 @@ impl Life {
     }
 
     /// Stays in the present state for a while. False if the task shall stop.
-    async fn pause(&self) -> bool {
+    async fn pause(&self, span: Duration) -> bool {
         tokio::select! {
-            () = self.shared.clock.sleep(self.pace) => {}
+            () = self.shared.clock.sleep(span) => {}
             () = self.halt.cancelled() => {}
             () = self.shared.stop.cancelled() => {}
         }
         !self.is_over()
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Task) -> T) -> Option<T> {
+        self.shared.world().task(&self.key).map(look)
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Task)) {
@@ -508,7 +505,7 @@ impl Life {
 pub(crate) fn run(task: &mut Task, agents: &Agents) {
     for container in &mut task.containers {
         container.status = ContainerStatus::Running;
-        container.runtime_id = Some(format!("{}-{}", task.key.id, identifiers::digits(10)));
+        container.runtime_id = Some(container.future_runtime_id.clone());
         if let Some(agent) = container
             .agent
             .as_mut()
@@ -543,6 +540,14 @@ async fn start_container(
     process::Container::start(spec).await
 }
 
-async fn exit_of(running: &Running) -> (usize, Exit) {
-    (running.index, running.process.wait().await)
+async fn exit_or_kill(
+    index: usize,
+    process: Arc<process::Container>,
+    killed: CancellationToken,
+) -> Event {
+    tokio::select! {
+        exit = process.wait() => return Event::Exited(index, exit),
+        () = killed.cancelled() => process.kill(),
+    }
+    Event::Exited(index, process.wait().await)
 }

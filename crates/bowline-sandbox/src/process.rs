@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,8 +35,20 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 /// As much as a pipe holds, so that one read can empty it.
 const LOG_CHUNK: usize = 64 * 1024;
 
+/// Takes output as it comes; dropped when there is no more.
+pub type Sink = Box<dyn FnMut(&[u8]) + Send>;
+
+/// Where stdout and stderr go, in the order in which they arrive.
+pub enum Output {
+    /// To the end of this file.
+    File(PathBuf),
+    /// To whoever takes it.
+    Sink(Sink),
+    /// Nowhere.
+    Nothing,
+}
+
 /// What to start as a container's main process.
-#[derive(Clone)]
 pub struct ContainerSpec {
     /// The container's init.
     pub init: InitCommand,
@@ -48,8 +60,8 @@ pub struct ContainerSpec {
     pub directory: PathBuf,
     /// The folder with the only programs that may be started; `None` if all of the host's may.
     pub programs: Option<PathBuf>,
-    /// Where stdout and stderr are appended, in the order in which they arrive.
-    pub log: PathBuf,
+    /// Where stdout and stderr go.
+    pub output: Output,
 }
 
 impl fmt::Debug for ContainerSpec {
@@ -60,7 +72,6 @@ impl fmt::Debug for ContainerSpec {
             .field("argv", &self.argv)
             .field("environment", &names)
             .field("directory", &self.directory)
-            .field("log", &self.log)
             .finish_non_exhaustive()
     }
 }
@@ -146,18 +157,7 @@ impl Drop for Container {
 const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
 
 async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
-    let unusable = |error| {
-        StartError(format!(
-            "cannot open the log {}: {error}",
-            spec.log.display()
-        ))
-    };
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(&spec.log)
-        .await
-        .map_err(unusable)?;
+    let target = open(spec.output).await?;
     let failed = |error| StartError(format!("cannot start the container's init: {error}"));
     let (init, control, output) = spawn_init(&spec.init).map_err(failed)?;
     let mut reports = UnixStream::from_std(control.try_clone().map_err(failed)?).map_err(failed)?;
@@ -198,8 +198,7 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
         init,
         reports,
         output,
-        log,
-        log_path: spec.log,
+        target,
         mark,
     };
     let task = tokio::spawn(async move {
@@ -238,8 +237,7 @@ struct Running {
     init: Child,
     reports: Lines<BufReader<UnixStream>>,
     output: pipe::Receiver,
-    log: File,
-    log_path: PathBuf,
+    target: Target,
     mark: Option<String>,
 }
 
@@ -249,11 +247,10 @@ impl Running {
             mut init,
             mut reports,
             output,
-            log,
-            log_path,
+            target,
             mark,
         } = self;
-        let mut copying = pin!(copy_output(output, log, &log_path));
+        let mut copying = pin!(copy_output(output, target));
         let mut copied = false;
         let report = {
             let mut report = pin!(next_report(&mut reports));
@@ -277,27 +274,53 @@ impl Running {
             }
         };
         if !copied && timeout(END_LIMIT, copying).await.is_err() {
-            tracing::warn!(log = %log_path.display(), "something still holds the output of a container that ended");
+            tracing::warn!("something still holds the output of a container that ended");
         }
         let _ = timeout(END_LIMIT, init.wait()).await;
         exit
     }
 }
 
-/// Appends all output to the log. A log that cannot be written must not block the container: the rest is read and lost.
-async fn copy_output(mut output: pipe::Receiver, log: File, path: &Path) {
-    let mut log = Some(log);
+/// An [`Output`] that is open.
+enum Target {
+    File(File, PathBuf),
+    Sink(Sink),
+    Nothing,
+}
+
+async fn open(output: Output) -> Result<Target, StartError> {
+    let path = match output {
+        Output::File(path) => path,
+        Output::Sink(sink) => return Ok(Target::Sink(sink)),
+        Output::Nothing => return Ok(Target::Nothing),
+    };
+    let opened = File::options().append(true).create(true).open(&path).await;
+    match opened {
+        Ok(file) => Ok(Target::File(file, path)),
+        Err(error) => Err(StartError(format!(
+            "cannot open the log {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// Passes on all output. A log that cannot be written must not block the container: the rest is read and lost.
+async fn copy_output(mut output: pipe::Receiver, mut target: Target) {
     let mut buffer = vec![0; LOG_CHUNK];
     loop {
-        let size = match output.read(&mut buffer).await {
+        let bytes = match output.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
-            Ok(size) => size,
+            Ok(size) => &buffer[..size],
         };
-        if let Some(file) = &mut log
-            && let Err(error) = append(file, &buffer[..size]).await
-        {
-            tracing::warn!(%error, log = %path.display(), "a container's output is lost from here on");
-            log = None;
+        match &mut target {
+            Target::File(file, path) => {
+                if let Err(error) = append(file, bytes).await {
+                    tracing::warn!(%error, log = %path.display(), "a container's output is lost from here on");
+                    target = Target::Nothing;
+                }
+            }
+            Target::Sink(sink) => sink(bytes),
+            Target::Nothing => {}
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::image::Image;
 use crate::kms::DEMO_ALIAS;
+use crate::logs::LogDelay;
+use crate::mishaps::{CallError, Mishaps, Placement, StartFailure};
 
 /// The group of `exec-logging` without another one.
 const LOG_GROUP: &str = "/ecs/exec";
@@ -32,6 +34,28 @@ pub enum Scenario {
     IdleLimit(Duration),
     /// The cluster has ECS Exec sessions logged.
     ExecLogging(ExecLogging),
+    /// Tasks of RunTask find no place: each becomes a failure with this reason, or a short word for one.
+    RunFailure(String),
+    /// Tasks of RunTask do not start, for this reason, or a short word for one.
+    StartFailure(String),
+    /// An operation always answers this error.
+    Fail {
+        /// The operation, such as `RunTask`.
+        operation: String,
+        /// The error's code.
+        code: String,
+    },
+    /// DescribeTasks and ListTasks do not know tasks of RunTask for so long, on the sandbox's clock.
+    LateTasks(Duration),
+    /// Images are pulled for so long, on the sandbox's clock.
+    Pull(Duration),
+    /// Log lines of containers are ingested late, in uneven batches: after between so long and so long, on the
+    /// sandbox's clock.
+    LogDelay(Duration, Duration),
+    /// So many events are looked at for one page of a log, so that pages are short, and often empty.
+    LogPages(usize),
+    /// CloudWatch Logs answers only so many calls per second as in AWS.
+    LogLimits,
     /// The cluster has ECS Exec sessions encrypted, under this KMS key.
     Encrypted(String),
 }
@@ -93,6 +117,32 @@ impl Scenario {
                 "ECS Exec sessions are logged; group \"default\" is the container's own",
             ),
             (
+                "run-failure=REASON",
+                "RunTask finds no place: capacity, quota, RESOURCE:CPU, AGENT, ATTRIBUTE …",
+            ),
+            (
+                "start-failure=REASON",
+                "tasks of RunTask do not start: pull, resources, start, or the whole reason",
+            ),
+            (
+                "fail=OPERATION:CODE",
+                "an operation answers an error: fail=RunTask:AccessDeniedException",
+            ),
+            (
+                "late-tasks=SECONDS",
+                "tasks are MISSING for a while after RunTask",
+            ),
+            ("pull=SECONDS", "images take so long to pull"),
+            (
+                "log-delay=SECONDS",
+                "log lines arrive late, in uneven batches; 1-4 is between 1 and 4 seconds",
+            ),
+            ("log-pages=EVENTS", "log pages are short, and may be empty"),
+            (
+                "log-limits",
+                "log calls are throttled as in AWS: FilterLogEvents to 5 a second, GetLogEvents to 10",
+            ),
+            (
                 "encrypted[=KEY]",
                 "ECS Exec sessions are encrypted, under alias/demo or another KMS key",
             ),
@@ -114,7 +164,17 @@ impl Scenario {
             | Self::Tools(_)
             | Self::ExecLogging(_)
             | Self::Encrypted(_) => true,
-            Self::AgentPending(_) | Self::AgentStopped(_) | Self::IdleLimit(_) => false,
+            Self::AgentPending(_)
+            | Self::AgentStopped(_)
+            | Self::IdleLimit(_)
+            | Self::RunFailure(_)
+            | Self::StartFailure(_)
+            | Self::Fail { .. }
+            | Self::LateTasks(_)
+            | Self::Pull(_)
+            | Self::LogDelay(..)
+            | Self::LogPages(_)
+            | Self::LogLimits => false,
         }
     }
 }
@@ -142,7 +202,7 @@ impl FromStr for Scenario {
         };
         match name {
             "exec-disabled" | "no-tasks" | "no-shell" | "no-tools" | "busybox" | "bash"
-            | "dash"
+            | "dash" | "log-limits"
                 if value.is_some() =>
             {
                 Err(wrong("it takes no value"))
@@ -151,11 +211,50 @@ impl FromStr for Scenario {
             "agent-pending" => span().map(Self::AgentPending),
             "agent-stopped" => Ok(Self::AgentStopped(value.unwrap_or(STOPPED).to_owned())),
             "no-tasks" => Ok(Self::NoTasks),
+            "log-limits" => Ok(Self::LogLimits),
             "no-shell" => tools("-shells"),
             "no-tools" => tools("none"),
             "busybox" | "bash" | "dash" => tools(name),
             "tools" => tools(value.ok_or_else(|| wrong("words are needed, as in tools=-dd"))?),
             "idle-limit" => span().map(Self::IdleLimit),
+            "late-tasks" => span().map(Self::LateTasks),
+            "pull" => span().map(Self::Pull),
+            "run-failure" | "start-failure" => {
+                let reason = value.filter(|value| !value.is_empty());
+                let reason = reason
+                    .ok_or_else(|| wrong("a reason is needed"))?
+                    .to_owned();
+                Ok(match name {
+                    "run-failure" => Self::RunFailure(reason),
+                    _ => Self::StartFailure(reason),
+                })
+            }
+            "fail" => {
+                let parts = value.and_then(|value| value.split_once(':'));
+                let good = parts.filter(|(operation, code)| is_word(operation) && is_word(code));
+                let (operation, code) = good.ok_or_else(|| {
+                    wrong(
+                        "an operation and an error are needed, as in fail=RunTask:BlockedException",
+                    )
+                })?;
+                Ok(Self::Fail {
+                    operation: operation.to_owned(),
+                    code: code.to_owned(),
+                })
+            }
+            "log-delay" => {
+                let range = value.and_then(delays);
+                let (least, most) = range.ok_or_else(|| {
+                    wrong("seconds are needed, as in log-delay=4 or log-delay=1-4")
+                })?;
+                Ok(Self::LogDelay(least, most))
+            }
+            "log-pages" => {
+                let events = value.and_then(|value| value.parse().ok());
+                let events = events.filter(|events| *events > 0);
+                let events = events.ok_or_else(|| wrong("a number of events is needed"))?;
+                Ok(Self::LogPages(events))
+            }
             "exec-logging" => Ok(Self::ExecLogging(match value {
                 Some("default") => ExecLogging::Container,
                 other => ExecLogging::Group(other.unwrap_or(LOG_GROUP).to_owned()),
@@ -166,6 +265,23 @@ impl FromStr for Scenario {
                 _ => Err(ScenarioError::Unknown(text.to_owned())),
             },
         }
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// `4` or `1-4`.
+fn delays(text: &str) -> Option<(Duration, Duration)> {
+    let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    let text = text.trim_end_matches('s');
+    match text.split_once('-') {
+        Some((least, most)) => {
+            let (least, most) = (seconds(least)?, seconds(most)?);
+            (least <= most).then_some((least, most))
+        }
+        None => Some((seconds(text)?, seconds(text)?)),
     }
 }
 
@@ -180,6 +296,15 @@ pub(crate) struct Plan {
     pub(crate) tools: Option<String>,
     pub(crate) idle_limit: Option<Duration>,
     pub(crate) exec_logging: Option<ExecLogging>,
+    pub(crate) run_failure: Option<String>,
+    pub(crate) start_failure: Option<String>,
+    /// Operations with the code of their error.
+    pub(crate) failing: Vec<(String, String)>,
+    pub(crate) late_tasks: Duration,
+    pub(crate) pull: Option<Duration>,
+    pub(crate) log_delay: Option<LogDelay>,
+    pub(crate) log_pages: Option<usize>,
+    pub(crate) log_limits: bool,
     pub(crate) kms_key: Option<String>,
 }
 
@@ -201,9 +326,33 @@ impl Plan {
                 Scenario::IdleLimit(span) => plan.idle_limit = Some(span),
                 Scenario::Encrypted(key) => plan.kms_key = Some(key),
                 Scenario::ExecLogging(logging) => plan.exec_logging = Some(logging),
+                Scenario::RunFailure(reason) => plan.run_failure = Some(reason),
+                Scenario::StartFailure(reason) => plan.start_failure = Some(reason),
+                Scenario::Fail { operation, code } => plan.failing.push((operation, code)),
+                Scenario::LateTasks(span) => plan.late_tasks = span,
+                Scenario::Pull(span) => plan.pull = Some(span),
+                Scenario::LogDelay(least, most) => plan.log_delay = Some(LogDelay { least, most }),
+                Scenario::LogLimits => plan.log_limits = true,
+                Scenario::LogPages(events) => plan.log_pages = Some(events),
             }
         }
         plan
+    }
+
+    /// What goes wrong with calls and tasks.
+    pub(crate) fn mishaps(&self) -> Mishaps {
+        let call = |(operation, code): &(String, String)| CallError {
+            operation: operation.clone(),
+            code: code.clone(),
+            message: None,
+            status: None,
+        };
+        Mishaps::new(
+            self.failing.iter().map(call).collect(),
+            self.run_failure.as_deref().map(Placement::new),
+            self.start_failure.as_deref().map(StartFailure::new),
+            self.late_tasks,
+        )
     }
 }
 
@@ -228,6 +377,33 @@ mod tests {
             ("no-tools", Scenario::Tools("none".to_owned())),
             ("busybox", Scenario::Tools("busybox".to_owned())),
             ("tools=-dd -od", Scenario::Tools("-dd -od".to_owned())),
+            ("pull=900", Scenario::Pull(seconds(900.0))),
+            ("late-tasks=5", Scenario::LateTasks(seconds(5.0))),
+            (
+                "log-delay=4",
+                Scenario::LogDelay(seconds(4.0), seconds(4.0)),
+            ),
+            (
+                "log-delay=0.5-20",
+                Scenario::LogDelay(seconds(0.5), seconds(20.0)),
+            ),
+            ("log-limits", Scenario::LogLimits),
+            ("log-pages=7", Scenario::LogPages(7)),
+            (
+                "run-failure=RESOURCE:CPU",
+                Scenario::RunFailure("RESOURCE:CPU".to_owned()),
+            ),
+            (
+                "start-failure=pull",
+                Scenario::StartFailure("pull".to_owned()),
+            ),
+            (
+                "fail=RunTask:BlockedException",
+                Scenario::Fail {
+                    operation: "RunTask".to_owned(),
+                    code: "BlockedException".to_owned(),
+                },
+            ),
             (
                 "exec-logging",
                 Scenario::ExecLogging(ExecLogging::Group("/ecs/exec".to_owned())),
@@ -251,6 +427,12 @@ mod tests {
             "tools",
             "tools=alpine",
             "no-base64=1",
+            "log-delay=4-1",
+            "log-delay",
+            "log-pages=0",
+            "fail=RunTask",
+            "fail=:X",
+            "run-failure=",
         ] {
             assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
         }

@@ -8,7 +8,7 @@ use crate::state::service::{Service, ServiceStatus};
 use crate::state::task::{Overrides, Stop, Task, TaskStatus};
 use crate::state::{Cluster, Shared, TaskKey, World};
 
-/// Stopped tasks are described for this long, as in ECS.
+/// Stopped tasks are described for this long on the sandbox's clock, as in ECS.
 const KEEP_STOPPED: Duration = Duration::from_secs(60 * 60);
 
 /// At most so many stopped tasks of a cluster are kept, whatever their age.
@@ -39,7 +39,7 @@ pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant>
     let mut world = shared.world();
     let mut plans = Vec::new();
     for cluster in world.clusters.values_mut() {
-        prune(cluster);
+        prune(cluster, shared.clock.now());
         let mut wanted = cluster.wanted_tasks();
         for service in cluster.services.values() {
             let tasks = wanted.remove(service.name.as_str()).unwrap_or_default();
@@ -59,6 +59,14 @@ pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant>
         shared.change(|_| ());
     }
     wake
+}
+
+/// Forgets the stopped tasks that are too old now.
+pub(crate) fn forget_old_tasks(shared: &Shared) {
+    let now = shared.clock.now();
+    for cluster in shared.world().clusters.values_mut() {
+        prune(cluster, now);
+    }
 }
 
 /// A task of a service has ended: one that hardly ran delays its successor.
@@ -187,7 +195,7 @@ impl Plan {
             }
         }
         let order = (self.launch > 0)
-            .then(|| order(service, &self.cluster, pace))
+            .then(|| order(shared, service, &self.cluster, pace))
             .flatten();
         let deployment = service
             .deployments
@@ -196,8 +204,14 @@ impl Plan {
             .unwrap_or_default();
         let mut started = Vec::new();
         if let Some(order) = order {
-            started
-                .extend((0..self.launch).map(|_| lifecycle::launch(shared, world, order.clone())));
+            started.extend((0..self.launch).map(|_| {
+                let start_failure = shared.mishaps.of_start(true);
+                let order = Order {
+                    start_failure,
+                    ..order.clone()
+                };
+                lifecycle::launch(shared, world, order)
+            }));
         }
         for key in &self.stop {
             if let Some(task) = world.task_mut(key) {
@@ -234,7 +248,12 @@ fn settle(service: &mut Service) {
     }
 }
 
-pub(crate) fn order(service: &Service, cluster: &str, pace: Duration) -> Option<Order> {
+pub(crate) fn order(
+    shared: &Shared,
+    service: &Service,
+    cluster: &str,
+    pace: Duration,
+) -> Option<Order> {
     let primary = service.deployments.first()?;
     Some(Order {
         cluster: cluster.to_owned(),
@@ -247,6 +266,14 @@ pub(crate) fn order(service: &Service, cluster: &str, pace: Duration) -> Option<
         tags: Vec::new(),
         subnet: first_subnet(service),
         pace,
+        // The demo world itself is there at once.
+        pull: if pace.is_zero() {
+            pace
+        } else {
+            shared.pull.unwrap_or(pace)
+        },
+        start_failure: None,
+        visible_from: Duration::ZERO,
         lazy: service.lazy,
     })
 }
@@ -278,13 +305,9 @@ fn service_mut<'a>(world: &'a mut World, cluster: &str, service: &str) -> Option
 }
 
 /// Forgets stopped tasks that ECS would not know any more.
-fn prune(cluster: &mut Cluster) {
-    let now = SystemTime::now();
+fn prune(cluster: &mut Cluster, now: Duration) {
     cluster.tasks.retain(|_, task| {
-        let age = task
-            .times
-            .stopped
-            .and_then(|at| now.duration_since(at).ok());
+        let age = task.over_since.map(|since| now.saturating_sub(since));
         age.is_none_or(|age| age < KEEP_STOPPED)
     });
     let mut stopped: Vec<_> = cluster

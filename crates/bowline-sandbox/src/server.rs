@@ -24,6 +24,9 @@ use crate::tls::{Accepted, Tls};
 /// The largest body of an API request; ECS itself takes less.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// The same for PutLogEvents: its 1 MiB of events is more as JSON.
+const PUT_LIMIT: usize = 4 * 1024 * 1024;
+
 /// How long a client may take to send its head, and again its body.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
@@ -175,7 +178,9 @@ async fn route(
     if metadata {
         return api::metadata(shared, head.uri.path());
     }
-    match read(body).await {
+    let target = head.headers.get("x-amz-target");
+    let put = target.is_some_and(|target| target == "Logs_20140328.PutLogEvents");
+    match read(body, if put { PUT_LIMIT } else { BODY_LIMIT }).await {
         Ok(body) => api::respond(shared, &host, &head, body).await,
         Err(refusal) => refusal,
     }
@@ -194,19 +199,19 @@ fn open_channel(shared: &Arc<Shared>, session_id: &str, request: Request<Body>) 
         .serve_channel(session_id, Request::from_parts(head, body))
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, Response<Body>> {
     let too_long = || {
         api::refuse(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestEntityTooLargeException",
-            "the body is longer than 1 MiB",
+            &format!("the body is longer than {} MiB", limit / (1024 * 1024)),
         )
     };
     // Known from Content-Length: not worth waiting for.
-    if body.size_hint().lower() > BODY_LIMIT as u64 {
+    if body.size_hint().lower() > limit as u64 {
         return Err(too_long());
     }
-    match tokio::time::timeout(READ_LIMIT, Limited::new(body, BODY_LIMIT).collect()).await {
+    match tokio::time::timeout(READ_LIMIT, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
         Ok(Err(_)) => Err(api::refuse(

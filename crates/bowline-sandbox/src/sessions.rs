@@ -3,7 +3,6 @@
 //! The API handlers (ECS ExecuteCommand, SSM StartSession …) only use what is public to the crate here.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -26,6 +25,7 @@ use crate::identifiers;
 use crate::idle::{self, Idle};
 use crate::image::Place;
 use crate::kms::Kms;
+use crate::logs::SessionLog;
 
 /// Ended sessions that DescribeSessions can still show.
 const HISTORY: usize = 1000;
@@ -53,8 +53,8 @@ pub(crate) struct SessionRequest {
     pub(crate) reason: Option<String>,
     /// The container's inside.
     pub(crate) place: Place,
-    /// The folder of the log group that the session's output is copied to.
-    pub(crate) log: Option<PathBuf>,
+    /// Where the session's output is copied to.
+    pub(crate) log: Option<SessionLog>,
     /// The KMS key that the session is encrypted under.
     pub(crate) kms_key: Option<String>,
 }

@@ -22,6 +22,8 @@ use crate::clock::SandboxClock;
 use crate::faults::Switch;
 use crate::identifiers::Account;
 use crate::kms::Kms;
+use crate::logs::Logs;
+use crate::mishaps::Mishaps;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
 use definition::TaskDefinition;
@@ -42,14 +44,20 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) mishaps: Mishaps,
     /// What idle limits and the states of tasks go by.
     pub(crate) clock: SandboxClock,
     /// How long tasks stay in the states that only take time in AWS.
     pub(crate) pace: Duration,
+    /// How long images are pulled, if not for `pace`.
+    pub(crate) pull: Option<Duration>,
     /// The lifecycles of all tasks, and the service scheduler.
     pub(crate) lifecycles: TaskTracker,
     /// Set once, when the sandbox shuts down.
     pub(crate) stop: CancellationToken,
+    /// Calls of the APIs so far, by operation.
+    calls: Mutex<BTreeMap<String, u64>>,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
 }
@@ -66,8 +74,10 @@ pub(crate) struct Setting {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
+    pub(crate) mishaps: Mishaps,
     pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
+    pub(crate) pull: Option<Duration>,
 }
 
 /// How the exec agents of new containers come up.
@@ -99,6 +109,7 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// A sandbox without clusters.
     pub(crate) fn new(setting: Setting) -> Self {
+        let streams = setting.root.join("streams");
         Self {
             account: setting.account,
             credentials: setting.credentials,
@@ -110,13 +121,29 @@ impl Shared {
             root: setting.root,
             init: setting.init,
             agents: setting.agents,
+            logs: Arc::new(Logs::new(streams, setting.clock.clone())),
+            mishaps: setting.mishaps,
             clock: setting.clock,
             pace: setting.pace,
+            pull: setting.pull,
             lifecycles: TaskTracker::new(),
             stop: CancellationToken::new(),
+            calls: Mutex::default(),
             world: Mutex::new(World::default()),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// One more call of an operation that there is.
+    pub(crate) fn count_call(&self, operation: &str) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls.entry(operation.to_owned()).or_default() += 1;
+    }
+
+    /// How often each operation was called.
+    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.clone()
     }
 
     /// Looks at the world. Nobody may wait while holding it.
@@ -256,6 +283,8 @@ pub(crate) struct ClientToken {
     pub(crate) parameters: Vec<u8>,
     /// Ids of the tasks that it started.
     pub(crate) tasks: Vec<String>,
+    /// When it was used, on the sandbox's clock.
+    pub(crate) at: Duration,
 }
 
 /// One part of a capacity provider strategy.

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline_sandbox::process::{Container, ContainerSpec, Exit, InitCommand};
+use bowline_sandbox::process::{Container, ContainerSpec, Exit, InitCommand, Output};
 use tempfile::TempDir;
 
 const MARK: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -101,7 +101,7 @@ fn spec(folder: &Path, number: &str, argv: &[&str]) -> ContainerSpec {
         environment,
         directory: folder.to_owned(),
         programs: None,
-        log: folder.join("log"),
+        output: Output::File(folder.join("log")),
     }
 }
 
@@ -329,7 +329,7 @@ async fn a_megabyte_of_output_is_in_the_log_when_the_end_is_known() {
 async fn a_log_that_cannot_be_written_does_not_stop_the_container() {
     let place = Place::new();
     let mut spec = place.shell("seq 160000; exit 4");
-    spec.log = PathBuf::from("/dev/full");
+    spec.output = Output::File(PathBuf::from("/dev/full"));
     assert_eq!(run(spec).await, Exit::Code(4));
 }
 

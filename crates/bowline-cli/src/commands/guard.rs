@@ -75,7 +75,7 @@ async fn confirmed(
 }
 
 /// The account of an ARN.
-fn account(arn: &str) -> Option<&str> {
+pub(crate) fn account(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| !account.is_empty())
 }
 

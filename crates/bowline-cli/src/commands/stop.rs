@@ -5,6 +5,7 @@ use bowline::model::Task;
 use bowline::target::TargetSpec;
 use clap::Args;
 
+use super::guard;
 use super::ls::target_or_options;
 use super::{Context, with_whole_ids};
 use crate::confirm::confirm;
@@ -32,9 +33,6 @@ pub struct StopArgs {
     /// Why, for the task's stopped reason and the events
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
     #[command(flatten)]
     query: QueryArgs,
 }
@@ -73,7 +71,15 @@ pub async fn run(args: StopArgs, context: &Context) -> Result<ExitCode, CommandE
             tasks(service.desired_count),
         ));
     }
-    confirm(context, &what, "Stop it?", args.yes).await?;
+    let place = guard::account(&task.task_arn);
+    guard::check_place(
+        context,
+        place,
+        cluster.as_str(),
+        &format!("task {}", task.task_id),
+    )
+    .await?;
+    confirm(context, &what, "Stop it?").await?;
     let stopped = client
         .stop_task(&cluster, &task.task_id, args.reason.as_deref())
         .await

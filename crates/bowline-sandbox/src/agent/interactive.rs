@@ -45,7 +45,7 @@ pub(super) async fn serve(
     match words.and_then(|words| Terminal::start(&words, &job.place)) {
         Ok(terminal) => {
             let log = match &job.log {
-                Some(folder) => Some(LogStream::open(folder, &job.session_id).await),
+                Some(log) => Some(LogStream::open(log, &job.session_id).await),
                 None => None,
             };
             let agent = Agent {

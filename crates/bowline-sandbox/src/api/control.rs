@@ -1,5 +1,7 @@
 //! The sandbox's own calls: faults and time, on demand. The crate's documentation lists them.
 
+mod mishaps;
+
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,6 +21,14 @@ pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "SetAgentState" => set_agent_state(call),
         "CutSession" => cut_session(call),
         "AdvanceClock" => advance_clock(call),
+        "CountCalls" => Ok(json!({ "calls": call.shared.calls() })),
+        "FailNext" => mishaps::fail_next(call),
+        "FailRunTask" => mishaps::fail_run_task(call),
+        "FailStart" => mishaps::fail_start(call),
+        "EndTask" => mishaps::end_task(call),
+        "KillContainer" => mishaps::kill_container(call),
+        "SetTaskDelay" => mishaps::set_task_delay(call),
+        "SetLogDelay" => mishaps::set_log_delay(call),
         "SetFaults" => set_faults(call),
         "GetFaults" => Ok(call.shared.faults.now().describe()),
         _ => Err(ApiError::unknown_operation()),
@@ -101,12 +111,15 @@ struct AdvanceClock {
 
 fn advance_clock(call: &Call<'_>) -> Result<Value, ApiError> {
     let input: AdvanceClock = call.input()?;
-    let by = Duration::try_from_secs_f64(input.seconds).map_err(|_| {
-        ApiError::invalid_parameter("Seconds must be a number that is not negative.")
-    })?;
+    let by = seconds(input.seconds)?;
     let clock = &call.shared.clock;
     clock.advance(by);
     Ok(json!({ "seconds": clock.now().as_secs_f64() }))
+}
+
+fn seconds(given: f64) -> Result<Duration, ApiError> {
+    Duration::try_from_secs_f64(given)
+        .map_err(|_| ApiError::invalid_parameter("Seconds must be a number that is not negative."))
 }
 
 fn set_faults(call: &Call<'_>) -> Result<Value, ApiError> {

@@ -3,6 +3,7 @@
 mod control;
 mod ecs;
 mod kms;
+mod logs;
 mod metadata;
 mod pages;
 mod reply;
@@ -60,12 +61,19 @@ pub(crate) async fn respond(
         return protocol.auth_error(&error, &request_id);
     }
     let answered = match sabotage(shared, service, &body).await {
-        Ok(()) => answer(shared, host, service, head, &body).await,
+        Ok(()) => answer(shared, host, service, head, &body, &request_id).await,
         Err(error) => Err(error),
     };
+    if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
+        service
+        && !matches!(&answered, Err(error) if *error == ApiError::unknown_operation())
+    {
+        shared.count_call(operation);
+    }
     match answered {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
         Ok(Answer::Xml { operation, result }) => reply::xml(&operation, &result, &request_id),
+        Ok(Answer::Stream(response)) => response,
         Err(error) => protocol.error(&error, &request_id),
     }
 }
@@ -100,9 +108,10 @@ pub(crate) fn authenticate(
 async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
     let operation = match service {
         Service::Control { .. } => return Ok(()),
-        Service::Ecs { operation } | Service::Ssm { operation } | Service::Kms { operation } => {
-            operation
-        }
+        Service::Ecs { operation }
+        | Service::Ssm { operation }
+        | Service::Logs { operation }
+        | Service::Kms { operation } => operation,
         Service::Sts => sts::operation(body),
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
@@ -123,7 +132,12 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
 
 enum Answer {
     Json(Value),
-    Xml { operation: String, result: String },
+    Xml {
+        operation: String,
+        result: String,
+    },
+    /// An answer that goes on for a while.
+    Stream(Response<Body>),
 }
 
 /// Who a request is for, by `X-Amz-Target`, else by credential scope.
@@ -133,6 +147,9 @@ enum Service<'a> {
         operation: &'a str,
     },
     Ssm {
+        operation: &'a str,
+    },
+    Logs {
         operation: &'a str,
     },
     Kms {
@@ -174,6 +191,7 @@ impl<'a> Service<'a> {
         match target.to_str().unwrap_or_default().split_once('.') {
             Some(("AmazonEC2ContainerServiceV20141113", operation)) => Self::Ecs { operation },
             Some(("AmazonSSM", operation)) => Self::Ssm { operation },
+            Some(("Logs_20140328", operation)) => Self::Logs { operation },
             Some(("TrentService", operation)) => Self::Kms { operation },
             Some((control::TARGET, operation)) => Self::Control { operation },
             _ => Self::Unknown {
@@ -186,6 +204,7 @@ impl<'a> Service<'a> {
         match self {
             Self::Ecs { .. } | Self::Control { .. } => "ecs",
             Self::Ssm { .. } => "ssm",
+            Self::Logs { .. } => "logs",
             Self::Kms { .. } => "kms",
             Self::Sts => "sts",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
@@ -194,9 +213,11 @@ impl<'a> Service<'a> {
 
     fn protocol(self) -> Protocol {
         match self {
-            Self::Ecs { .. } | Self::Kms { .. } | Self::Control { .. } | Self::Unknown { .. } => {
-                Protocol::Json { message: "message" }
-            }
+            Self::Ecs { .. }
+            | Self::Kms { .. }
+            | Self::Logs { .. }
+            | Self::Control { .. }
+            | Self::Unknown { .. } => Protocol::Json { message: "message" },
             Self::Ssm { .. } => Protocol::Json { message: "Message" },
             Self::Sts | Self::UnknownQuery { .. } => Protocol::Query,
         }
@@ -209,18 +230,25 @@ async fn answer(
     service: Service<'_>,
     head: &Parts,
     body: &[u8],
+    request_id: &RequestId,
 ) -> Result<Answer, ApiError> {
     if head.uri.path() != "/" || head.method != http::Method::POST {
         return Err(ApiError::unknown_operation());
     }
     let call = |operation| {
-        Ok(Call {
+        Ok::<_, ApiError>(Call {
             shared,
             host,
             operation,
             input: json_object(body)?,
         })
     };
+    if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
+        service
+        && let Some(error) = shared.mishaps.of_call(operation)
+    {
+        return Err(error);
+    }
     match service {
         Service::Ecs { operation } => {
             let call = call(operation)?;
@@ -232,6 +260,7 @@ async fn answer(
             rouse(&call, ssm::needed(&call)).await;
             ssm::call(&call).map(Answer::Json)
         }
+        Service::Logs { operation } => logs::call(&call(operation)?, request_id),
         Service::Kms { operation } => kms::call(&call(operation)?).map(Answer::Json),
         Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
         Service::Sts => {

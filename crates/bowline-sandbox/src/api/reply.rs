@@ -1,5 +1,7 @@
 //! Answers on the wire: JSON 1.1 and the query protocols' XML, each with its request id.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -18,6 +20,11 @@ impl RequestId {
     /// A random id.
     pub(crate) fn new() -> Self {
         Self(identifiers::uuid())
+    }
+
+    /// As it stands in the header.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -52,7 +59,7 @@ impl Protocol {
                 let body = format!(
                     "<ErrorResponse xmlns=\"{STS_NAMESPACE}\"><Error><Type>{kind}</Type><Code>{}</Code>\
                      <Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
-                    escape_xml(error.code),
+                    escape_xml(&error.code),
                     escape_xml(&error.message),
                     request_id.0
                 );
@@ -80,7 +87,7 @@ impl Protocol {
 /// An error as an operation answers it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ApiError {
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) status: StatusCode,
     pub(crate) message: String,
     /// One more modelled member, such as `resourceIds`.
@@ -89,9 +96,9 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     /// An error with status 400, as nearly all have.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
-            code,
+            code: code.into(),
             status: StatusCode::BAD_REQUEST,
             message: message.into(),
             extra: None,
@@ -170,10 +177,15 @@ fn respond(
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    stamp(&mut response, request_id);
+    response
+}
+
+/// Puts the request id on an answer.
+pub(crate) fn stamp(response: &mut Response<Body>, request_id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
-    response
 }
 
 /// Removes members that are null, at every depth.

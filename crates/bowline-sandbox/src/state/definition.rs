@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::image;
 use crate::state::{Tag, Variable};
+
+/// The label with the stop signal of the image: INT, QUIT, HUP, USR1, USR2 or KILL, with or without SIG before it.
+const STOP_SIGNAL: &str = "bowline.sandbox.stop-signal";
 
 /// One revision of a family.
 pub(crate) struct TaskDefinition {
@@ -33,6 +37,9 @@ pub(crate) struct Outline {
     pub(crate) cpu: Option<String>,
     pub(crate) memory: Option<String>,
     pub(crate) task_role_arn: Option<String>,
+    pub(crate) ephemeral_storage: Option<Value>,
+    #[serde(default)]
+    pub(crate) volumes: Vec<Value>,
     pub(crate) container_definitions: Vec<ContainerDefinition>,
 }
 
@@ -68,11 +75,44 @@ pub(crate) struct ContainerDefinition {
     pub(crate) environment: Vec<Variable>,
     /// Seconds between SIGTERM and SIGKILL.
     pub(crate) stop_timeout: Option<u64>,
+    /// Seconds that it may wait for what it depends on.
+    pub(crate) start_timeout: Option<u64>,
+    #[serde(default)]
+    pub(crate) depends_on: Vec<Dependency>,
+    pub(crate) health_check: Option<HealthCheck>,
     #[serde(default)]
     pub(crate) docker_labels: BTreeMap<String, String>,
     pub(crate) log_configuration: Option<LogConfiguration>,
-    /// It is not run; that there is one decides what is shown.
-    pub(crate) health_check: Option<Value>,
+}
+
+/// An entry of `dependsOn`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Dependency {
+    pub(crate) container_name: String,
+    pub(crate) condition: Condition,
+}
+
+/// What a container that others depend on must have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Condition {
+    Start,
+    Complete,
+    Success,
+    Healthy,
+}
+
+/// `healthCheck` of a container definition; its times are in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HealthCheck {
+    /// `CMD` and an argument vector, `CMD-SHELL` and a line, or `NONE`.
+    pub(crate) command: Vec<String>,
+    pub(crate) interval: Option<u64>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) start_period: Option<u64>,
 }
 
 /// `logConfiguration` of a container definition.
@@ -94,6 +134,21 @@ impl ContainerDefinition {
     pub(crate) fn tools(&self) -> Option<&str> {
         let label = self.docker_labels.get(image::LABEL)?;
         Some(label.as_str()).filter(|label| !label.trim().is_empty())
+    }
+
+    /// The signal that asks it to stop, which is its image's affair: SIGTERM unless a label says otherwise.
+    pub(crate) fn stop_signal(&self) -> Signal {
+        let label = self.docker_labels.get(STOP_SIGNAL).map(String::as_str);
+        let name = label.map(|label| label.strip_prefix("SIG").unwrap_or(label));
+        match name {
+            Some("INT") => Signal::INT,
+            Some("QUIT") => Signal::QUIT,
+            Some("HUP") => Signal::HUP,
+            Some("USR1") => Signal::USR1,
+            Some("USR2") => Signal::USR2,
+            Some("KILL") => Signal::KILL,
+            _ => Signal::TERM,
+        }
     }
 
     /// The log group of its output, if it goes to CloudWatch Logs.

@@ -1,7 +1,6 @@
 //! Tasks and their containers, as DescribeTasks shows them.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dormant::Dormant;
 use crate::image::Place;
+use crate::mishaps::StartFailure;
 use crate::state::definition::TaskDefinition;
 use crate::state::{Tag, TaskKey, Variable};
 
@@ -38,6 +38,14 @@ pub(crate) struct Task {
     pub(crate) containers: Vec<Container>,
     /// How long it stays in each state that only takes time in AWS.
     pub(crate) pace: Duration,
+    /// How long its images are pulled.
+    pub(crate) pull: Duration,
+    /// What shall keep it from starting.
+    pub(crate) start_failure: Option<StartFailure>,
+    /// When lists and descriptions begin to know it, on the sandbox's clock.
+    pub(crate) visible_from: Duration,
+    /// When it was STOPPED, on the sandbox's clock.
+    pub(crate) over_since: Option<Duration>,
     /// Its containers only seem to run until somebody needs them.
     pub(crate) dormant: Option<Dormant>,
     /// Grows with every change.
@@ -60,6 +68,23 @@ impl Task {
             "RUNNING"
         } else {
             "STOPPED"
+        }
+    }
+
+    /// Of its essential containers with a health check: all are healthy, or one is not.
+    pub(crate) fn health(&self) -> Health {
+        let definitions = &self.definition.outline.container_definitions;
+        let pairs = self.containers.iter().zip(definitions);
+        let essential = pairs.filter(|(_, definition)| definition.is_essential());
+        let found: Vec<Health> = essential
+            .filter_map(|(container, _)| container.health)
+            .collect();
+        if found.contains(&Health::Unhealthy) {
+            Health::Unhealthy
+        } else if found.is_empty() || found.contains(&Health::Unknown) {
+            Health::Unknown
+        } else {
+            Health::Healthy
         }
     }
 
@@ -103,7 +128,9 @@ impl Launch {
 pub(crate) enum TaskStatus {
     Provisioning,
     Pending,
+    Activating,
     Running,
+    Deactivating,
     Stopping,
     Deprovisioning,
     Stopped,
@@ -114,7 +141,9 @@ impl TaskStatus {
         match self {
             Self::Provisioning => "PROVISIONING",
             Self::Pending => "PENDING",
+            Self::Activating => "ACTIVATING",
             Self::Running => "RUNNING",
+            Self::Deactivating => "DEACTIVATING",
             Self::Stopping => "STOPPING",
             Self::Deprovisioning => "DEPROVISIONING",
             Self::Stopped => "STOPPED",
@@ -172,6 +201,8 @@ pub(crate) struct Container {
     pub(crate) name: String,
     /// Once the runtime has made it.
     pub(crate) runtime_id: Option<String>,
+    /// What the runtime will call it.
+    pub(crate) future_runtime_id: String,
     pub(crate) status: ContainerStatus,
     pub(crate) exit_code: Option<i32>,
     pub(crate) reason: Option<String>,
@@ -182,8 +213,40 @@ pub(crate) struct Container {
     pub(crate) argv: Vec<String>,
     /// Where its processes run.
     pub(crate) place: Place,
-    /// Where its output goes.
-    pub(crate) log: PathBuf,
+    /// Where its output goes, if CloudWatch Logs is to have it.
+    pub(crate) log: Option<LogTarget>,
+    /// Of containers with a health check.
+    pub(crate) health: Option<Health>,
+    /// Cancelled to have it killed, as for want of memory.
+    pub(crate) killed: CancellationToken,
+}
+
+/// A log stream of the awslogs driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogTarget {
+    pub(crate) group: String,
+    pub(crate) stream: String,
+    /// `awslogs-create-group`.
+    pub(crate) create_group: bool,
+}
+
+/// What a container's health check has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    #[default]
+    Unknown,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Healthy => "HEALTHY",
+            Self::Unhealthy => "UNHEALTHY",
+        }
+    }
 }
 
 impl Container {
@@ -290,6 +353,10 @@ pub(crate) struct ContainerOverride {
     pub(crate) command: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) environment: Vec<Variable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) environment_files: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resource_requirements: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]

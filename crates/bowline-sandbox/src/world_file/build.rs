@@ -217,7 +217,8 @@ impl Builder<'_> {
 
     /// The tasks of a service run, have done so for a while, and nothing is left to do for it.
     fn settle(&mut self, service: &mut state::service::Service, cluster: &str, since: SystemTime) {
-        let Some(order) = crate::scheduler::order(service, cluster, self.shared.pace) else {
+        let Some(order) = crate::scheduler::order(self.shared, service, cluster, self.shared.pace)
+        else {
             return;
         };
         let keys: Vec<TaskKey> = (0..service.desired_count)
@@ -319,6 +320,9 @@ impl Builder<'_> {
                 exec_enabled: exec.copied().unwrap_or(true),
                 tags: tags(&task.tags, &scope),
                 pace: self.shared.pace,
+                pull: self.shared.pull.unwrap_or(self.shared.pace),
+                start_failure: None,
+                visible_from: Duration::ZERO,
                 lazy,
             };
             for _ in 0..count {
@@ -345,6 +349,7 @@ impl Builder<'_> {
         task.times.stopping = Some(at);
         task.times.execution_stopped = Some(at);
         task.times.stopped = Some(at);
+        task.over_since = Some(self.shared.clock.now());
         task.stop = Some(Stop {
             code,
             reason: stopped.reason.clone().unwrap_or_else(|| reason.to_owned()),

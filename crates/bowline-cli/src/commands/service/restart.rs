@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use crate::commands::Context;
+use crate::commands::guard;
 use crate::commands::ls::target_or_options;
 use crate::confirm::confirm;
 use crate::duration;
@@ -47,9 +48,6 @@ pub(super) struct RestartArgs {
     /// How long to wait at most (90s, 30m)
     #[arg(long, value_parser = duration::parse, default_value = "30m", value_name = "TIME")]
     timeout: Duration,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
     #[command(flatten)]
     query: QueryArgs,
 }
@@ -69,7 +67,9 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<ExitCode
         definition.rsplit('/').next().unwrap_or(definition),
         service.service.running_count,
     );
-    confirm(context, &[what], "Restart it?", args.yes).await?;
+    let place = guard::account(&service.service.service_arn);
+    guard::check_place(context, place, cluster.as_str(), &format!("service {name}")).await?;
+    confirm(context, &[what], "Restart it?").await?;
 
     let deadline = Instant::now() + args.timeout;
     let restarted = client

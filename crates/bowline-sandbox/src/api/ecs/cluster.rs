@@ -199,7 +199,7 @@ fn everything() -> Vec<String> {
         .to_vec()
 }
 
-fn show(account: &Account, cluster: &Cluster, include: &[String]) -> Value {
+pub(super) fn show(account: &Account, cluster: &Cluster, include: &[String]) -> Value {
     let active = |status: TaskStatus| {
         cluster
             .tasks

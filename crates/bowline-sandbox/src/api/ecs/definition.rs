@@ -10,7 +10,8 @@ use super::{check_include, check_tags, includes, is_name};
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
-use crate::state::definition::{Outline, TaskDefinition};
+use crate::lifecycle;
+use crate::state::definition::{ContainerDefinition, Outline, TaskDefinition};
 use crate::state::{Tag, World, seconds};
 
 /// The definition that RunTask or a service shall use.
@@ -244,10 +245,18 @@ pub(crate) fn check_containers(outline: &Outline) -> Result<(), ApiError> {
             ));
         }
     }
+    lifecycle::check_dependencies(containers).map_err(ApiError::client)?;
     let fargate = outline
         .requires_compatibilities
         .iter()
         .any(|kind| kind == "FARGATE");
+    let too_long = |container: &&ContainerDefinition| container.stop_timeout > Some(120);
+    if let Some(container) = containers.iter().find(too_long).filter(|_| fargate) {
+        return Err(ApiError::client(format!(
+            "Invalid stopTimeout of container {}: at most 120 seconds on Fargate.",
+            container.name
+        )));
+    }
     if fargate && !outline.is_awsvpc() {
         return Err(ApiError::client(
             "Fargate only supports network mode 'awsvpc'.",

@@ -1,11 +1,13 @@
 //! ExecuteCommand: the checks, then a session.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::task;
 use crate::api::{ApiError, Call, ssm};
-use crate::logs;
+use crate::logs::{self, SessionLog};
 use crate::sessions::{SessionKind, SessionRequest};
 use crate::state::task::{AgentStatus, Container, Task, TaskStatus};
 use crate::state::{TaskKey, World};
@@ -65,8 +67,11 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         owner: account.caller(),
         reason: None,
         place: container.place.clone(),
-        log: log_group(&world, task, &container.name)
-            .map(|group| logs::group_folder(&call.shared.root, group)),
+        log: log_group(&world, task, &container.name).map(|group| SessionLog {
+            folder: logs::group_folder(&call.shared.root, group),
+            group: group.to_owned(),
+            logs: Arc::clone(&call.shared.logs),
+        }),
         kms_key: configuration(&world, task)
             .and_then(|exec| exec.get("kmsKeyId")?.as_str())
             .map(str::to_owned),

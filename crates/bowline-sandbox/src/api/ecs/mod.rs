@@ -1,8 +1,10 @@
 //! Amazon ECS: clusters, services, tasks, task definitions, ExecuteCommand.
 
+mod capacity;
 mod cluster;
 mod definition;
 mod exec;
+mod fargate;
 mod run;
 mod service;
 mod task;
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{ApiError, Call};
 use crate::identifiers::{Account, is_name};
+use crate::scheduler;
 use crate::state::{Cluster, Tag, TaskKey, World};
 
 pub(crate) use definition::check_containers;
@@ -18,12 +21,15 @@ pub(super) use task::find as find_task;
 
 /// Runs one operation.
 pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
+    scheduler::forget_old_tasks(call.shared);
     match call.operation {
         "CreateCluster" => cluster::create(call),
         "UpdateCluster" => cluster::update(call),
         "DeleteCluster" => cluster::delete(call),
         "DescribeClusters" => cluster::describe(call),
         "ListClusters" => cluster::list(call),
+        "DescribeCapacityProviders" => capacity::describe(call),
+        "PutClusterCapacityProviders" => capacity::put(call),
         "CreateService" => service::create(call),
         "DeleteService" => service::delete(call),
         "DescribeServices" => service::describe(call),

@@ -1,18 +1,25 @@
 //! RunTask: everything that can be refused is refused before anything starts.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{check_tags, cluster_name, definition, find_cluster, task};
+use super::{capacity, check_tags, cluster_name, definition, fargate, find_cluster, task};
 use crate::api::{ApiError, Call};
+use crate::identifiers;
 use crate::lifecycle::{self, Order};
+use crate::mishaps::Placement;
 use crate::state::definition::TaskDefinition;
 use crate::state::task::{Launch, Overrides};
 use crate::state::{ClientToken, Cluster, StrategyItem, Tag, TaskKey, World};
 
 /// The longest `overrides`, as JSON.
 const OVERRIDES_LIMIT: usize = 8192;
+
+/// How long a client token is remembered, on the sandbox's clock.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -29,6 +36,10 @@ struct Input {
     started_by: Option<String>,
     group: Option<String>,
     propagate_tags: Option<String>,
+    #[serde(rename = "enableECSManagedTags")]
+    enable_ecs_managed_tags: bool,
+    placement_constraints: Vec<Value>,
+    placement_strategy: Vec<Value>,
     tags: Vec<Tag>,
     client_token: Option<String>,
 }
@@ -40,25 +51,53 @@ pub(super) fn run(call: &Call<'_>) -> Result<Value, ApiError> {
     call.shared.change(|world| {
         let found = find_cluster(world, account, Some(cluster))?;
         let parameters = digest(&call.input);
-        if let Some(earlier) = earlier(found, input.client_token.as_deref()) {
+        let now = call.shared.clock.now();
+        if let Some(earlier) = earlier(found, input.client_token.as_deref(), now) {
             return answer_again(call, found, earlier, &parameters);
         }
         let (count, order) = order(call, world, found, &input)?;
-        let keys: Vec<TaskKey> = (0..count)
-            .map(|_| lifecycle::launch(call.shared, world, order.clone()))
-            .collect();
-        if let (Some(token), Some(cluster)) = (&input.client_token, world.clusters.get_mut(cluster))
-        {
-            let tasks = keys.iter().map(|key| key.id.clone()).collect();
-            cluster
-                .client_tokens
-                .insert(token.clone(), ClientToken { parameters, tasks });
+        let providers = strategy(found, &input).to_vec();
+        let (mut keys, mut failures) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            if let Some(placement) = call.shared.mishaps.of_placement() {
+                failures.push(show_failure(call, cluster, &placement));
+                continue;
+            }
+            let mut order = order.clone();
+            if input.launch_type.is_none() {
+                order.launch.capacity_provider = capacity::provider(&providers, index);
+            }
+            order.start_failure = call.shared.mishaps.of_start(false);
+            keys.push(lifecycle::launch(call.shared, world, order));
+        }
+        // After nothing but failures the token is still good for another try.
+        if let (Some(token), Some(cluster), false) = (
+            &input.client_token,
+            world.clusters.get_mut(cluster),
+            keys.is_empty(),
+        ) {
+            let first = ClientToken {
+                parameters,
+                tasks: keys.iter().map(|key: &TaskKey| key.id.clone()).collect(),
+                at: call.shared.clock.now(),
+            };
+            cluster.client_tokens.insert(token.clone(), first);
         }
         let shown = keys.iter().filter_map(|key| world.task(key));
         let tags = ["TAGS".to_owned()];
         let tasks: Vec<Value> = shown.map(|task| task::show(account, task, &tags)).collect();
-        Ok(json!({ "tasks": tasks, "failures": [] }))
+        Ok(json!({ "tasks": tasks, "failures": failures }))
     })
+}
+
+fn show_failure(call: &Call<'_>, cluster: &str, placement: &Placement) -> Value {
+    let instance = || {
+        let id = identifiers::hex(32);
+        call.shared.account.container_instance(cluster, &id)
+    };
+    let about_one = placement.is_about_an_instance();
+    let arn = placement.arn.clone().or_else(|| about_one.then(instance));
+    json!({ "arn": arn, "reason": placement.reason, "detail": placement.detail })
 }
 
 fn order(
@@ -75,6 +114,11 @@ fn order(
     }
     check_words(input)?;
     check_tags(&input.tags)?;
+    if input.placement_constraints.len() > 10 || input.placement_strategy.len() > 5 {
+        return Err(ApiError::invalid_parameter(
+            "At most 10 placement constraints and 5 placement strategies are allowed.",
+        ));
+    }
     let definition = definition::to_run(
         world,
         &call.shared.account,
@@ -82,6 +126,12 @@ fn order(
     )?;
     check_overrides(input, &definition, call.input.get("overrides"))?;
     let launch = launch(cluster, input)?;
+    fargate::check(
+        &definition,
+        &input.overrides,
+        &launch,
+        input.enable_execute_command,
+    )?;
     let subnet = subnet(&definition, input.network_configuration.as_ref())?;
     let mut tags = input.tags.clone();
     if input.propagate_tags.as_deref() == Some("TASK_DEFINITION") {
@@ -90,6 +140,12 @@ fn order(
             .iter()
             .filter(|tag| input.tags.iter().all(|own| own.key != tag.key));
         tags.extend(missing.cloned());
+    }
+    if input.enable_ecs_managed_tags {
+        tags.push(Tag {
+            key: "aws:ecs:clusterName".to_owned(),
+            value: cluster.name.clone(),
+        });
     }
     Ok((
         count,
@@ -107,6 +163,9 @@ fn order(
             tags,
             subnet,
             pace: call.shared.pace,
+            pull: call.shared.pull.unwrap_or(call.shared.pace),
+            start_failure: None,
+            visible_from: call.shared.clock.now() + call.shared.mishaps.late_tasks(),
             lazy: false,
         },
     ))
@@ -166,10 +225,12 @@ fn check_overrides(
             )));
         }
     }
-    if input.enable_execute_command
-        && definition.outline.task_role_arn.is_none()
-        && input.overrides.task_role_arn.is_none()
-    {
+    let roles = [
+        &input.overrides.task_role_arn,
+        &definition.outline.task_role_arn,
+    ];
+    let is_role = |role: &&Option<String>| role.as_ref().is_some_and(|role| !role.is_empty());
+    if input.enable_execute_command && !roles.iter().any(is_role) {
         return Err(ApiError::invalid_parameter(
             "The service couldn't be created because a valid taskRoleArn is not being used. \
              Specify a valid task role in your task definition and try again.",
@@ -184,25 +245,27 @@ fn launch(cluster: &Cluster, input: &Input) -> Result<Launch, ApiError> {
             "Specify either Launch Type or Capacity Provider Strategy, but not both.",
         ));
     }
-    let (capacity_provider, launch_type) =
-        match (&input.launch_type, &input.capacity_provider_strategy[..]) {
-            (Some(launch_type), _) => (None, launch_type.as_str()),
-            (None, []) => match cluster.default_strategy.first() {
-                Some(item) => (Some(item.capacity_provider.clone()), "FARGATE"),
-                None => (None, "EC2"),
-            },
-            (None, [item, ..]) => (Some(item.capacity_provider.clone()), "FARGATE"),
-        };
-    if let Some(provider) = &capacity_provider
-        && !["FARGATE", "FARGATE_SPOT"].contains(&provider.as_str())
-    {
-        return Err(ApiError::invalid_parameter(
-            "The specified capacity provider was not found.",
-        ));
-    }
+    let providers = strategy(cluster, input);
+    capacity::check(cluster, providers)?;
+    let launch_type = match &input.launch_type {
+        Some(launch_type) => launch_type,
+        None if providers.is_empty() => "EC2",
+        None => "FARGATE",
+    };
     let mut launch = platform(launch_type, input.platform_version.as_deref())?;
-    launch.capacity_provider = capacity_provider;
+    if input.launch_type.is_none() {
+        launch.capacity_provider = capacity::provider(providers, 0);
+    }
     Ok(launch)
+}
+
+/// The strategy of the request, or else of the cluster; none where a launch type is given.
+fn strategy<'i>(cluster: &'i Cluster, input: &'i Input) -> &'i [StrategyItem] {
+    match (&input.launch_type, &input.capacity_provider_strategy[..]) {
+        (Some(_), _) => &[],
+        (None, []) => &cluster.default_strategy,
+        (None, given) => given,
+    }
 }
 
 /// Fargate with this platform version: nothing else can run anything here.
@@ -277,8 +340,13 @@ pub(super) fn subnet(
     Ok(Some(subnets[0].to_owned()))
 }
 
-fn earlier<'c>(cluster: &'c Cluster, token: Option<&str>) -> Option<&'c ClientToken> {
-    cluster.client_tokens.get(token?)
+fn earlier<'c>(
+    cluster: &'c Cluster,
+    token: Option<&str>,
+    now: Duration,
+) -> Option<&'c ClientToken> {
+    let first = cluster.client_tokens.get(token?)?;
+    (now.saturating_sub(first.at) < TOKEN_LIFE).then_some(first)
 }
 
 fn answer_again(

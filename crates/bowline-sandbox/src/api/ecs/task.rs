@@ -10,9 +10,8 @@ use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::Account;
 use crate::lifecycle::host_name;
-use crate::state::definition::ContainerDefinition;
 use crate::state::task::{
-    AgentStatus, Container, ContainerStatus, Interface, Stop, Task, TaskStatus,
+    AgentStatus, Container, ContainerOverride, ContainerStatus, Interface, Stop, Task, TaskStatus,
 };
 use crate::state::{TaskKey, World, seconds};
 
@@ -46,8 +45,10 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
                 Some(known.ok_or_else(super::service::not_found)?)
             }
         };
+        let now = call.shared.clock.now();
         let shown = |task: &&Task| {
-            task.desired() == input.desired_status.as_deref().unwrap_or("RUNNING")
+            task.visible_from <= now
+                && task.desired() == input.desired_status.as_deref().unwrap_or("RUNNING")
                 && service.is_none_or(|name| task.service() == Some(name))
                 && input.family.as_ref().is_none_or(|family| *family == task.definition.family)
                 && input.started_by.as_ref().is_none_or(|by| Some(by) == task.started_by.as_ref())
@@ -126,12 +127,14 @@ pub(super) fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
     }
     check_include(&input.include, &["TAGS"])?;
     let account = &call.shared.account;
+    let now = call.shared.clock.now();
     let world = call.shared.world();
     let cluster = find_cluster(&world, account, input.cluster.as_deref())?;
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for given in &input.tasks {
         let id = name_within(account, "task", &cluster.name, given)?;
-        match id.and_then(|id| cluster.tasks.get(id)) {
+        let found = id.and_then(|id| cluster.tasks.get(id));
+        match found.filter(|task| task.visible_from <= now) {
             Some(task) => tasks.push(show(account, task, &input.include)),
             None if given.starts_with("arn:") => failures.push(missing(given)),
             None => {
@@ -217,12 +220,10 @@ pub(super) fn show(account: &Account, task: &Task, include: &[String]) -> Value 
             .iter()
             .all(|change| change.name.as_ref() != Some(&container.name))
         {
-            overrides
-                .container_overrides
-                .push(crate::state::task::ContainerOverride {
-                    name: Some(container.name.clone()),
-                    ..Default::default()
-                });
+            overrides.container_overrides.push(ContainerOverride {
+                name: Some(container.name.clone()),
+                ..Default::default()
+            });
         }
     }
     json!({
@@ -238,7 +239,7 @@ pub(super) fn show(account: &Account, task: &Task, include: &[String]) -> Value 
         "availabilityZone": format!("{}a", account.region),
         "lastStatus": task.status.as_str(),
         "desiredStatus": task.desired(),
-        "healthStatus": health(task),
+        "healthStatus": task.health().as_str(),
         "connectivity": running.then_some("CONNECTED"),
         "connectivityAt": time(times.started),
         "createdAt": seconds(times.created),
@@ -253,7 +254,9 @@ pub(super) fn show(account: &Account, task: &Task, include: &[String]) -> Value 
         "version": task.version,
         "cpu": task.overrides.cpu.as_ref().or(definition.outline.cpu.as_ref()),
         "memory": task.overrides.memory.as_ref().or(definition.outline.memory.as_ref()),
-        "ephemeralStorage": { "sizeInGiB": 20 },
+        "ephemeralStorage": task.overrides.ephemeral_storage.as_ref()
+            .or(definition.outline.ephemeral_storage.as_ref())
+            .cloned().unwrap_or_else(|| json!({ "sizeInGiB": 20 })),
         "enableExecuteCommand": task.exec_enabled,
         "containers": task.containers.iter().enumerate()
             .map(|(index, container)| show_container(account, task, index, container))
@@ -281,6 +284,11 @@ fn show_container(account: &Account, task: &Task, index: usize, container: &Cont
             })
         })
         .collect();
+    let named = |change: &&ContainerOverride| change.name.as_ref() == Some(&container.name);
+    let change = task.overrides.container_overrides.iter().rfind(named);
+    let amount = |own: Option<i64>, of: fn(&ContainerOverride) -> Option<i64>| {
+        change.and_then(of).or(own).map(|amount| amount.to_string())
+    };
     let agents = container.agent.as_ref().map(|agent| {
         let status = match container.status {
             ContainerStatus::Stopped => AgentStatus::Stopped,
@@ -304,36 +312,12 @@ fn show_container(account: &Account, task: &Task, index: usize, container: &Cont
         "reason": container.reason,
         "networkBindings": [],
         "networkInterfaces": interfaces,
-        "healthStatus": container_health(container, definition),
+        "healthStatus": container.health.unwrap_or_default().as_str(),
         "managedAgents": agents,
-        "cpu": definition.cpu.unwrap_or_default().to_string(),
-        "memory": definition.memory.map(|memory| memory.to_string()),
-        "memoryReservation": definition.memory_reservation.map(|memory| memory.to_string()),
+        "cpu": amount(Some(definition.cpu.unwrap_or_default()), |change| change.cpu),
+        "memory": amount(definition.memory, |change| change.memory),
+        "memoryReservation": amount(definition.memory_reservation, |change| change.memory_reservation),
     })
-}
-
-/// Of a container: health checks are not run, and a container that runs is taken to pass its own.
-fn container_health(container: &Container, definition: &ContainerDefinition) -> &'static str {
-    match (container.status, &definition.health_check) {
-        (ContainerStatus::Running, Some(_)) => "HEALTHY",
-        _ => "UNKNOWN",
-    }
-}
-
-/// Of a task: that of its essential containers with a health check.
-fn health(task: &Task) -> &'static str {
-    let definitions = &task.definition.outline.container_definitions;
-    let checked = task
-        .containers
-        .iter()
-        .zip(definitions)
-        .filter(|(_, definition)| definition.is_essential() && definition.health_check.is_some());
-    let mut healths =
-        checked.map(|(container, definition)| container_health(container, definition));
-    match healths.next() {
-        Some("HEALTHY") if healths.all(|health| health == "HEALTHY") => "HEALTHY",
-        _ => "UNKNOWN",
-    }
 }
 
 fn show_interface(task: &Task, interface: &Interface) -> Value {

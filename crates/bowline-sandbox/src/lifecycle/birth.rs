@@ -1,0 +1,205 @@
+//! A new task: its containers, their arguments and environment.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Order;
+use crate::dormant::Dormant;
+use crate::identifiers;
+use crate::image::{self, Place};
+use crate::state::definition::ContainerDefinition;
+use crate::state::task::{
+    Container, ContainerStatus, Health, Interface, LogTarget, ManagedAgent, Overrides, Task,
+    TaskStatus, Times,
+};
+use crate::state::{Shared, TaskKey, World};
+
+/// The command that the container's init serves itself.
+const DEMO_WEB: &str = "bowline-demo-web";
+
+/// The task that an order asks for.
+pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: TaskKey) -> Task {
+    let address = world.new_address();
+    let containers = order
+        .definition
+        .outline
+        .container_definitions
+        .iter()
+        .map(|definition| {
+            let id = identifiers::uuid();
+            let runtime_id = format!("{}-{}", key.id, identifiers::digits(10));
+            let metadata_key = identifiers::hex(32);
+            let directory = shared.root.join(&key.id).join(&definition.name);
+            let programs = definition.tools().map(|_| {
+                let name = format!("{}.bin", definition.name);
+                shared.root.join(&key.id).join(name)
+            });
+            let argv = argv(definition, &order.overrides);
+            let mut environment = environment(
+                shared,
+                definition,
+                &order.overrides,
+                &metadata_key,
+                &directory,
+            );
+            set(&mut environment, "HOSTNAME", &host_name(address));
+            if let Some(programs) = &programs {
+                // Whatever the definition says: elsewhere there are programs that the image does not have.
+                set(&mut environment, "PATH", &programs.to_string_lossy());
+            }
+            if argv.first().is_some_and(|program| program == DEMO_WEB) {
+                set(
+                    &mut environment,
+                    "BOWLINE_LISTEN",
+                    &format!("{address}:8080"),
+                );
+                set(&mut environment, "BOWLINE_TASK_ID", &key.id);
+            }
+            Container {
+                id,
+                name: definition.name.clone(),
+                runtime_id: None,
+                future_runtime_id: runtime_id.clone(),
+                status: ContainerStatus::Pending,
+                exit_code: None,
+                reason: None,
+                agent: order.exec_enabled.then(ManagedAgent::default),
+                metadata_key,
+                argv,
+                log: log_target(definition, &key.id, &runtime_id),
+                health: definition.health_check.as_ref().map(|_| Health::Unknown),
+                killed: CancellationToken::new(),
+                place: Place {
+                    environment,
+                    directory,
+                    programs,
+                },
+            }
+        })
+        .collect();
+    let awsvpc = order.subnet.is_some();
+    Task {
+        key,
+        definition: order.definition,
+        group: order.group,
+        started_by: order.started_by,
+        launch: order.launch,
+        overrides: order.overrides,
+        exec_enabled: order.exec_enabled,
+        tags: order.tags,
+        interface: order.subnet.map(new_interface),
+        address,
+        status: match awsvpc {
+            true => TaskStatus::Provisioning,
+            // Without a network interface of its own there is nothing to provision.
+            false => TaskStatus::Pending,
+        },
+        times: Times::created_now(),
+        stop: None,
+        halt: CancellationToken::new(),
+        containers,
+        pace: order.pace,
+        pull: order.pull,
+        start_failure: order.start_failure,
+        visible_from: order.visible_from,
+        over_since: None,
+        dormant: order.lazy.then(Dormant::default),
+        version: 1,
+    }
+}
+
+/// `prefix/container/task`, or the name that was given, or else the runtime's id of the container.
+fn log_target(definition: &ContainerDefinition, task: &str, runtime_id: &str) -> Option<LogTarget> {
+    let group = definition.log_group()?;
+    let options = &definition.log_configuration.as_ref()?.options;
+    let stream = match (
+        options.get("awslogs-stream-prefix"),
+        options.get("awslogs-stream"),
+    ) {
+        (Some(prefix), _) => format!("{prefix}/{}/{task}", definition.name),
+        (None, Some(stream)) => stream.clone(),
+        (None, None) => runtime_id.to_owned(),
+    };
+    let create = options.get("awslogs-create-group").map(String::as_str);
+    Some(LogTarget {
+        group: group.to_owned(),
+        stream,
+        create_group: create == Some("true"),
+    })
+}
+
+fn new_interface(subnet: String) -> Interface {
+    let [a, b, c, d, e] = identifiers::random::<5>();
+    Interface {
+        attachment_id: identifiers::uuid(),
+        id: format!("eni-0{}", identifiers::hex(16)),
+        mac: format!("0a:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}"),
+        subnet,
+    }
+}
+
+/// Overriding the command leaves the entry point alone: ECS has no way to change that.
+fn argv(definition: &ContainerDefinition, overrides: &Overrides) -> Vec<String> {
+    let of_container = |name: &Option<String>| name.as_deref() == Some(&definition.name);
+    let command = overrides
+        .container_overrides
+        .iter()
+        .rfind(|change| of_container(&change.name))
+        .and_then(|change| change.command.as_ref())
+        .unwrap_or(&definition.command);
+    definition
+        .entry_point
+        .iter()
+        .chain(command)
+        .cloned()
+        .collect()
+}
+
+/// The definition's environment, the overrides' and ECS's own, each later one winning; nothing of the sandbox's.
+fn environment(
+    shared: &Shared,
+    definition: &ContainerDefinition,
+    overrides: &Overrides,
+    metadata_key: &str,
+    directory: &Path,
+) -> Vec<(String, String)> {
+    let mut environment = Vec::new();
+    set(&mut environment, "PATH", image::PATH);
+    set(&mut environment, "HOME", &directory.to_string_lossy());
+    for variable in &definition.environment {
+        set(&mut environment, &variable.name, &variable.value);
+    }
+    for change in &overrides.container_overrides {
+        if change.name.as_deref() == Some(&definition.name) {
+            for variable in &change.environment {
+                set(&mut environment, &variable.name, &variable.value);
+            }
+        }
+    }
+    set(&mut environment, "AWS_EXECUTION_ENV", "AWS_ECS_FARGATE");
+    set(&mut environment, "AWS_REGION", &shared.account.region);
+    set(
+        &mut environment,
+        "AWS_DEFAULT_REGION",
+        &shared.account.region,
+    );
+    // Also what the container's init recognises its processes by: unique, and never to be overridden.
+    // Plain HTTP also where the APIs speak TLS: containers have no reason to trust the sandbox's authority.
+    let plain = shared.endpoint.replacen("https:", "http:", 1);
+    let metadata = format!("{plain}/v4/{metadata_key}");
+    set(&mut environment, "ECS_CONTAINER_METADATA_URI_V4", &metadata);
+    environment
+}
+
+fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
+    environment.retain(|(existing, _)| existing != name);
+    environment.push((name.to_owned(), value.to_owned()));
+}
+
+/// The name of an address within the VPC.
+pub(crate) fn host_name(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("ip-{a}-{b}-{c}-{d}.ec2.internal")
+}

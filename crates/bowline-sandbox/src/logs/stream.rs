@@ -1,0 +1,276 @@
+//! One log stream: events in a file, and in memory only where its batches lie.
+//!
+//! Events are ingested in batches, some time after they were written, in the order in which they came. A batch is in
+//! the file at once; it becomes visible when its time has come on the sandbox's clock.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::OVERHEAD;
+
+/// What a batch collects at most; a single longer event is a batch of its own.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// How long a batch collects, in real time. Also what bounds the number of batches.
+const COLLECT: Duration = Duration::from_millis(100);
+
+/// In the file, before each text: its time (8 bytes) and its length (4 bytes).
+const HEAD: usize = 12;
+
+/// A log event as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Its place in the stream, from 0.
+    pub(crate) number: u64,
+    /// Milliseconds since 1970, as everywhere in CloudWatch Logs.
+    pub(crate) timestamp: i64,
+    pub(crate) ingested: i64,
+    pub(crate) message: String,
+}
+
+impl Event {
+    /// What it counts towards the size of a page or batch.
+    pub(crate) fn size(&self) -> usize {
+        self.message.len() + OVERHEAD
+    }
+}
+
+/// The moment of a look at a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// On the sandbox's clock.
+    pub(crate) clock: Duration,
+    /// Milliseconds since 1970.
+    pub(crate) wall: i64,
+}
+
+/// How a batch is ingested.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ingestion {
+    /// On the sandbox's clock.
+    pub(super) delay: Duration,
+    /// The same in real time, for the events' ingestion time.
+    pub(super) real_delay: Duration,
+    /// How many events it takes.
+    pub(super) room: u32,
+}
+
+/// A log stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Unique among all streams, also deleted ones.
+    pub(crate) id: u64,
+    pub(crate) created: i64,
+    /// When it can be seen, on the sandbox's clock.
+    appears: Duration,
+    path: PathBuf,
+    batches: Vec<Batch>,
+    /// How many batches are visible.
+    ingested: usize,
+    /// The length of the file.
+    length: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Batch {
+    first: u64,
+    count: u32,
+    offset: u64,
+    length: usize,
+    pub(super) oldest: i64,
+    pub(super) newest: i64,
+    ingestion: Ingestion,
+    opened: Instant,
+    /// When it is ingested, on the sandbox's clock and on the calendar.
+    ready: Duration,
+    due: i64,
+}
+
+impl Batch {
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+
+    fn takes(&self, size: usize) -> bool {
+        self.opened.elapsed() < COLLECT
+            && self.count < self.ingestion.room
+            && self.length + size <= BATCH_BYTES
+    }
+}
+
+impl Stream {
+    /// An empty stream whose file will be at `path`.
+    pub(super) fn new(id: u64, path: PathBuf, now: Now, appears: Duration) -> Self {
+        Self {
+            id,
+            created: now.wall,
+            appears,
+            path,
+            batches: Vec::new(),
+            ingested: 0,
+            length: 0,
+        }
+    }
+
+    /// Everybody can see that it exists.
+    pub(super) fn is_visible(&self, now: Now) -> bool {
+        self.appears <= now.clock
+    }
+
+    /// Adds events of these times; `ingestion` is asked once for each new batch.
+    pub(super) fn append<'a>(
+        &mut self,
+        events: impl Iterator<Item = (i64, &'a str)> + Clone,
+        now: Now,
+        mut ingestion: impl FnMut() -> Ingestion,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (timestamp, message) in events.clone() {
+            let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+            bytes.extend_from_slice(&timestamp.to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(message.as_bytes());
+        }
+        if let Some(folder) = self.path.parent().filter(|_| self.length == 0) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = File::options().create(true).append(true).open(&self.path)?;
+        if let Err(error) = file.write_all(&bytes) {
+            // Part of it may be there, and the next would not be found.
+            file.set_len(self.length)?;
+            return Err(error);
+        }
+        for (timestamp, message) in events {
+            self.count(timestamp, HEAD + message.len(), now, &mut ingestion);
+        }
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        timestamp: i64,
+        size: usize,
+        now: Now,
+        ingestion: &mut impl FnMut() -> Ingestion,
+    ) {
+        let earliest = self
+            .batches
+            .last()
+            .map_or(Duration::ZERO, |last| last.ready);
+        // What was seen already cannot grow.
+        let open = self.batches[self.ingested..].last();
+        if open.is_none_or(|last| !last.takes(size)) {
+            self.batches.push(Batch {
+                first: self.written(),
+                count: 0,
+                offset: self.length,
+                length: 0,
+                oldest: timestamp,
+                newest: timestamp,
+                ingestion: ingestion(),
+                opened: Instant::now(),
+                ready: earliest,
+                due: 0,
+            });
+        }
+        self.length += size as u64;
+        if let Some(batch) = self.batches.last_mut() {
+            batch.count += 1;
+            batch.length += size;
+            batch.oldest = batch.oldest.min(timestamp);
+            batch.newest = batch.newest.max(timestamp);
+            batch.ready = batch.ready.max(now.clock + batch.ingestion.delay);
+            let delay = i64::try_from(batch.ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
+            batch.due = now.wall.saturating_add(delay);
+        }
+    }
+
+    /// The number of events in the file.
+    fn written(&self) -> u64 {
+        self.batches.last().map_or(0, Batch::end)
+    }
+
+    /// Ingests what is due.
+    pub(super) fn settle(&mut self, now: Now) {
+        while let Some(batch) = self.batches.get_mut(self.ingested) {
+            if batch.ready > now.clock {
+                return;
+            }
+            // Nobody may have looked for long, or the clock was set forward.
+            batch.due = batch.due.min(now.wall).max(batch.newest.min(now.wall));
+            self.ingested += 1;
+        }
+    }
+
+    /// The number of visible events, as of the last [`Self::settle`].
+    pub(crate) fn end(&self) -> u64 {
+        self.visible().last().map_or(0, Batch::end)
+    }
+
+    /// The batches that can be read.
+    pub(super) fn visible(&self) -> &[Batch] {
+        &self.batches[..self.ingested]
+    }
+
+    /// The visible batch with event `number`.
+    pub(super) fn batch_of(&self, number: u64) -> Option<&Batch> {
+        let index = self
+            .visible()
+            .partition_point(|batch| batch.end() <= number);
+        self.visible().get(index)
+    }
+
+    /// Times of the oldest and newest event and of the last ingestion.
+    pub(crate) fn times(&self) -> Option<(i64, i64, i64)> {
+        let visible = self.visible();
+        let oldest = visible.iter().map(|batch| batch.oldest).min()?;
+        let newest = visible.iter().map(|batch| batch.newest).max()?;
+        Some((oldest, newest, visible.last()?.due))
+    }
+
+    /// The size of what is visible.
+    pub(crate) fn stored(&self) -> u64 {
+        let of = |batch: &Batch| {
+            let count = batch.count as usize;
+            (batch.length - count * HEAD + count * OVERHEAD) as u64
+        };
+        self.visible().iter().map(of).sum()
+    }
+
+    /// Reads a batch.
+    pub(super) fn read(&self, batch: &Batch) -> io::Result<Vec<Event>> {
+        let mut bytes = vec![0; batch.length];
+        File::open(&self.path)?.read_exact_at(&mut bytes, batch.offset)?;
+        let mut rest = &bytes[..];
+        let mut events = Vec::with_capacity(batch.count as usize);
+        for number in batch.first..batch.end() {
+            let damaged = || io::Error::other("a log stream's file is damaged");
+            let (time, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let (length, tail) = tail.split_first_chunk::<4>().ok_or_else(damaged)?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (text, tail) = tail.split_at_checked(length).ok_or_else(damaged)?;
+            events.push(Event {
+                number,
+                timestamp: i64::from_le_bytes(*time),
+                ingested: batch.due,
+                message: String::from_utf8_lossy(text).into_owned(),
+            });
+            rest = tail;
+        }
+        Ok(events)
+    }
+
+    /// Removes the file; there is none if nothing was ever written.
+    pub(super) fn remove(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the file of a log stream stays behind");
+        }
+    }
+}
