@@ -10,6 +10,7 @@ use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::aws::kms::GeneratedKey;
+use crate::inventory::{InventoryLoad, InventoryOptions};
 use crate::model::{Cluster, Service, SessionGrant, Task};
 use crate::network::Proxies;
 use crate::target::{
@@ -136,6 +137,11 @@ impl Client {
         given: Option<&ClusterName>,
     ) -> Result<ClusterName, TargetError> {
         resolve::current_cluster(self, given).await
+    }
+
+    /// Lists everything, at most ten calls a second; the rows come as the answers do. Dropping the result ends it.
+    pub fn inventory(&self, options: InventoryOptions) -> InventoryLoad {
+        InventoryLoad::start(self.clone(), options)
     }
 
     /// All clusters, by name.

@@ -7,6 +7,7 @@ mod aws;
 mod client;
 pub mod config;
 mod inventory;
+pub mod inventory;
 pub mod model;
 mod network;
 mod secret;

@@ -2,6 +2,7 @@
 
 mod change;
 mod describe;
+mod pages;
 
 use std::collections::HashMap;
 use std::io;
@@ -13,6 +14,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 };
 use aws_smithy_types::retry::ErrorKind;
 
+pub(crate) use self::pages::{Page, ServiceWithEvents};
 use super::config::Settings;
 use super::error::AwsError;
 use super::timestamp;
@@ -133,6 +135,22 @@ impl Ecs {
             arns.extend(page.task_arns.unwrap_or_default());
         }
         Ok(arns)
+    }
+
+    /// The first page of a cluster's tasks, and whether there are more.
+    pub(crate) async fn first_task_arns(
+        &self,
+        cluster: &str,
+    ) -> Result<(Vec<String>, bool), AwsError> {
+        let answer = self
+            .client
+            .list_tasks()
+            .cluster(cluster)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ecs:ListTasks", error))?;
+        let more = answer.next_token.is_some();
+        Ok((answer.task_arns.unwrap_or_default(), more))
     }
 
     /// Describes tasks by id or ARN, in the order asked for; unknown ones are left out.

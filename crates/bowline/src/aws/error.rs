@@ -79,6 +79,21 @@ impl AwsError {
         )
     }
 
+    /// Whether AWS did nothing because it was asked too often.
+    pub fn is_throttling(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "ThrottlingException"
+                    | "Throttling"
+                    | "ThrottledException"
+                    | "RequestThrottledException"
+                    | "TooManyRequestsException"
+                    | "RequestLimitExceeded"
+            )
+        )
+    }
+
     /// How the connection failed, if it did.
     pub fn network(&self) -> Option<&NetworkError> {
         find(self.source.as_deref()?)

@@ -10,7 +10,7 @@ pub(crate) mod profiles;
 pub mod regions;
 pub(crate) mod ssm;
 #[cfg(test)]
-mod wire_tests;
+pub(crate) mod wire_tests;
 
 use std::sync::OnceLock;
 

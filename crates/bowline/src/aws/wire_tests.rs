@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::{ClientOptions, TargetError, TargetOptions};
 
 /// Answers requests on loopback by their operation and keeps a list of them, until it is dropped.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
@@ -22,13 +22,15 @@ struct Server {
 
 impl Server {
     /// The same answer to everything.
-    async fn answering(status: &str, content_type: &str, body: &str) -> Self {
+    pub(crate) async fn answering(status: &str, content_type: &str, body: &str) -> Self {
         let response = response(status, content_type, body);
         Self::start(move |_| response.clone()).await
     }
 
     /// Answers like ECS by the beginning of the operation's name and its request body.
-    async fn scripted(script: &'static [(&'static str, &'static str, &'static str)]) -> Self {
+    pub(crate) async fn scripted(
+        script: &'static [(&'static str, &'static str, &'static str)],
+    ) -> Self {
         Self::start(move |request| {
             let rule = script.iter().find(|(operation, part, _)| {
                 request.starts_with(operation) && request.contains(part)
@@ -43,7 +45,7 @@ impl Server {
         .await
     }
 
-    async fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(Mutex::new(Vec::new()));
@@ -64,23 +66,23 @@ impl Server {
         }
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         client_of(self.address).await
     }
 
-    fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.calls.lock().unwrap().len()
     }
 
     /// The names of the operations asked for.
-    fn operations(&self) -> Vec<String> {
+    pub(crate) fn operations(&self) -> Vec<String> {
         let calls = self.calls.lock().unwrap();
         let names = calls.iter().filter_map(|call| call.split(' ').next());
         names.map(str::to_owned).collect()
     }
 }
 
-fn response(status: &str, content_type: &str, body: &str) -> String {
+pub(crate) fn response(status: &str, content_type: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\nx-amzn-requestid: r-1\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",

@@ -190,17 +190,21 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The tasks of the only service, or the only task.
+    /// The tasks of the only service, or the only task. That there are several is mostly seen on the first page; a
+    /// cluster of thousands of tasks is not listed for it.
     async fn only(&self) -> Result<Vec<Task>, TargetError> {
-        let arns = self.list(TaskFilter::All).await?;
-        let tasks = self.described(&arns).await?;
-        let groups: BTreeSet<String> = tasks
-            .iter()
-            .map(|task| match &task.service_name {
-                Some(service) => service.clone(),
-                None => format!("task:{}", task.task_id),
-            })
-            .collect();
+        let first = self
+            .client
+            .ecs()
+            .first_task_arns(self.cluster.as_str())
+            .await;
+        let (arns, more) = in_cluster(self.client, &self.cluster, first).await?;
+        let mut tasks = self.described(&arns).await?;
+        let mut groups = groups(&tasks);
+        if more && groups.len() <= 1 {
+            tasks = self.described(&self.list(TaskFilter::All).await?).await?;
+            groups = self::groups(&tasks);
+        }
         match groups.len() {
             0 => Err(TargetError::NoTask {
                 target: "the target".to_owned(),
@@ -355,6 +359,13 @@ fn family_of(definition: &str) -> Option<&str> {
 
 fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.take(CANDIDATES_SHOWN).map(str::to_owned).collect()
+/// The services of tasks; a task of no service is one of its own.
+fn groups(tasks: &[Task]) -> BTreeSet<String> {
+    let names = tasks.iter().map(|task| match &task.service_name {
+        Some(service) => service.clone(),
+        None => format!("task:{}", task.task_id),
+    });
+    names.collect()
 }
 
 fn with_prefix(arns: &[String], prefix: &str) -> Vec<String> {
