@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use bowline::config::{Defaults, Origin, OutputForm, Setting};
@@ -48,6 +50,9 @@ pub struct GlobalArgs {
     /// The cluster, if the target names none [env: BOWLINE_CLUSTER]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub cluster: Option<ClusterName>,
+    /// Whether the cluster was named on the command line: then it is not only the usual one.
+    #[arg(skip)]
+    pub cluster_by_flag: bool,
     /// The service, in place of a target
     #[arg(short, long, global = true, value_name = "NAME")]
     pub service: Option<ServiceName>,
@@ -160,6 +165,21 @@ pub enum Command {
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    // A private sandbox has nothing to do with the cluster that the environment names.
+    if cli.global.sandbox && matches.value_source("cluster") == Some(ValueSource::EnvVariable) {
+        cli.global.cluster = None;
+    }
+    cli.global.cluster_by_flag = matches.value_source("cluster") == Some(ValueSource::CommandLine);
+    Ok(cli)
+}
+
+/// Whether all that is wrong with a command line is that it names no command.
+pub(crate) fn lacks_command(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    )
 }
 
 impl GlobalArgs {

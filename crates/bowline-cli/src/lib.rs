@@ -9,8 +9,10 @@ mod duration;
 pub mod error;
 mod escape;
 pub mod exit_code;
+mod kept;
 mod logging;
 pub mod output;
+mod picker;
 pub mod printer;
 mod private_sandbox;
 mod prompt;
@@ -36,9 +38,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     if arguments.next_if(|word| word == CONTAINER_INIT).is_some() {
         return bowline_sandbox::init::main(arguments);
     }
-    let arguments: Vec<OsString> = program.into_iter().chain(arguments).collect();
+    let mut arguments: Vec<OsString> = program.into_iter().chain(arguments).collect();
     let printer = Printer;
-    let cli = match cli::parse(&arguments) {
+    let mut parsed = cli::parse(&arguments);
+    // Without a command somebody at a terminal is shown what there is to log in to, and anybody else the help.
+    if parsed.as_ref().is_err_and(cli::lacks_command) && picker::is_possible() {
+        arguments.push("login".into());
+        parsed = cli::parse(&arguments);
+    }
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error)
             if error.use_stderr()
@@ -56,7 +64,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
         }
     };
     logging::start(cli.global.verbose);
-    match run(cli, printer) {
+    match run(cli, printer, arguments) {
         Ok(code) => code.into(),
         Err(error) => {
             printer.error(&error);
@@ -66,6 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
 }
 
 fn run(mut cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
+fn run(cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
     if let Some(text) = commands::without_runtime(&cli.command)? {
         printer.document(&text)?;
         return Ok(ExitCode::Success);
@@ -78,6 +87,7 @@ fn run(mut cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
         .build()
         .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
     let context = Context::new(cli.global, config, printer);
+    let context = Context::new(cli.global, printer, arguments);
     let ended = runtime.block_on(async {
         let ended = commands::run(cli.command, &context).await;
         let ended = ended.map_err(|error| context.explain(error));

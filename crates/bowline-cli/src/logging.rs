@@ -1,6 +1,7 @@
 //! The diagnostic log on stderr: warnings, more with each `-v`, or what `BOWLINE_LOG` says.
 
-use std::io;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -15,7 +16,7 @@ use crate::terminal;
 /// hold session tokens. `BOWLINE_LOG` is taken as it is.
 pub(crate) fn start(verbose: u8) {
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| Held)
         .with_ansi(terminal::stderr_has_colour())
         .with_target(verbose > 1);
     let asked = std::env::var("BOWLINE_LOG")
@@ -32,6 +33,46 @@ pub(crate) fn start(verbose: u8) {
         tracing::debug!("a log was started before; it stays");
     }
 }
+
+/// Keeps the lines of the log back while the screen is a program's of ours; they follow when this is dropped.
+pub(crate) fn hold() -> Hold {
+    *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    Hold(())
+}
+
+/// See [`hold`].
+#[derive(Debug)]
+pub(crate) struct Hold(());
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A closed stderr must not change how a command ends.
+        let _ = io::stderr().lock().write_all(&held.unwrap_or_default());
+    }
+}
+
+/// Where the lines go: to stderr, or to what is kept back.
+struct Held;
+
+impl Write for Held {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match &mut *HELD.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(held) if held.len() + line.len() <= MOST_HELD => held.extend_from_slice(line),
+            Some(_) => {}
+            None => return io::stderr().write(line),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+/// What comes after so much is dropped.
+const MOST_HELD: usize = 256 << 10;
 
 fn levels(verbose: u8) -> Targets {
     let own = match verbose {

@@ -24,6 +24,8 @@ static HELD: Mutex<Option<Held>> = Mutex::new(None);
 struct Held {
     before: Termios,
     screen: Screen,
+    /// Whether the screen is the one at stderr.
+    at_stderr: bool,
 }
 
 /// Whether stdin is a terminal.
@@ -88,6 +90,17 @@ impl RawMode {
     /// Keys are kept for the remote side, unseen, but nobody is there yet: Ctrl-C is still ours, and what we say is
     /// shown as usual.
     pub(crate) fn prepare() -> io::Result<Self> {
+        Self::begin(false)
+    }
+
+    /// All keys are ours, and what we show with them is at stderr.
+    pub(crate) fn for_stderr() -> io::Result<Self> {
+        let guard = Self::begin(true)?;
+        guard.enter()?;
+        Ok(guard)
+    }
+
+    fn begin(at_stderr: bool) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let previous = panic::take_hook();
@@ -109,7 +122,11 @@ impl RawMode {
         prepared.special_codes[SpecialCodeIndex::VMIN] = 1;
         prepared.special_codes[SpecialCodeIndex::VTIME] = 0;
         let screen = Screen::default();
-        *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { before, screen });
+        *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held {
+            before,
+            screen,
+            at_stderr,
+        });
         let guard = Self(());
         // Never with a flush: what was typed early is for the remote side too.
         tcsetattr(io::stdin(), OptionalActions::Now, &prepared)?;
@@ -123,7 +140,7 @@ impl RawMode {
         Ok(tcsetattr(io::stdin(), OptionalActions::Now, &raw)?)
     }
 
-    /// Notes what the remote side shows on the terminal at stdout.
+    /// Notes what is shown on the terminal.
     pub(crate) fn shown(&self, output: &[u8]) {
         if let Some(held) = &mut *HELD.lock().unwrap_or_else(PoisonError::into_inner) {
             held.screen.feed(output);
@@ -155,8 +172,12 @@ fn restore(undo: fn(&Screen) -> String) {
     // A terminal that is gone needs no restoring.
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, &held.before);
     let undo = undo(&held.screen);
-    if !undo.is_empty() && isatty(io::stdout()) {
-        let _ = rustix::io::write(rustix::stdio::stdout(), undo.as_bytes());
+    let screen = match held.at_stderr {
+        true => rustix::stdio::stderr(),
+        false => rustix::stdio::stdout(),
+    };
+    if !undo.is_empty() && isatty(screen) {
+        let _ = rustix::io::write(screen, undo.as_bytes());
     }
 }
 

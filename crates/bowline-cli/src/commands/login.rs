@@ -19,6 +19,7 @@ use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::escape::{EscapeChar, Escapes};
 use crate::exit_code::ExitCode;
+use crate::picker::{self, Found, PickArgs};
 use crate::terminal;
 use crate::writer::Stream;
 
@@ -44,6 +45,8 @@ const ID_SHOWN: usize = 8;
 pub struct LoginArgs {
     /// A service, task or container; not needed where there is only one
     target: Option<TargetSpec>,
+    #[command(flatten)]
+    pick: PickArgs,
     /// The shell to start; without this the first of bash, ash and sh that is there
     #[arg(long, value_name = "PATH", value_parser = word)]
     shell: Option<OsString>,
@@ -92,6 +95,10 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
     let target = match context.target(args.target.as_ref()) {
         Some(target) => client.resolve(&target, &options).await?,
         None => client.resolve_only(&options).await?,
+    let asked = picker::resolve(&client, args.target.as_ref(), &args.pick, "log in", context);
+    let target = match asked.await? {
+        Found::Target(target) => *target,
+        Found::Left(code) => return Ok(code),
     };
     for note in &target.notes {
         context.printer.note(note);
@@ -127,6 +134,12 @@ impl LoginArgs {
             let shell = context.config.defaults.shell.as_ref();
             shell.map(|shell| shell.value.clone().into())
         };
+    /// The target, and what is asked about it.
+    pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
+        (self.target.as_ref(), &self.pick)
+    }
+
+    fn request(self) -> ExecRequest {
         let shell = Shell {
             program: self.shell.or_else(configured).map(OsString::into_vec),
             user: self.user.map(OsString::into_vec),

@@ -12,6 +12,9 @@ pub mod sandbox;
 pub mod service;
 pub mod stop;
 
+use std::ffi::OsString;
+use std::time::Instant;
+
 use bowline::Client;
 use bowline::config::Config;
 use bowline::target::{Selector, TargetSpec};
@@ -32,16 +35,23 @@ pub struct Context {
     pub config: Config,
     /// The way to stdout and stderr.
     pub printer: Printer,
+    /// The command line, with the program's name.
+    pub(crate) arguments: Vec<OsString>,
+    /// When the program was started, or nearly so.
+    pub(crate) started: Instant,
     private: OnceCell<PrivateSandbox>,
 }
 
 impl Context {
     /// A context for one command.
     pub fn new(global: GlobalArgs, config: Config, printer: Printer) -> Self {
+    pub fn new(global: GlobalArgs, printer: Printer, arguments: Vec<OsString>) -> Self {
         Self {
             global,
             config,
             printer,
+            arguments,
+            started: Instant::now(),
             private: OnceCell::new(),
         }
     }

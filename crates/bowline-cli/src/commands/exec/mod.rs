@@ -21,6 +21,7 @@ use crate::cli::{Cli, OutputFormat};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::picker::{self, Found, PickArgs};
 use crate::terminal;
 
 /// Run one command in a container
@@ -44,6 +45,8 @@ use crate::terminal;
 pub struct ExecArgs {
     /// A service, task or container; not needed where there is only one
     target: Option<TargetSpec>,
+    #[command(flatten)]
+    pick: PickArgs,
     /// Send our stdin to the command; without this its stdin is empty
     #[arg(short = 'i', long)]
     stdin: bool,
@@ -116,8 +119,17 @@ async fn start(
     let target = match context.target(args.target.as_ref()) {
         Some(target) => client.resolve(&target, &options).await,
         None => client.resolve_only(&options).await,
+    let asked = picker::resolve(
+        &client,
+        args.target.as_ref(),
+        &args.pick,
+        "run it there",
+        context,
+    );
+    let target = match asked.await.map_err(CommandError::starting_remote)? {
+        Found::Target(target) => *target,
+        Found::Left(code) => return Ok(code),
     };
-    let target = target.map_err(|error| CommandError::from(error).starting_remote())?;
     for note in &target.notes {
         context.printer.note(note);
     }
@@ -144,6 +156,11 @@ async fn start(
 }
 
 impl ExecArgs {
+    /// The target, and what is asked about it.
+    pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
+        (self.target.as_ref(), &self.pick)
+    }
+
     fn check(&self) -> Result<(), CommandError> {
         let target = self
             .target
