@@ -12,6 +12,7 @@ use bowline::{ClientOptions, TargetOptions};
 
 use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
+use crate::commands::completion::CompletionArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
@@ -153,6 +154,7 @@ pub enum Command {
     Stop(StopArgs),
     Service(ServiceArgs),
     Sandbox(SandboxArgs),
+    Completion(CompletionArgs),
     Help(HelpArgs),
     /// Print the version
     Version,

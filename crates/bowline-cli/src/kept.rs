@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bowline::Client;
 use bowline::inventory::{Inventory, InventoryFile, Place, Recents};
+use bowline::target::ClusterName;
 
 use crate::cli::GlobalArgs;
 use crate::commands::Context;
@@ -56,8 +57,21 @@ impl Kept {
             .unwrap_or_default()
     }
 
-    /// Keeps an inventory for the next time, unless nothing was seen.
-    pub(crate) async fn keep(&self, inventory: Inventory) {
+    /// Takes the inventory, or what there is of one cluster; the rest waits until it is put back.
+    pub(crate) fn take(&mut self, only: Option<&ClusterName>) -> Inventory {
+        let inventory = std::mem::take(&mut self.inventory);
+        let Some(only) = only else {
+            return inventory;
+        };
+        let rows = inventory.rows().iter().cloned();
+        let (inside, outside) = rows.partition(|row| *row.place.cluster == *only.as_str());
+        self.inventory = Inventory::of(outside);
+        Inventory::of(inside)
+    }
+
+    /// Keeps what was taken and has been refreshed, unless nothing was seen.
+    pub(crate) async fn keep(&self, mut inventory: Inventory) {
+        inventory.put(self.inventory.rows().to_vec());
         let Some(file) = self.file.clone().filter(|_| !inventory.rows().is_empty()) else {
             return;
         };

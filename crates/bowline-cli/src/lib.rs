@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod commands;
 mod confirm;
+mod complete;
 mod duration;
 pub mod error;
 mod escape;
@@ -39,6 +40,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
         return bowline_sandbox::init::main(arguments);
     }
     let mut arguments: Vec<OsString> = program.into_iter().chain(arguments).collect();
+    if complete::is_asked() {
+        complete::answer(arguments);
+        return ExitCode::Success.into();
+    }
     let printer = Printer;
     let mut parsed = cli::parse(&arguments);
     // Without a command somebody at a terminal is shown what there is to log in to, and anybody else the help.

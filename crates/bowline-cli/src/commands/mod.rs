@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod describe;
+pub mod completion;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;
@@ -184,6 +185,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Stop(args) => stop::run(args, context).await,
         Command::Service(args) => service::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
+        Command::Completion(args) => completion::run(&args, context),
         Command::Help(_) | Command::Version => Ok(ExitCode::Success),
     }
 }

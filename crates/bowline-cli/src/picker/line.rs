@@ -1,6 +1,6 @@
 //! One row as the list shows it and as the query sees it.
 
-use bowline::inventory::{Counts, Place, Row, RowKind};
+use bowline::inventory::{Counts, Row, RowKind};
 use bowline::model::Readiness;
 
 /// A row's texts for matching, and its rank when matches are equal.
@@ -20,7 +20,7 @@ pub(super) struct Line {
 pub(super) const NEVER: u16 = u16::MAX;
 
 impl Line {
-    pub(super) fn of(row: &Row, recents: &[Place], current: Option<&str>) -> Self {
+    pub(super) fn of(row: &Row, current: Option<&str>) -> Self {
         let place = &row.place;
         let mut path = place.cluster.to_string();
         let group = match (&place.service, &place.task) {
@@ -32,13 +32,10 @@ impl Line {
             path.push('/');
             path.push_str(part);
         }
-        let recency = recents.iter().position(|recent| recent == place);
         Self {
             path,
             id: place.task.as_deref().map(str::to_owned),
-            recency: recency
-                .and_then(|at| u16::try_from(at).ok())
-                .unwrap_or(NEVER),
+            recency: NEVER,
             elsewhere: current.is_some_and(|current| current != &*place.cluster),
         }
     }

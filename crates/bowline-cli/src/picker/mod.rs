@@ -122,11 +122,12 @@ impl Question<'_> {
             .cluster
             .as_ref()
             .map(|name| name.as_str().to_owned());
-        let (inventory, news) = match self.wanted() {
-            Some(wanted) => (self.matching(&wanted).await?, News::None),
+        let wanted = self.wanted();
+        let (inventory, news) = match &wanted {
+            Some(wanted) => (self.matching(wanted).await?, News::None),
             None => {
                 let scope = self.scope(&kept.inventory, &kept.recents());
-                let inventory = shown(std::mem::take(&mut kept.inventory), &scope);
+                let inventory = kept.take(scope.only.as_ref());
                 (inventory, News::Walk(self.client.inventory(scope)))
             }
         };
@@ -138,7 +139,9 @@ impl Question<'_> {
         let query = self.pick.query.as_deref().unwrap_or_default();
         let state = State::new(purpose, inventory, &kept.recents(), current, query);
         let ended = run::run(state, news, self.context.started).await?;
-        kept.keep(ended.inventory).await;
+        if wanted.is_none() {
+            kept.keep(ended.inventory).await;
+        }
         let row = match ended.how {
             Ended::Chosen(rows) => rows.into_iter().next(),
             Ended::Left(code) => return Ok(Found::Left(code)),
@@ -222,16 +225,6 @@ impl Question<'_> {
         }
         InventoryOptions { only: None, first }
     }
-}
-
-/// What of an inventory is in scope.
-fn shown(inventory: Inventory, scope: &InventoryOptions) -> Inventory {
-    let Some(only) = &scope.only else {
-        return inventory;
-    };
-    let rows = inventory.rows().iter();
-    let rows = rows.filter(|row| *row.place.cluster == *only.as_str());
-    Inventory::of(rows.cloned().collect())
 }
 
 /// Whether what is known from the last time leaves a question open: then nobody has to be asked for it first.

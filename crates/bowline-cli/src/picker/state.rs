@@ -53,10 +53,17 @@ pub(super) struct State {
     problem: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A row that matches. The order of the fields is the order of the list: nothing has to be looked up to sort it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Match {
+    /// How well it matches, the best first; of equals the one picked last, …
+    worth: Reverse<u32>,
+    recency: u16,
+    /// … then the current cluster, then the shortest; …
+    elsewhere: bool,
+    length: u16,
+    /// … then as they stand.
     row: u32,
-    score: u32,
 }
 
 impl State {
@@ -334,9 +341,18 @@ impl State {
 
     /// Rows have come or gone: their lines are made anew, and the cursor finds its row again.
     fn rows_changed(&mut self, selected: Option<Place>) {
-        let (recents, current) = (&self.recents, self.current.as_deref());
+        let current = self.current.as_deref();
         let rows = self.inventory.rows().iter();
-        self.lines = rows.map(|row| Line::of(row, recents, current)).collect();
+        self.lines = rows.map(|row| Line::of(row, current)).collect();
+        for (place, recency) in self.recents.iter().zip(0..NEVER) {
+            let line = self
+                .inventory
+                .position(place)
+                .and_then(|at| self.lines.get_mut(at));
+            if let Some(line) = line {
+                line.recency = recency;
+            }
+        }
         self.search();
         let Some(place) = selected.filter(|_| self.settled) else {
             self.cursor = 0;
@@ -360,8 +376,7 @@ impl State {
     }
 
     fn search(&mut self) {
-        let rows = 0..u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        self.matches = rows.map(|row| Match { row, score: 0 }).collect();
+        self.matches = self.lines.iter().zip(0..).map(Match::of).collect();
         self.narrow();
     }
 
@@ -377,16 +392,12 @@ impl State {
             } else {
                 RECENT_BONUS
             };
-            found.score = score.map_or(0, |score| score + bonus);
+            found.worth = Reverse(score.map_or(0, |score| score + bonus));
+            let length = if typed { line.path.len() } else { 0 };
+            found.length = u16::try_from(length).unwrap_or(u16::MAX);
             score.is_some()
         });
-        // Of equal matches the one picked last, then the current cluster, then the shortest; then as they stand.
-        self.matches.sort_unstable_by_key(|found| {
-            let line = &lines[found.row as usize];
-            let length = if typed { line.path.len() } else { 0 };
-            let whole = (Reverse(found.score), line.recency, line.elsewhere);
-            (whole, length, found.row)
-        });
+        self.matches.sort_unstable();
     }
 
     fn keep_in_view(&mut self) {
@@ -396,6 +407,18 @@ impl State {
             .offset
             .clamp(lowest, self.cursor.max(lowest))
             .min(last_offset.max(lowest));
+    }
+}
+
+impl Match {
+    fn of((line, row): (&Line, u32)) -> Self {
+        Self {
+            worth: Reverse(0),
+            recency: line.recency,
+            elsewhere: line.elsewhere,
+            length: 0,
+            row,
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 mod argv;
 mod config;
 mod credentials;
+mod completion;
 mod endings;
 mod engines;
 mod failures;
 mod images;
 mod login;
 mod network;
+mod picker;
 mod private_sandbox;
 mod resume;
 mod stdin;

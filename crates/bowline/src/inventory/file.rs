@@ -155,6 +155,7 @@ fn open_own(path: &Path) -> Option<File> {
     file.metadata().ok()?.is_file().then_some(file)
 }
 
+/// The directory is ours alone; what a program left that was killed while it wrote goes as well.
 fn remove_forgotten(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -162,8 +163,7 @@ fn remove_forgotten(directory: &Path) {
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|data| data.modified());
         let age = modified.ok().and_then(|at| at.elapsed().ok());
-        let ours = entry.path().extension().is_some_and(|ext| ext == "ndjson");
-        if ours && age.is_some_and(|age| age > FORGOTTEN) {
+        if age.is_some_and(|age| age > FORGOTTEN) {
             // Someone else may have removed it just now.
             let _ = fs::remove_file(entry.path());
         }

@@ -16,12 +16,24 @@ pub(crate) struct Terminal {
     child: Child,
     output: Receiver<Vec<u8>>,
     screen: Vec<u8>,
+    /// From which byte on it has had which size.
+    sizes: Vec<(usize, (u16, u16))>,
 }
 
 impl Terminal {
     pub(crate) fn start(sandbox: &Sandbox, program: &str, words: &[&str]) -> Self {
+        Self::start_sized(sandbox, program, words, (33, 101))
+    }
+
+    /// The same with so many rows and columns.
+    pub(crate) fn start_sized(
+        sandbox: &Sandbox,
+        program: &str,
+        words: &[&str],
+        size: (u16, u16),
+    ) -> Self {
         let (pty, pts) = open().unwrap();
-        pty.resize(Size::new(33, 101)).unwrap();
+        pty.resize(Size::new(size.0, size.1)).unwrap();
         let child = Command::new(program)
             .args(words)
             .env_clear()
@@ -46,6 +58,7 @@ impl Terminal {
             child,
             output,
             screen: Vec::new(),
+            sizes: vec![(0, size)],
         }
     }
 
@@ -54,8 +67,54 @@ impl Terminal {
     }
 
     /// Gives the window this many rows and columns.
-    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
+        self.sizes.push((self.screen.len(), (rows, columns)));
         self.pty.resize(Size::new(rows, columns)).unwrap();
+    }
+
+    /// The lines of the screen as a terminal would show them now.
+    pub(crate) fn picture(&self) -> Vec<String> {
+        let ends = self.sizes[1..].iter().map(|(from, _)| *from);
+        let ends = ends.chain([self.screen.len()]);
+        let mut screen = avt::Terminal::new(1, 1).unwrap();
+        for ((from, (rows, columns)), end) in self.sizes.iter().zip(ends) {
+            screen.resize(usize::from(*columns), usize::from(*rows));
+            let text = String::from_utf8_lossy(&self.screen[*from..end]);
+            screen.feed(&*text);
+        }
+        let lines = screen.screen().visible_lines();
+        lines
+            .map(|line| line.text().trim_end().to_owned())
+            .collect()
+    }
+
+    /// Reads until some line of the screen is as it should be.
+    #[track_caller]
+    pub(crate) fn until_line(&mut self, what: &str, check: impl Fn(&str) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let picture = self.picture();
+            if picture.iter().any(|line| check(line)) {
+                return picture;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.screen.extend(bytes),
+                Err(error) => panic!("no {what:?}: {error}; shown:\n{}", picture.join("\n")),
+            }
+        }
+    }
+
+    /// Reads until some line of the screen begins like this.
+    #[track_caller]
+    pub(crate) fn until_begins(&mut self, text: &str) -> Vec<String> {
+        self.until_line(text, |line| line.starts_with(text))
+    }
+
+    /// Reads until some line of the screen has this in it.
+    #[track_caller]
+    pub(crate) fn until_shown(&mut self, text: &str) -> Vec<String> {
+        self.until_line(text, |line| line.contains(text))
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -1,0 +1,49 @@
+//! `bowline completion`: the script that makes a shell complete our words.
+
+use clap::{Args, ValueEnum};
+
+use super::Context;
+use crate::complete;
+use crate::error::{CommandError, ErrorKind};
+use crate::exit_code::ExitCode;
+
+/// Print a script that makes a shell complete commands, options and live names
+///
+/// Clusters, services, tasks and containers are those of the account: what was seen last, refreshed as far as that takes
+/// less than a second. Profiles are those of the AWS configuration files.
+///
+/// bash:        source <(bowline completion bash)            in ~/.bashrc
+///
+/// zsh:         source <(bowline completion zsh)             in ~/.zshrc, behind compinit
+///
+/// fish:        bowline completion fish | source             in ~/.config/fish/config.fish
+///
+/// PowerShell:  bowline completion powershell | Out-String | Invoke-Expression
+#[derive(Args, Debug)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(alias = "pwsh")]
+    Powershell,
+    Zsh,
+}
+
+/// Prints the script.
+pub fn run(args: &CompletionArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    let shell = args.shell.to_possible_value();
+    let shell = shell.as_ref().map_or("", |value| value.get_name());
+    let program = context.arguments.first().cloned().unwrap_or_default();
+    let script = complete::script(shell, &program)
+        .ok_or_else(|| CommandError::usage(format!("there is no script for {shell}")))?;
+    let script = script.map_err(|error| CommandError::new(ErrorKind::Failed, error))?;
+    context.printer.document(&script)?;
+    Ok(ExitCode::Success)
+}
