@@ -90,13 +90,15 @@ fn tree() -> Command {
 
 fn with_targets(tree: Command) -> Command {
     let is_target = |id: &str| matches!(id, "target" | "first" | "targets");
-    let ids: Vec<String> = tree
-        .get_positionals()
-        .map(|arg| arg.get_id().to_string())
-        .filter(|id| is_target(id))
-        .collect();
+    let positionals = tree.get_positionals();
+    let ids: Vec<String> = positionals.map(|arg| arg.get_id().to_string()).collect();
+    // An argument that is changed moves behind all others; so that they keep their order, all of them do.
     let tree = ids.into_iter().fold(tree, |tree, id| {
-        tree.mut_arg(id, |arg| arg.add(completer(targets::targets)))
+        let has_names = is_target(&id);
+        tree.mut_arg(id, |arg| match has_names {
+            true => arg.add(completer(targets::targets)),
+            false => arg,
+        })
     });
     let names: Vec<String> = tree
         .get_subcommands()
@@ -167,14 +169,15 @@ mod tests {
 
     #[test]
     fn the_tree_is_consistent_and_every_target_is_completed() {
-        let tree = tree();
+        let mut tree = tree();
         tree.clone().debug_assert();
+        tree.build();
         for verb in ["login", "exec", "ls"] {
             let verb = tree.find_subcommand(verb).unwrap();
-            let target = verb
+            let first = verb
                 .get_positionals()
-                .find(|arg| matches!(arg.get_id().as_str(), "target" | "first"));
-            assert!(target.unwrap().get::<ArgValueCompleter>().is_some());
+                .find(|arg| arg.get_index() == Some(1));
+            assert!(first.unwrap().get::<ArgValueCompleter>().is_some());
         }
     }
 
