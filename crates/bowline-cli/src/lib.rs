@@ -47,7 +47,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     let printer = Printer;
     let mut parsed = cli::parse(&arguments);
     // Without a command somebody at a terminal is shown what there is to log in to, and anybody else the help.
-    if parsed.as_ref().is_err_and(cli::lacks_command) && picker::is_possible() {
+    let alone = parsed.as_ref().is_err_and(cli::lacks_command) && picker::is_possible();
+    if alone {
         arguments.push("login".into());
         parsed = cli::parse(&arguments);
     }
@@ -72,6 +73,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     match run(cli, printer, arguments) {
         Ok(code) => code.into(),
         Err(error) => {
+            let error = match alone {
+                true => error.hint("`bowline help` shows what else there is"),
+                false => error,
+            };
             printer.error(&error);
             error.exit_code().into()
         }

@@ -7,19 +7,19 @@ use crate::complete;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 
-/// Print a script that makes a shell complete commands, options and live names
+/// Print a script for live completion in a shell
 ///
-/// Clusters, services, tasks and containers are those of the account: what was seen last, refreshed as far as that takes
-/// less than a second. Profiles are those of the AWS configuration files.
+/// Clusters, services, tasks and containers are those of the account: what was
+/// seen last, refreshed as far as that takes less than a second. Profiles are
+/// those of the AWS configuration files.
 ///
-/// bash:        source <(bowline completion bash)            in ~/.bashrc
-///
-/// zsh:         source <(bowline completion zsh)             in ~/.zshrc, behind compinit
-///
-/// fish:        bowline completion fish | source             in ~/.config/fish/config.fish
-///
-/// PowerShell:  bowline completion powershell | Out-String | Invoke-Expression
+/// Put into the shell's start-up file:
+///   bash         source <(bowline completion bash)
+///   zsh          source <(bowline completion zsh)   (behind compinit)
+///   fish         bowline completion fish | source
+///   PowerShell   bowline completion powershell | Out-String | Invoke-Expression
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]

@@ -34,9 +34,11 @@ const ID_SHOWN: usize = 8;
 ///
 /// All keys go to the shell, Ctrl-C and Ctrl-Z too, and its exit code is login's.
 /// At the beginning of a line `~.` leaves and `~?` shows what else there is. The
-/// values of `--env` can be read in the audit log of the account.
+/// values of `--env` can be read in the audit log of the account. Without a target
+/// the only one there is is meant, or one is chosen from a list.
 ///
 /// Examples:
+///   bowline login
 ///   bowline login web
 ///   bowline login prod/web/app --shell /bin/zsh --cwd /app
 ///   bowline login web --user www-data --env PAGER=less

@@ -135,7 +135,7 @@ fn global() -> GlobalArgs {
     let index = std::env::var("_CLAP_COMPLETE_INDEX")
         .ok()
         .and_then(|index| index.parse().ok());
-    words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
+    words.truncate(index.unwrap_or_else(|| words.len().saturating_sub(1)));
     let tree = Cli::command()
         .ignore_errors(true)
         .subcommand_required(false)

@@ -18,14 +18,13 @@ pub(super) struct Field {
 /// What the row is, with its whole names.
 pub(super) fn title(row: &Row) -> String {
     let place = &row.place;
-    let mut text = format!("{} ", line::kind(row));
+    let kind = line::kind(row);
     match (&place.service, &place.task, &place.container) {
-        (_, Some(task), Some(container)) => text.push_str(&format!("{container} in task {task}")),
-        (_, Some(task), None) => text.push_str(task),
-        (Some(service), ..) => text.push_str(service),
-        _ => text.push_str(&place.cluster),
+        (_, Some(task), Some(container)) => format!("{kind} {container} in task {task}"),
+        (_, Some(task), None) => format!("{kind} {task}"),
+        (Some(service), ..) => format!("{kind} {service}"),
+        _ => format!("{kind} {}", place.cluster),
     }
-    text
 }
 
 /// The facts about a row.

@@ -149,20 +149,17 @@ impl Scorer {
 
 /// Words between spaces; a space behind a backslash belongs to its word.
 fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
+    let mut words = Vec::new();
+    let mut word = String::new();
     let mut chars = text.chars().peekable();
     while let Some(next) = chars.next() {
         match next {
-            '\\' if chars.next_if_eq(&' ').is_some() => {
-                words.last_mut().into_iter().for_each(|word| word.push(' '))
-            }
-            ' ' | '\t' => words.push(String::new()),
-            next => words
-                .last_mut()
-                .into_iter()
-                .for_each(|word| word.push(next)),
+            '\\' if chars.next_if_eq(&' ').is_some() => word.push(' '),
+            ' ' | '\t' => words.push(std::mem::take(&mut word)),
+            next => word.push(next),
         }
     }
+    words.push(word);
     words.retain(|word| !word.is_empty());
     words
 }

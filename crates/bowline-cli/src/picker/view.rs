@@ -159,21 +159,19 @@ fn prompt(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) -> Posit
 
 /// `12 of 8,432, 3 marked, listing 40%`
 fn info(state: &State) -> String {
-    let mut text = format!(
-        "{} of {}",
-        thousands(state.matching()),
-        thousands(state.inventory().rows().len())
-    );
-    if state.marked() > 0 {
-        text.push_str(&format!(", {} marked", state.marked()));
+    let found = thousands(state.matching());
+    let all = thousands(state.inventory().rows().len());
+    let marked = match state.marked() {
+        0 => String::new(),
+        marked => format!(", {marked} marked"),
+    };
+    if !state.is_loading() {
+        return format!("{found} of {all}{marked}");
     }
-    if state.is_loading() {
-        let figures = state.figures();
-        let known = figures.calls + figures.waiting;
-        let percent = (figures.calls * 100).checked_div(known).unwrap_or(0);
-        text.push_str(&format!(", listing {percent}%"));
-    }
-    text
+    let figures = state.figures();
+    let known = figures.calls + figures.waiting;
+    let percent = (figures.calls * 100).checked_div(known).unwrap_or(0);
+    format!("{found} of {all}{marked}, listing {percent}%")
 }
 
 #[expect(
@@ -441,7 +439,7 @@ fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

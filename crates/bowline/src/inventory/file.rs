@@ -133,7 +133,7 @@ pub(super) fn read_bounded(path: &Path) -> Option<String> {
 
 /// Writes a file that only its owner may read, and its directory likewise.
 pub(super) fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -228,7 +228,7 @@ mod tests {
             fs::write(&file.path, &whole[..end]).unwrap();
             assert!(file.read().rows().len() <= 3);
         }
-        let mut broken = whole.clone();
+        let mut broken = whole;
         let second = broken.iter().position(|byte| *byte == b'\n').unwrap() + 3;
         broken[second] = 0xff;
         fs::write(&file.path, &broken).unwrap();
