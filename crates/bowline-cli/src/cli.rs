@@ -10,9 +10,9 @@ use bowline::config::{Defaults, Origin, OutputForm, Setting};
 use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
+use crate::commands::completion::CompletionArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
-use crate::commands::completion::CompletionArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
@@ -166,7 +166,6 @@ pub enum Command {
 /// What clap has to say; also help and version, which are not failures.
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
     let mut cli = Cli::from_arg_matches(&matches)?;
     // A private sandbox has nothing to do with the cluster that the environment names.
     if cli.global.sandbox && matches.value_source("cluster") == Some(ValueSource::EnvVariable) {

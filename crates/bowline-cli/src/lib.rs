@@ -4,8 +4,8 @@
 
 pub mod cli;
 pub mod commands;
-mod confirm;
 mod complete;
+mod confirm;
 mod duration;
 pub mod error;
 mod escape;
@@ -83,8 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     }
 }
 
-fn run(mut cli: Cli, printer: Printer) -> Result<ExitCode, CommandError> {
-fn run(cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
+fn run(mut cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
     if let Some(text) = commands::without_runtime(&cli.command)? {
         printer.document(&text)?;
         return Ok(ExitCode::Success);
@@ -96,8 +95,7 @@ fn run(cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitCode,
         .enable_all()
         .build()
         .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
-    let context = Context::new(cli.global, config, printer);
-    let context = Context::new(cli.global, printer, arguments);
+    let context = Context::new(cli.global, config, printer, arguments);
     let ended = runtime.block_on(async {
         let ended = commands::run(cli.command, &context).await;
         let ended = ended.map_err(|error| context.explain(error));

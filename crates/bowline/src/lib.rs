@@ -6,7 +6,7 @@
 mod aws;
 mod client;
 pub mod config;
-mod inventory;
+mod inspect;
 pub mod inventory;
 pub mod model;
 mod network;

@@ -93,10 +93,6 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
         );
     }
     let client = context.client().await?;
-    let options = context.global.target_options();
-    let target = match context.target(args.target.as_ref()) {
-        Some(target) => client.resolve(&target, &options).await?,
-        None => client.resolve_only(&options).await?,
     let asked = picker::resolve(&client, args.target.as_ref(), &args.pick, "log in", context);
     let target = match asked.await? {
         Found::Target(target) => *target,
@@ -130,18 +126,17 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
 }
 
 impl LoginArgs {
+    /// The target, and what is asked about it.
+    pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
+        (self.target.as_ref(), &self.pick)
+    }
+
     fn request(self, context: &Context) -> ExecRequest {
         // A shell of the account's own choosing takes no program.
         let configured = || {
             let shell = context.config.defaults.shell.as_ref();
             shell.map(|shell| shell.value.clone().into())
         };
-    /// The target, and what is asked about it.
-    pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
-        (self.target.as_ref(), &self.pick)
-    }
-
-    fn request(self) -> ExecRequest {
         let shell = Shell {
             program: self.shell.or_else(configured).map(OsString::into_vec),
             user: self.user.map(OsString::into_vec),

@@ -1,8 +1,8 @@
 //! One subcommand a file, and what they share.
 
+pub mod completion;
 pub mod config;
 pub mod describe;
-pub mod completion;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;
@@ -45,8 +45,12 @@ pub struct Context {
 
 impl Context {
     /// A context for one command.
-    pub fn new(global: GlobalArgs, config: Config, printer: Printer) -> Self {
-    pub fn new(global: GlobalArgs, printer: Printer, arguments: Vec<OsString>) -> Self {
+    pub fn new(
+        global: GlobalArgs,
+        config: Config,
+        printer: Printer,
+        arguments: Vec<OsString>,
+    ) -> Self {
         Self {
             global,
             config,

@@ -66,15 +66,24 @@ pub(crate) async fn resolve(
     context: &Context,
 ) -> Result<Found, CommandError> {
     let options = context.global.target_options();
+    let typed = target;
+    let by_choice = pick.pick || pick.query.is_some();
+    // A usual target is no restriction for whoever wants to choose.
+    let target = match (typed, by_choice) {
+        (None, true) => None,
+        (typed, _) => context.target(typed),
+    };
+    let target = target.as_ref();
     let question = Question {
         client,
         target,
+        typed,
         pick,
         action,
         context,
         options: &options,
     };
-    if pick.pick || pick.query.is_some() {
+    if by_choice {
         if !is_possible() {
             return Err(CommandError::usage(
                 "there is nobody to choose a target: --pick needs a terminal",
@@ -109,6 +118,8 @@ fn found(target: Result<ResolvedTarget, TargetError>) -> Result<Found, CommandEr
 struct Question<'a> {
     client: &'a Client,
     target: Option<&'a TargetSpec>,
+    /// As it stands on the command line.
+    typed: Option<&'a TargetSpec>,
     pick: &'a PickArgs,
     action: &'static str,
     context: &'a Context,
@@ -153,7 +164,7 @@ impl Question<'_> {
         let target = target_of(&row)?;
         kept.picked(&row.place);
         let arguments = &self.context.arguments;
-        if let Some(line) = one_liner::equivalent(arguments, self.target, &target) {
+        if let Some(line) = one_liner::equivalent(arguments, self.typed, &target) {
             self.context.printer.note(&terminal::dim(&line));
         }
         let options = TargetOptions {

@@ -5,9 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod argv;
+mod completion;
 mod config;
 mod credentials;
-mod completion;
 mod endings;
 mod engines;
 mod failures;

@@ -359,6 +359,8 @@ fn family_of(definition: &str) -> Option<&str> {
 
 fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.take(CANDIDATES_SHOWN).map(str::to_owned).collect()
+}
+
 /// The services of tasks; a task of no service is one of its own.
 fn groups(tasks: &[Task]) -> BTreeSet<String> {
     let names = tasks.iter().map(|task| match &task.service_name {

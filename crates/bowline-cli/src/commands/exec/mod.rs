@@ -115,10 +115,6 @@ async fn start(
     let preferred = preferred.map(|engine| engine.value);
     let engine = args.engine.choose(args.stdin, report, preferred)?;
     let client = context.client().await?;
-    let options = context.global.target_options();
-    let target = match context.target(args.target.as_ref()) {
-        Some(target) => client.resolve(&target, &options).await,
-        None => client.resolve_only(&options).await,
     let asked = picker::resolve(
         &client,
         args.target.as_ref(),
