@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::cli::{Cli, Command, OutputFormat};
+use crate::cli::{Cli, Command, GlobalArgs, OutputFormat};
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::{json as json_text, table};
@@ -63,6 +63,14 @@ pub(crate) fn load(cli: &Cli) -> Result<Config, CommandError> {
         &environment,
         std::env::current_dir().ok(),
     )?)
+}
+
+/// The same for a line that is still being typed: whatever is wrong with the files is for the command to say.
+pub(crate) fn apply_silently(global: &mut GlobalArgs) {
+    let directory = std::env::current_dir().ok();
+    if let Ok(config) = Config::load(global.flags(), &environment, directory) {
+        global.apply(&config.defaults);
+    }
 }
 
 /// Answers from the files alone; nothing is asked of AWS.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use bowline::Client;
 use bowline::inventory::{Inventory, InventoryEvent, InventoryOptions, RowKind};
+use bowline::{Client, ClientOptions};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, GlobalArgs};
+use crate::commands::config;
 use crate::kept::Kept;
 
 /// How long a prompt may wait, all in all.
@@ -63,7 +64,12 @@ fn find(global: &GlobalArgs, cluster: Option<&str>, sender: &SyncSender<Inventor
         .build();
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
-        let Ok(client) = Client::connect(global.client_options()).await else {
+        // Whoever presses Tab is not asked for a code.
+        let options = ClientOptions {
+            mfa: None,
+            ..global.client_options()
+        };
+        let Ok(client) = Client::connect(options).await else {
             return;
         };
         let mut kept = Kept::of(&client, global);
@@ -142,5 +148,7 @@ fn global() -> GlobalArgs {
         .arg_required_else_help(false);
     let matches = tree.try_get_matches_from(words);
     let global = matches.and_then(|matches| GlobalArgs::from_arg_matches(&matches));
-    global.unwrap_or_default()
+    let mut global = global.unwrap_or_default();
+    config::apply_silently(&mut global);
+    global
 }
