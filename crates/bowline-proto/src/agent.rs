@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::cipher::{Cipher, DataKey};
 use crate::config::AgentConfig;
+use crate::core::Core;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::frame::{Frame, MessageType};
@@ -16,7 +17,6 @@ use crate::handshake::{ActionStatus, HandshakeComplete, HandshakeResponse, Offer
 use crate::payload::{
     AgentSessionState, EncryptionChallenge, Flag, PayloadType, Size, from_json, to_json,
 };
-use crate::session::Core;
 use crate::time::Timestamp;
 
 /// How long the reference agent waits for acknowledgements at the end; what is lost then stays lost.

@@ -8,6 +8,7 @@ use tracing::debug;
 
 use crate::cipher::{Cipher, DataKey};
 use crate::config::ClientConfig;
+use crate::core::Core;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::frame::Frame;
@@ -15,7 +16,6 @@ use crate::handshake::{
     HandshakeComplete, HandshakeRequest, HandshakeResponse, KeyAnswer, SessionType,
 };
 use crate::payload::{EncryptionChallenge, Flag, PayloadType, Size, exit_code, from_json, to_json};
-use crate::session::Core;
 use crate::time::Timestamp;
 
 /// How long a missing message may still arrive after the channel was closed.

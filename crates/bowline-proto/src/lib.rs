@@ -34,6 +34,7 @@ mod cipher;
 mod client;
 mod config;
 mod control;
+mod core;
 mod error;
 mod event;
 mod frame;

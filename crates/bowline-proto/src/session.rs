@@ -1,39 +1,27 @@
 //! [`Session`]: one end of a data channel, the state machine that users drive.
 //!
-//! What both roles share is here; what an end makes of a payload is in `client.rs` and `agent.rs`.
-
-use std::collections::VecDeque;
-use std::time::Duration;
+//! What both roles do is here, what they work on in `core.rs`; what an end makes of a payload is in `client.rs` and
+//! `agent.rs`.
 
 use bytes::Bytes;
-use serde::Serialize;
 use tracing::{debug, trace};
 
 use crate::agent::Agent;
-use crate::cipher::{Cipher, DataKey, is_sealed};
+use crate::cipher::{DataKey, is_sealed};
 use crate::client::Client;
 use crate::config::{AgentConfig, ClientConfig};
+use crate::core::Core;
 use crate::error::ProtocolError;
 use crate::event::Event;
-use crate::frame::{DigestCheck, Flags, Frame, MessageType};
-use crate::id::{IdSource, MessageId};
-use crate::payload::{PayloadType, Receipt, Size, acknowledged, to_json};
+use crate::frame::{DigestCheck, Frame, MessageType};
+use crate::payload::{PayloadType, Receipt, Size, acknowledged};
 use crate::recv::{Incoming, Place, Receiver};
 use crate::send::{Resend, Sender, Window};
 use crate::time::Timestamp;
 
 // Tuning.
-/// Never acknowledge sooner: the reference agent books a message after sending it and misses an acknowledgement
-/// that overtakes its own bookkeeping, which costs resends and up to 2 s at the end.
-const ACK_DELAY: Duration = Duration::from_millis(1);
-/// Acknowledgements fall due on this grid, so that those of a burst leave together.
-const ACK_GRID: Duration = Duration::from_micros(500);
-/// Acknowledgements waiting to be sent, at most; the oldest go first, their messages come again.
-const MAX_ACKS: usize = 20_000;
 /// Undelivered bytes at which in-order messages are refused. Drivers stop reading long before.
 const MAX_BACKLOG: usize = 16 << 20;
-/// Messages sent over a new connection before the first acknowledgement.
-const FIRST_CREDIT: usize = 8;
 /// Copies of one message that may fail to open before the client gives up: so often nobody changes it on its way.
 const UNREADABLE_COPIES: u32 = 10;
 
@@ -50,38 +38,6 @@ pub struct Session {
     reacknowledge: bool,
     /// How often the expected message did not open.
     unreadable: u32,
-}
-
-/// What both roles work on: the way out, and the events.
-pub(crate) struct Core {
-    pub(crate) ids: IdSource,
-    /// Of an encrypted session, once data may flow.
-    pub(crate) cipher: Option<Cipher>,
-    sender: Sender,
-    stream_type: MessageType,
-    max_payload: usize,
-    /// Messages outside of the stream, sent before everything else.
-    control: VecDeque<Bytes>,
-    acks: VecDeque<(Timestamp, Receipt)>,
-    resends: VecDeque<Bytes>,
-    events: VecDeque<Event>,
-    backlog: usize,
-    starved: bool,
-    paused: bool,
-    stalled: bool,
-    closed: bool,
-    /// There is no connection to send over.
-    offline: bool,
-    /// What a new connection is tried with.
-    probe: Option<Probe>,
-}
-
-/// The first messages over a new connection.
-struct Probe {
-    /// Sent before, not acknowledged then.
-    again: VecDeque<i64>,
-    /// So many messages may be sent now; each acknowledgement adds two.
-    credit: usize,
 }
 
 impl Session {
@@ -266,18 +222,14 @@ impl Session {
     /// The connection is gone. Numbers, windows and what was received are kept, writing goes on into the window;
     /// nothing is sent until [`Self::reconnected`].
     pub fn disconnected(&mut self) {
-        self.core.offline = true;
-        self.core.resends.clear();
-        self.core.probe = None;
+        self.core.disconnected();
     }
 
     /// There is a new connection to the same session. Everything not acknowledged is sent again, the oldest first and
     /// the more of it the more is acknowledged: on a path that breaks again and again each connection must get
     /// something across. Neither end of the reference resets anything here (data-channel specification §9.1).
     pub fn reconnected(&mut self, now: Timestamp) {
-        self.core.offline = false;
-        self.core.set_paused(false);
-        self.core.probe(now);
+        self.core.reconnected(now);
     }
 
     /// The service closed the channel. What still arrives within the grace, and what is in the events, follows.
@@ -470,204 +422,5 @@ impl Session {
                 complete: true,
             }),
         }
-    }
-}
-
-impl Core {
-    fn new(seed: u64, sender: Sender, stream_type: MessageType, max_payload: usize) -> Self {
-        Self {
-            ids: IdSource::new(seed),
-            cipher: None,
-            sender,
-            stream_type,
-            max_payload: max_payload.max(1),
-            control: VecDeque::new(),
-            acks: VecDeque::new(),
-            resends: VecDeque::new(),
-            events: VecDeque::new(),
-            backlog: 0,
-            starved: false,
-            paused: false,
-            stalled: false,
-            closed: false,
-            offline: false,
-            probe: None,
-        }
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.closed |= matches!(event, Event::Closed { .. });
-        self.backlog += event.weight();
-        self.events.push_back(event);
-    }
-
-    /// The writer was told to wait and may try again.
-    pub(crate) fn wake_writer(&mut self) {
-        if std::mem::take(&mut self.starved) {
-            self.event(Event::Writable);
-        }
-    }
-
-    /// Sends a payload of data, encrypted if the session is.
-    fn send_data(&mut self, now: Timestamp, kind: PayloadType, bytes: &[u8]) {
-        let payload = match &mut self.cipher {
-            Some(cipher) if is_sealed(kind) => cipher.seal(bytes),
-            _ => Bytes::copy_from_slice(bytes),
-        };
-        self.send_stream(now, kind, payload);
-    }
-
-    pub(crate) fn send_stream(&mut self, now: Timestamp, kind: PayloadType, payload: Bytes) {
-        // Neither reference serializer can produce an empty payload.
-        if payload.is_empty() {
-            return;
-        }
-        let sequence = self.sender.next_sequence();
-        let first_of_agent = sequence == 0 && self.stream_type == MessageType::OutputStreamData;
-        let frame = Frame {
-            sequence,
-            payload_type: kind.into(),
-            ..Frame::control(
-                self.stream_type.clone(),
-                if first_of_agent {
-                    Flags::SYN
-                } else {
-                    Flags::NONE
-                },
-                self.ids.next_id(),
-                now,
-                payload,
-            )
-        };
-        self.sender.queue(frame.encode());
-    }
-
-    pub(crate) fn send_control(&mut self, now: Timestamp, kind: MessageType, payload: Bytes) {
-        let frame = Frame::control(kind, Flags::SYN_FIN, self.ids.next_id(), now, payload);
-        self.control.push_back(frame.encode());
-    }
-
-    /// Whether the send window has room for one more message.
-    pub(crate) fn has_room(&self) -> bool {
-        self.sender.has_room()
-    }
-
-    pub(crate) fn is_drained(&self) -> bool {
-        self.sender.is_idle()
-    }
-
-    fn set_paused(&mut self, paused: bool) {
-        if self.paused != paused {
-            self.paused = paused;
-            self.event(Event::Paused(paused));
-        }
-    }
-
-    fn acknowledge(&mut self, now: Timestamp, receipt: Receipt) {
-        if self.acks.len() >= MAX_ACKS {
-            self.acks.pop_front();
-        }
-        self.acks
-            .push_back(((now + ACK_DELAY).round_up(ACK_GRID), receipt));
-    }
-
-    fn acknowledged(&mut self, now: Timestamp, sequence: i64, may_write: bool) {
-        if self.sender.acknowledged(now, sequence) {
-            if let Some(probe) = &mut self.probe {
-                probe.credit += 2;
-            }
-            self.stalled &= !self.sender.is_idle();
-            if may_write && self.sender.has_room() {
-                self.wake_writer();
-            }
-        }
-    }
-
-    fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
-        if self.offline {
-            return None;
-        }
-        if let Some(message) = self.control.pop_front() {
-            return Some(message);
-        }
-        if let Some(&(_, receipt)) = self.acks.front().filter(|(due, _)| *due <= now) {
-            self.acks.pop_front();
-            return Some(self.acknowledgement(now, receipt));
-        }
-        if self.paused {
-            self.sender.paused(now);
-            return None;
-        }
-        if self.probe.is_some() {
-            return self.probing(now);
-        }
-        if self.resends.is_empty() {
-            self.resends.extend(self.sender.overdue(now));
-            if self.sender.is_hopeless() && !self.stalled {
-                self.stalled = true;
-                self.event(Event::Stalled);
-            }
-        }
-        self.resends
-            .pop_front()
-            .or_else(|| self.sender.next_unsent(now))
-    }
-
-    fn probe(&mut self, now: Timestamp) {
-        self.probe = Some(Probe {
-            again: self.sender.waiting(now),
-            credit: FIRST_CREDIT,
-        });
-    }
-
-    fn probing(&mut self, now: Timestamp) -> Option<Bytes> {
-        if self
-            .sender
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            // The first ones were lost: from the beginning.
-            self.probe(now);
-        }
-        let probe = self.probe.as_mut()?;
-        let credit = probe.credit.checked_sub(1)?;
-        while let Some(sequence) = probe.again.pop_front() {
-            if let Some(message) = self.sender.again(now, sequence) {
-                probe.credit = credit;
-                return Some(message);
-            }
-        }
-        // All of it is on its way; what is lost now is found as ever.
-        self.probe = None;
-        self.sender.next_unsent(now)
-    }
-
-    fn acknowledgement(&mut self, now: Timestamp, receipt: Receipt) -> Bytes {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Ack {
-            acknowledged_message_type: &'static str,
-            acknowledged_message_id: MessageId,
-            acknowledged_message_sequence_number: i64,
-            is_sequential_message: bool,
-        }
-        let ack = Ack {
-            // What this end receives is what the other end's stream is called.
-            acknowledged_message_type: match self.stream_type {
-                MessageType::InputStreamData => "output_stream_data",
-                _ => "input_stream_data",
-            },
-            acknowledged_message_id: receipt.id,
-            acknowledged_message_sequence_number: receipt.sequence,
-            is_sequential_message: true,
-        };
-        Frame::control(
-            MessageType::Acknowledge,
-            Flags::SYN_FIN,
-            self.ids.next_id(),
-            now,
-            to_json(&ack),
-        )
-        .encode()
     }
 }

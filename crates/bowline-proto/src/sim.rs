@@ -16,6 +16,8 @@ use crate::{
 
 /// Virtual time after which a run counts as hung.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// Outages in one run, at most, less one.
+const MAX_OUTAGES: u64 = 5;
 /// What a link does to messages, at worst: 40 % lost.
 const MAX_LOSS: u64 = 40;
 /// Of the payloads on the links of encrypted sessions, at most so many in a hundred are changed on their way.
@@ -157,6 +159,8 @@ pub struct Pair {
     pub down: Link,
     /// Something happens at this moment; the clock does not pass it by.
     pub alarm: Option<Timestamp>,
+    /// The client has no connection.
+    is_cut: bool,
 }
 
 impl Pair {
@@ -171,7 +175,22 @@ impl Pair {
             up: Link::new(seed ^ 0x55),
             down: Link::new(seed ^ 0xaa),
             alarm: None,
+            is_cut: false,
         }
+    }
+
+    /// The client loses its connection, and with it whatever is on its way.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+        self.up.flying.clear();
+        self.down.flying.clear();
+        self.client.disconnected();
+    }
+
+    /// The client has a new connection.
+    pub fn mend(&mut self) {
+        self.is_cut = false;
+        self.client.reconnected(self.now);
     }
 
     /// Delivers what has arrived, lets both ends send, and moves the clock to what happens next.
@@ -189,7 +208,10 @@ impl Pair {
             self.up.send(self.now, &message);
         }
         while let Some(message) = self.agent.poll_transmit(self.now) {
-            self.down.send(self.now, &message);
+            // The service takes what the agent sends and can give it to nobody.
+            if !self.is_cut {
+                self.down.send(self.now, &message);
+            }
         }
         let next = [
             self.client.poll_timeout(),
@@ -226,6 +248,8 @@ pub struct Run {
     to_send_up: Vec<u8>,
     to_send_down: Vec<u8>,
     kms: Option<Kms>,
+    /// When the connection goes and when it comes back, in turn, the next one last.
+    outages: Vec<Timestamp>,
 }
 
 /// Hands the key of an encrypted session to both ends, some time after each asks.
@@ -259,6 +283,7 @@ impl Run {
             handshake,
             ..AgentConfig::new("sim", seed ^ 1)
         };
+        let outages = outages(&mut random);
         let mut pair = Pair::new(seed, ClientConfig::new(seed ^ 2), agent);
         if kms.is_some() {
             pair.up.tampering = random.below(MAX_TAMPERING + 1);
@@ -270,8 +295,15 @@ impl Run {
             to_send_up: random.bytes(up),
             to_send_down: random.bytes(down),
             kms,
+            outages,
             random,
         }
+    }
+
+    /// Whether the client loses its connection on the way.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.outages.is_empty()
     }
 
     /// Whether the session is encrypted.
@@ -326,6 +358,7 @@ impl Run {
                 }
             }
             self.answer_of_kms();
+            self.cut_or_mend();
             let held = self.pair.client.buffered().max(self.pair.agent.buffered());
             report.peak_buffer = report.peak_buffer.max(held);
             let all_written =
@@ -378,7 +411,20 @@ impl Run {
                 end.provide_key(now, key, b"ciphertext");
             }
         }
-        self.pair.alarm = kms.due.iter().flatten().min().copied();
+    }
+
+    fn cut_or_mend(&mut self) {
+        let now = self.pair.now;
+        if self.outages.pop_if(|at| *at <= now).is_some() {
+            // One that would begin after both ends are done never happens, so they come in pairs.
+            match self.pair.is_cut {
+                true => self.pair.mend(),
+                false => self.pair.cut(),
+            }
+        }
+        let keys = self.kms.iter().flat_map(|kms| kms.due);
+        let alarms = keys.flatten().chain(self.outages.last().copied());
+        self.pair.alarm = alarms.min();
     }
 
     fn complaint(&self, what: &str) -> String {
@@ -390,6 +436,22 @@ impl Run {
             self.pair.down.loss
         )
     }
+}
+
+/// Up to six outages of up to a second, most of them while something is on its way; none for half of the runs.
+fn outages(random: &mut Random) -> Vec<Timestamp> {
+    let mut at = Timestamp::from_millis(1_700_000_000_000);
+    let mut moments = Vec::new();
+    if random.chance(50) {
+        for _ in 0..=random.below(MAX_OUTAGES) {
+            at = at + Duration::from_millis(random.below(1500));
+            moments.push(at);
+            at = at + Duration::from_millis(1 + random.below(1000));
+            moments.push(at);
+        }
+    }
+    moments.reverse();
+    moments
 }
 
 /// Writes a piece of random size from `at` on, and says how much of it was taken.

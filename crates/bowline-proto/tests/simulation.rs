@@ -11,17 +11,18 @@ const MAX_BYTES: u64 = 60_000;
 #[test]
 fn every_byte_arrives_once_and_in_order_whatever_the_links_do() {
     let mut worst = Report::default();
-    let mut encrypted = 0;
+    let (mut encrypted, mut cut) = (0, 0);
     for seed in 0..RUNS {
         let run = Run::new(seed, MAX_BYTES);
         encrypted += u64::from(run.is_encrypted());
+        cut += u64::from(run.is_cut());
         let report = run.go().unwrap_or_else(|complaint| panic!("{complaint}"));
         worst.elapsed = worst.elapsed.max(report.elapsed);
         worst.peak_buffer = worst.peak_buffer.max(report.peak_buffer);
         worst.bytes += report.bytes;
     }
     println!(
-        "{RUNS} runs, {encrypted} encrypted, {} bytes, worst {:?} and {} bytes buffered",
+        "{RUNS} runs, {encrypted} encrypted, {cut} cut, {} bytes, worst {:?} and {} bytes buffered",
         worst.bytes, worst.elapsed, worst.peak_buffer
     );
     assert!(
@@ -30,6 +31,7 @@ fn every_byte_arrives_once_and_in_order_whatever_the_links_do() {
         worst.elapsed
     );
     assert!((RUNS / 5..RUNS / 2).contains(&encrypted), "{encrypted}");
+    assert!((RUNS / 3..RUNS).contains(&cut), "{cut}");
     assert!(worst.peak_buffer < 2 << 20, "{}", worst.peak_buffer);
 }
 
