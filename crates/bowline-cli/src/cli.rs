@@ -48,7 +48,7 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// The cluster, if the target names none [env: BOWLINE_CLUSTER]
+    /// The cluster, where the target names none
     #[arg(short, long, global = true, value_name = "NAME")]
     pub cluster: Option<ClusterName>,
     /// Whether the cluster was named on the command line: then it is not only the usual one.
@@ -57,14 +57,14 @@ pub struct GlobalArgs {
     /// The service, in place of a target
     #[arg(short, long, global = true, value_name = "NAME")]
     pub service: Option<ServiceName>,
-    /// The task, by its id or the beginning of it, in place of a target
+    /// The task, in place of a target
     #[arg(long, global = true, value_name = "ID")]
     pub task: Option<TaskId>,
-    /// The container, if the target names none
+    /// The container, where the target names none
     #[arg(short = 'C', long, global = true, value_name = "NAME")]
     pub container: Option<ContainerName>,
     /// Refuse to choose where several tasks or containers match
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
     /// The profile of the AWS configuration files
     #[arg(long, global = true, value_name = "NAME")]
@@ -72,19 +72,25 @@ pub struct GlobalArgs {
     /// The AWS region
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// One endpoint for every AWS service, such as a sandbox's [env: BOWLINE_ENDPOINT]
+    /// One endpoint for every AWS service
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
     /// Open sessions at this host and no other: a PrivateLink endpoint without private DNS [env: BOWLINE_STREAM_HOST]
     #[arg(long, global = true, value_name = "HOST", hide_short_help = true)]
     pub stream_host: Option<String>,
-    /// The form of the output
-    #[arg(short, long, global = true, value_name = "FORM")]
+    /// The output: table, wide, json, ndjson or name
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
     pub output: Option<OutputFormat>,
-    /// Do not ask before something is changed or a guarded place is entered
+    /// Do not ask before something is done
     #[arg(short, long, global = true)]
     pub yes: bool,
-    /// Run against a private sandbox that lives as long as this command
+    /// Run against a private sandbox of this command
     #[arg(long, global = true)]
     pub sandbox: bool,
     /// What goes wrong in the sandbox: loss=10%,seed=7 (repeatable); `help` lists what there is
@@ -167,10 +173,6 @@ pub enum Command {
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    // A private sandbox has nothing to do with the cluster that the environment names.
-    if cli.global.sandbox && matches.value_source("cluster") == Some(ValueSource::EnvVariable) {
-        cli.global.cluster = None;
-    }
     cli.global.cluster_by_flag = matches.value_source("cluster") == Some(ValueSource::CommandLine);
     Ok(cli)
 }
@@ -300,23 +302,16 @@ mod tests {
           -h, --help              Print help (see more with '--help')
 
         Global options:
-          -c, --cluster <NAME>      The cluster, if the target names none [env:
-                                    BOWLINE_CLUSTER]
+          -c, --cluster <NAME>      The cluster, where the target names none
           -s, --service <NAME>      The service, in place of a target
-              --task <ID>           The task, by its id or the beginning of it, in place
-                                    of a target
-          -C, --container <NAME>    The container, if the target names none
-              --strict              Refuse to choose where several tasks or containers
-                                    match
+              --task <ID>           The task, in place of a target
+          -C, --container <NAME>    The container, where the target names none
               --profile <NAME>      The profile of the AWS configuration files
               --region <REGION>     The AWS region
-              --endpoint-url <URL>  One endpoint for every AWS service, such as a
-                                    sandbox's [env: BOWLINE_ENDPOINT]
-          -o, --output <FORM>       The form of the output [possible values: table,
-                                    wide, json, ndjson, name]
-              --yes                 Do not ask for confirmation where a guard would
-              --sandbox             Run against a private sandbox that lives as long as
-                                    this command
+              --endpoint-url <URL>  One endpoint for every AWS service
+          -o, --output <FORM>       The output: table, wide, json, ndjson or name
+          -y, --yes                 Do not ask before something is done
+              --sandbox             Run against a private sandbox of this command
           -v, --verbose...          Say more on stderr; -vv and -vvv say more still
         ");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Life;
+use crate::state::task::Health;
 use crate::state::{Shared, TaskKey};
 
 /// How long somebody waits for the processes; they need some tens of milliseconds.
@@ -50,6 +51,16 @@ pub(crate) async fn rouse(shared: &Shared, key: &TaskKey) {
 pub(crate) async fn live(life: Life, dormant: Dormant) {
     // Whoever waits is told also when this ends early.
     let _settled = dormant.settled.clone().drop_guard();
+    // Nothing runs that a check could find wrong.
+    life.change(|task| {
+        for health in task
+            .containers
+            .iter_mut()
+            .flat_map(|container| &mut container.health)
+        {
+            *health = Health::Healthy;
+        }
+    });
     if !sleep(&life, &dormant).await {
         return;
     }

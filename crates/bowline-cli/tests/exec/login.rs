@@ -274,8 +274,10 @@ fn every_image_with_a_shell_can_be_logged_in_to() {
         }
         let sandbox = Sandbox::start(&["--scenario", image]);
         let mut terminal = login(&sandbox, &[]);
-        terminal.press(b"echo \"<${0##*/}>\"; sleep 600\r");
+        // What is heard of comes from the command that has the terminal, so that Ctrl-C is for it.
+        terminal.press(b"echo \"<${0##*/}>\"; sh -c 'echo in ''front; exec sleep 600'\r");
         terminal.until(&format!("<{shell}>\r\n"));
+        terminal.until("in front\r\n");
         terminal.press(b"\x03");
         terminal.press(b"exit 9\r");
         ends(terminal, 9);

@@ -8,6 +8,7 @@ mod argv;
 mod completion;
 mod config;
 mod credentials;
+mod encrypted;
 mod endings;
 mod engines;
 mod failures;

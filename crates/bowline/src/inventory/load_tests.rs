@@ -57,8 +57,10 @@ fn answer(operation: &str, body: &Value) -> Value {
 async fn server(throttles: fn(usize) -> bool) -> Server {
     let count = Arc::new(AtomicUsize::new(0));
     Server::start(move |request| {
-        let (operation, body) = request.split_once(' ').unwrap();
-        let body: Value = serde_json::from_str(body).unwrap();
+        let (operation, rest) = request.split_once(' ').unwrap();
+        // The signature follows the body.
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+        let body: Value = values.next().unwrap().unwrap();
         let body = match throttles(count.fetch_add(1, Ordering::SeqCst)) {
             true => json!({"__type": "ThrottlingException", "message": "Rate exceeded"}),
             false => answer(operation, &body),

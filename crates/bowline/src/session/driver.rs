@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::connect::{self, ChannelError, Connection};
 use super::key::{Fetching, Keys, fetched};
 use super::line::{Heard, Line};
-use super::resume::Resumption;
+use super::resume::{Resumption, chain};
 use crate::Client;
 use crate::aws::kms::GeneratedKey;
 use crate::model::SessionGrant;
@@ -369,7 +369,7 @@ impl Driver {
         let restoring = self
             .resumption
             .clone()
-            .restore(outage.since, outage.failed, error);
+            .restore(outage.since, outage.failed, chain(&error));
         self.path = Path::Down(Box::pin(restoring));
         self.told.push_back(ChannelEvent::Away);
         Ok(())

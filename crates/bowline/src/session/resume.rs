@@ -66,23 +66,27 @@ impl Resumption {
             ) if !self.patience.is_zero() => {
                 let mut once_more = self.clone();
                 once_more.patience = self.patience.min(FIRST_OPEN);
-                once_more.restore(Instant::now(), 0, error).await
+                match once_more.restore(Instant::now(), 0, chain(&error)).await {
+                    // Nothing was lost yet that could be restored.
+                    Err(ChannelError::GaveUp { .. }) => Err(error),
+                    other => other,
+                }
             }
             other => other,
         }
     }
 
     /// A new connection to the session, however long it takes within the patience, which began at `since`. `failed`
-    /// connections were made since then and broke before they were of any use, the last one by `error`.
+    /// connections were made since then and broke before they were of any use, the last one by `cause`.
     pub(crate) async fn restore(
         self,
         since: Instant,
         failed: u32,
-        error: ChannelError,
+        cause: String,
     ) -> Result<Connection, ChannelError> {
         let mut pauses = Pauses::new(self.seed);
         let mut pause = (0..failed).map(|_| pauses.next()).last();
-        let mut source = chain(&error);
+        let mut source = cause;
         let mut ids = IdSource::new(self.seed.wrapping_add(u64::from(failed)));
         loop {
             if let Some(pause) = pause {
@@ -142,7 +146,7 @@ enum Failure {
 }
 
 /// The whole of an error in one line: it is told once, long after.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

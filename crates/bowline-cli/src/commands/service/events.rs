@@ -88,30 +88,34 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<ExitCode,
     } else {
         LOOK
     };
-    let mut seen = BTreeSet::new();
-    loop {
-        let mut text = String::new();
-        let events = service.events.iter().rev();
-        for event in events.filter(|event| seen.insert(event.id.clone())) {
-            text.push_str(&line(event, format)?);
-        }
-        context.printer.document(&text)?;
-        if !args.follow {
-            if seen.is_empty() {
-                context.printer.note("nothing has happened yet");
+    // One listener for the whole time: between two looks nobody would hear a Ctrl-C else.
+    let following = async {
+        let mut seen = BTreeSet::new();
+        loop {
+            let mut text = String::new();
+            let events = service.events.iter().rev();
+            for event in events.filter(|event| seen.insert(event.id.clone())) {
+                text.push_str(&line(event, format)?);
             }
-            return Ok(ExitCode::Success);
+            context.printer.document(&text)?;
+            if !args.follow {
+                if seen.is_empty() {
+                    context.printer.note("nothing has happened yet");
+                }
+                return Ok(ExitCode::Success);
+            }
+            tokio::time::sleep(pause).await;
+            let again = client.service_detail(&cluster, &name).await?;
+            service = again.ok_or_else(|| {
+                CommandError::new(ErrorKind::Failed, format!("service {name} was deleted"))
+            })?;
+            // Only what ECS still keeps can come again.
+            seen.retain(|id| service.events.iter().any(|event| event.id == *id));
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::Interrupted),
-        }
-        let again = client.service_detail(&cluster, &name).await?;
-        service = again.ok_or_else(|| {
-            CommandError::new(ErrorKind::Failed, format!("service {name} was deleted"))
-        })?;
-        // Only what ECS still keeps can come again.
-        seen.retain(|id| service.events.iter().any(|event| event.id == *id));
+    };
+    tokio::select! {
+        ended = following => ended,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::Interrupted),
     }
 }
 

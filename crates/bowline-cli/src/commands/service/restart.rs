@@ -102,7 +102,13 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<ExitCode
                 name: &name,
                 id: &id,
             };
-            wait.until(deadline, args.timeout, &mut seen).await?
+            tokio::select! {
+                ended = wait.until(deadline, args.timeout, &mut seen) => ended?,
+                _ = tokio::signal::ctrl_c() => {
+                    let text = "interrupted; the deployment goes on";
+                    return Err(CommandError::new(ErrorKind::Interrupted, text));
+                }
+            }
         }
     };
     show(last, &cluster, &args.query, context)?;
@@ -189,12 +195,7 @@ impl Wait<'_> {
                     self.cluster, self.name
                 )));
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = tokio::signal::ctrl_c() => {
-                    return Err(CommandError::new(ErrorKind::Interrupted, "interrupted; the deployment goes on"));
-                }
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
