@@ -106,9 +106,13 @@ pub async fn run(args: StopArgs, context: &Context) -> Result<ExitCode, CommandE
 /// Of several tasks none is stopped: the wrong one would be gone for good.
 fn only(mut tasks: Vec<Task>, target: &TargetSpec, cluster: &str) -> Result<Task, CommandError> {
     if let [task] = &tasks[..]
-        && task.last_status.as_deref() == Some("STOPPED")
+        && task.is_stopping()
     {
-        let text = format!("task {} has stopped already", task.task_id);
+        let how = match task.last_status.as_deref() {
+            Some("STOPPED") => "has stopped",
+            _ => "is stopping",
+        };
+        let text = format!("task {} {how} already", task.task_id);
         return Err(CommandError::new(ErrorKind::Failed, text));
     }
     tasks.retain(|task| !task.is_stopping());

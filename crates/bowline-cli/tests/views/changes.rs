@@ -56,7 +56,7 @@ fn stop_asks_first_and_the_service_replaces_the_task() {
     });
     bowline(&sandbox, &["stop", &target, "--yes"])
         .code(1)
-        .stderr_has("stop");
+        .stderr_has("already");
     let stopped = json(
         &sandbox,
         &["stop", &format!("shop-prod/{}", before[1]), "--yes"],
