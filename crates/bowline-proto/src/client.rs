@@ -54,6 +54,10 @@ pub(crate) struct Client {
     heard: bool,
     /// Input was sent.
     wrote: bool,
+    /// For the agent to say something, before it is taken to say nothing.
+    patience: Option<Duration>,
+    /// The size changed while the window was full.
+    owes_size: bool,
 }
 
 impl Client {
@@ -66,6 +70,8 @@ impl Client {
             },
             heard: false,
             wrote: false,
+            patience: config.speak_after,
+            owes_size: false,
         };
         if let Some(size) = config.size {
             client.resize(now, size, core);
@@ -94,8 +100,25 @@ impl Client {
     pub(crate) fn resize(&mut self, now: Timestamp, size: Size, core: &mut Core) {
         self.size = Some(size);
         // A size sent too early is only lost to a handshake, after which it is sent again.
-        if matches!(self.state, State::Opening { .. } | State::Running) && core.has_room() {
-            core.send_stream(now, PayloadType::Size, to_json(&size));
+        if matches!(self.state, State::Opening { .. } | State::Running) {
+            self.owes_size = !core.has_room();
+            if !self.owes_size {
+                core.send_stream(now, PayloadType::Size, to_json(&size));
+            }
+        }
+    }
+
+    /// There may be room for the size now.
+    pub(crate) fn pay_size(&mut self, now: Timestamp, core: &mut Core) {
+        if let Some(size) = self.size.filter(|_| self.owes_size) {
+            self.resize(now, size, core);
+        }
+    }
+
+    /// While there was no connection the agent could not say anything.
+    pub(crate) fn reconnected(&mut self, now: Timestamp) {
+        if let State::Opening { deadline } = &mut self.state {
+            *deadline = self.patience.map(|patience| now + patience);
         }
     }
 

@@ -22,8 +22,8 @@ const ACK_DELAY: Duration = Duration::from_millis(1);
 const ACK_GRID: Duration = Duration::from_micros(500);
 /// Acknowledgements waiting to be sent, at most; the oldest go first, their messages come again.
 const MAX_ACKS: usize = 20_000;
-/// Messages sent over a new connection before the first acknowledgement.
-const FIRST_CREDIT: usize = 8;
+/// Bytes sent over a new connection before the first acknowledgement, but always one message.
+const FIRST_CREDIT: usize = 10_000;
 
 /// The part of a session that does not know its role.
 pub(crate) struct Core {
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) closed: bool,
     /// There is no connection to send over.
     pub(crate) offline: bool,
+    /// Counts what has got across, either way.
+    pub(crate) progress: u64,
     /// What a new connection is tried with.
     probe: Option<Probe>,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Core {
 struct Probe {
     /// Sent before, not acknowledged then.
     again: VecDeque<i64>,
-    /// So many messages may be sent now; each acknowledgement adds two.
+    /// So many bytes may be sent now, by the last message also more; each acknowledgement adds twice what it is for.
     credit: usize,
 }
 
@@ -80,6 +82,7 @@ impl Core {
             stalled: false,
             closed: false,
             offline: false,
+            progress: 0,
             probe: None,
         }
     }
@@ -161,10 +164,11 @@ impl Core {
     }
 
     pub(crate) fn acknowledged(&mut self, now: Timestamp, sequence: i64, may_write: bool) {
-        if self.sender.acknowledged(now, sequence) {
+        if let Some(bytes) = self.sender.acknowledged(now, sequence) {
             if let Some(probe) = &mut self.probe {
-                probe.credit += 2;
+                probe.credit += 2 * bytes;
             }
+            self.progress += 1;
             self.stalled &= !self.sender.is_idle();
             if may_write && self.sender.has_room() {
                 self.wake_writer();
@@ -204,7 +208,7 @@ impl Core {
         }
         if self.resends.is_empty() {
             self.resends.extend(self.sender.overdue(now));
-            if self.sender.is_hopeless() && !self.stalled {
+            if self.sender.is_hopeless(now) && !self.stalled {
                 self.stalled = true;
                 self.event(Event::Stalled);
             }
@@ -231,10 +235,12 @@ impl Core {
             self.probe(now);
         }
         let probe = self.probe.as_mut()?;
-        let credit = probe.credit.checked_sub(1)?;
+        if probe.credit == 0 {
+            return None;
+        }
         while let Some(sequence) = probe.again.pop_front() {
             if let Some(message) = self.sender.again(now, sequence) {
-                probe.credit = credit;
+                probe.credit = probe.credit.saturating_sub(message.len());
                 return Some(message);
             }
         }

@@ -16,8 +16,13 @@ use crate::time::Timestamp;
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Retransmission timeout before the first sample.
 const INITIAL_RTO: Duration = Duration::from_millis(200);
-/// Upper bound of the retransmission timeout.
-const MAX_RTO: Duration = Duration::from_secs(1);
+/// The reference's upper bound of the retransmission timeout. A path whose round trip is longer sends everything twice
+/// under it, so that it binds only senders that imitate the reference.
+const REFERENCE_MAX_RTO: Duration = Duration::from_secs(1);
+/// Ours.
+const MAX_RTO: Duration = Duration::from_secs(4);
+/// Repeated resends of one message are at least this far apart in the end, however quick the path was.
+const SLOWEST_RESEND: Duration = Duration::from_secs(1);
 /// Least slack above the round-trip time.
 const MIN_SLACK: Duration = Duration::from_millis(10);
 /// Pause between two rounds of retransmission.
@@ -27,9 +32,9 @@ const RESENDS_PER_ROUND: usize = 64;
 /// Pause between two resends of the reference.
 const REFERENCE_ROUND: Duration = Duration::from_millis(100);
 
-/// How many resends of one message mean that the peer is gone: about five minutes of them.
-const GIVE_UP: u32 = 300;
-const REFERENCE_GIVE_UP: u32 = 1500;
+/// A message that was not acknowledged for so long means that the peer is gone (the reference: 3,000 resends, one each
+/// 100 ms).
+const GIVE_UP: Duration = Duration::from_secs(300);
 
 /// What is sent again when it was not acknowledged in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,11 @@ struct Unsent {
 #[derive(Debug)]
 struct Outstanding {
     message: Bytes,
+    /// For the first time, over this connection.
+    first: Timestamp,
     sent: Timestamp,
+    /// For an acknowledgement, before it is sent again.
+    wait: Duration,
     resends: u32,
 }
 
@@ -81,6 +90,10 @@ pub(crate) struct Sender {
     estimate: RoundTrip,
     /// No message is overdue before this moment.
     earliest: Option<Timestamp>,
+    /// The highest number that was acknowledged, and when something was acknowledged last.
+    heard: Option<(i64, Timestamp)>,
+    /// When the timeout was last found too short.
+    doubled: Option<Timestamp>,
 }
 
 impl Sender {
@@ -95,6 +108,8 @@ impl Sender {
             in_flight_bytes: 0,
             estimate: RoundTrip::default(),
             earliest: None,
+            heard: None,
+            doubled: None,
         }
     }
 
@@ -139,7 +154,9 @@ impl Sender {
         } = self.unsent.pop_front()?;
         self.unacked.push_back(remembered.then(|| Outstanding {
             message: message.clone(),
+            first: now,
             sent: now,
+            wait: self.estimate.rto,
             resends: 0,
         }));
         if remembered {
@@ -156,29 +173,30 @@ impl Sender {
         }
     }
 
-    /// Takes an acknowledgement. True if it was for a message still waiting for one.
-    pub(crate) fn acknowledged(&mut self, now: Timestamp, sequence: i64) -> bool {
-        let Some(slot) = sequence
-            .checked_sub(self.base)
-            .and_then(|offset| usize::try_from(offset).ok())
-            .and_then(|offset| self.unacked.get_mut(offset))
-        else {
-            return false;
-        };
-        let Some(done) = slot.take() else {
-            return false;
-        };
+    /// Takes an acknowledgement. If it was for a message still waiting for one, the message's length.
+    pub(crate) fn acknowledged(&mut self, now: Timestamp, sequence: i64) -> Option<usize> {
+        let offset = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
+        let done = self.unacked.get_mut(offset)?.take()?;
         self.in_flight -= 1;
         self.in_flight_bytes -= done.message.len();
         // The answer to a resent message could belong to either copy, so it says nothing about time.
         if done.resends == 0 || self.resend == Resend::OldestOnly {
             self.estimate.sample(now - done.sent);
+            let most = match self.resend {
+                Resend::Overdue => MAX_RTO,
+                Resend::OldestOnly => REFERENCE_MAX_RTO,
+            };
+            self.estimate.rto = self.estimate.rto.min(most);
         }
+        let highest = self
+            .heard
+            .map_or(sequence, |(highest, _)| highest.max(sequence));
+        self.heard = Some((highest, now));
         self.forget_settled();
         if self.unacked.is_empty() {
             self.earliest = None;
         }
-        true
+        Some(done.message.len())
     }
 
     fn forget_settled(&mut self) {
@@ -200,13 +218,24 @@ impl Sender {
         let rto = self.estimate.rto;
         let mut again = Vec::new();
         let mut earliest: Option<Timestamp> = None;
-        for outstanding in self.unacked.iter_mut().flatten() {
-            let due = outstanding.sent
-                + match self.resend {
-                    Resend::Overdue => backed_off(rto, outstanding.resends),
-                    Resend::OldestOnly => rto,
-                };
+        let mut too_short = false;
+        for (sequence, slot) in (self.base..).zip(&mut self.unacked) {
+            let Some(outstanding) = slot else { continue };
+            let due = match self.resend {
+                Resend::Overdue => {
+                    // While what was sent before is acknowledged bit by bit, the rest is on its way: a slow path, not
+                    // a lossy one. Only what was passed over may be lost.
+                    let since = match self.heard {
+                        Some((highest, at)) if highest < sequence => outstanding.sent.max(at),
+                        _ => outstanding.sent,
+                    };
+                    since + outstanding.wait
+                }
+                Resend::OldestOnly => outstanding.sent + rto,
+            };
             if due <= now && again.len() < limit {
+                too_short |= outstanding.resends == 0;
+                outstanding.wait = (outstanding.wait * 2).min(SLOWEST_RESEND.max(outstanding.wait));
                 outstanding.sent = now;
                 outstanding.resends = outstanding.resends.saturating_add(1);
                 again.push(outstanding.message.clone());
@@ -217,9 +246,22 @@ impl Sender {
                 break;
             }
         }
+        if too_short && self.resend == Resend::Overdue {
+            self.back_off(now);
+        }
         let waiting = earliest.is_some() || !again.is_empty();
         self.earliest = waiting.then(|| earliest.unwrap_or(now + rto).max(now + round));
         again
+    }
+
+    /// Until an answer tells the round-trip time, new messages wait longer too: with a timeout below it everything would
+    /// be sent twice, and no answer would ever belong to one copy only.
+    fn back_off(&mut self, now: Timestamp) {
+        let rto = self.estimate.rto;
+        if self.doubled.is_none_or(|at| at + rto <= now) {
+            self.doubled = Some(now);
+            self.estimate.rto = (rto * 2).min(MAX_RTO.max(rto));
+        }
     }
 
     /// The numbers of all messages that were sent and wait for their acknowledgement: over a new connection they are
@@ -237,7 +279,8 @@ impl Sender {
     pub(crate) fn again(&mut self, now: Timestamp, sequence: i64) -> Option<Bytes> {
         let offset = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
         let outstanding = self.unacked.get_mut(offset)?.as_mut()?;
-        outstanding.sent = now;
+        (outstanding.first, outstanding.sent) = (now, now);
+        outstanding.wait = self.estimate.rto;
         outstanding.resends = outstanding.resends.saturating_add(1);
         Some(outstanding.message.clone())
     }
@@ -257,21 +300,13 @@ impl Sender {
         self.in_flight_bytes
     }
 
-    /// The longest-waiting message was sent so often that the peer must be gone.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        let limit = match self.resend {
-            Resend::Overdue => GIVE_UP,
-            Resend::OldestOnly => REFERENCE_GIVE_UP,
-        };
+    /// The oldest message has waited so long that the peer must be gone.
+    pub(crate) fn is_hopeless(&self, now: Timestamp) -> bool {
         let mut waiting = self.unacked.iter().flatten();
-        waiting.next().is_some_and(|oldest| oldest.resends >= limit)
+        waiting
+            .next()
+            .is_some_and(|oldest| oldest.first + GIVE_UP <= now)
     }
-}
-
-/// Repeated losses of one message wait longer, up to the maximum.
-fn backed_off(rto: Duration, resends: u32) -> Duration {
-    rto.saturating_mul(1 << resends.min(3))
-        .min(MAX_RTO.max(rto))
 }
 
 /// The reference's estimator (data-channel specification §5.4), but fed only by messages sent once.
@@ -297,7 +332,7 @@ impl RoundTrip {
         let error = self.rtt.abs_diff(sample);
         self.variation = (self.variation * 3 + error) / 4;
         self.rtt = (self.rtt * 7 + sample) / 8;
-        self.rto = (self.rtt + (self.variation * 4).max(MIN_SLACK)).min(MAX_RTO);
+        self.rto = self.rtt + (self.variation * 4).max(MIN_SLACK);
     }
 }
 
@@ -360,15 +395,15 @@ mod tests {
             sender.queue(message(n));
             sender.next_unsent(start);
         }
-        assert!(sender.acknowledged(start, 2));
+        assert!(sender.acknowledged(start, 2).is_some());
         for foreign in [2, 3, -1, i64::MAX, i64::MIN] {
-            assert!(!sender.acknowledged(start, foreign), "{foreign}");
+            assert!(sender.acknowledged(start, foreign).is_none(), "{foreign}");
         }
         assert_eq!(
             sender.overdue(start + Duration::from_millis(200)),
             [message(0), message(1)]
         );
-        assert!(sender.acknowledged(start, 0) && sender.acknowledged(start, 1));
+        assert!(sender.acknowledged(start, 0).is_some() && sender.acknowledged(start, 1).is_some());
         assert!(sender.is_idle() && sender.deadline().is_none());
         assert_eq!(sender.next_sequence(), 3);
     }
@@ -391,12 +426,12 @@ mod tests {
             sender.overdue(start + Duration::from_secs(1)),
             [message(0), message(1)]
         );
-        assert!(sender.acknowledged(start, 0) && sender.acknowledged(start, 1));
-        assert!(!sender.acknowledged(start, 2) && sender.is_idle());
+        assert!(sender.acknowledged(start, 0).is_some() && sender.acknowledged(start, 1).is_some());
+        assert!(sender.acknowledged(start, 2).is_none() && sender.is_idle());
         assert_eq!(sender.next_sequence(), 3);
         sender.queue(message(3));
         sender.next_unsent(start);
-        assert!(sender.acknowledged(start, 3) && sender.deadline().is_none());
+        assert!(sender.acknowledged(start, 3).is_some() && sender.deadline().is_none());
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl Session {
                 self.core.set_paused(false);
                 let may_write = self.may_write();
                 self.core.acknowledged(now, sequence, may_write);
+                if let Role::Client(client) = &mut self.role {
+                    client.pay_size(now, &mut self.core);
+                }
                 // An agent that drains may just have been acknowledged its last message.
                 self.handle_timeout(now);
                 Ok(())
@@ -212,6 +215,8 @@ impl Session {
     /// Tells the session that a deadline of [`Self::poll_timeout`] has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         match &mut self.role {
+            // Whether the agent is silent cannot be said without a connection.
+            Role::Client(client) if self.core.offline && !client.is_closing() => {}
             Role::Client(client) => {
                 client.handle_timeout(now, self.receiver.has_gap(), &mut self.core);
             }
@@ -229,6 +234,9 @@ impl Session {
     /// the more of it the more is acknowledged: on a path that breaks again and again each connection must get
     /// something across. Neither end of the reference resets anything here (data-channel specification §9.1).
     pub fn reconnected(&mut self, now: Timestamp) {
+        if let Role::Client(client) = &mut self.role {
+            client.reconnected(now);
+        }
         self.core.reconnected(now);
     }
 
@@ -256,16 +264,32 @@ impl Session {
     /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] should be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let role = match &self.role {
-            Role::Client(client) => client.deadline(),
-            Role::Agent(agent) => agent.deadline(),
-        };
         if self.core.offline {
-            return role;
+            return self.poll_timeout_blocked();
         }
         let ack = self.core.acks.front().map(|(due, _)| *due);
         let resend = self.core.sender.deadline().filter(|_| !self.core.paused);
-        [role, ack, resend].into_iter().flatten().min()
+        [self.poll_timeout_blocked(), ack, resend]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When [`Self::handle_timeout`] should be called next by a caller whose socket takes nothing at the moment: what
+    /// has to be sent is due already, and waits for the socket.
+    #[must_use]
+    pub fn poll_timeout_blocked(&self) -> Option<Timestamp> {
+        match &self.role {
+            Role::Client(client) if self.core.offline && !client.is_closing() => None,
+            Role::Client(client) => client.deadline(),
+            Role::Agent(agent) => agent.deadline(),
+        }
+    }
+
+    /// Grows with everything that gets across: a message delivered in order, one acknowledged for the first time.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.core.progress
     }
 
     /// Bytes in events not yet taken. A driver stops reading its socket while this is large.
@@ -364,6 +388,7 @@ impl Session {
     /// A message counts as received even if its payload is bad: without that nothing after it would ever arrive.
     fn deliver(&mut self, now: Timestamp, incoming: Incoming) -> Result<(), ProtocolError> {
         self.receiver.advance();
+        self.core.progress += 1;
         self.unreadable = 0;
         // What came before there was a key was kept as it was.
         let frame = match incoming.opened {

@@ -302,3 +302,63 @@ fn acknowledgements_go_before_data() {
         [false, true]
     );
 }
+
+/// With a time-out below the round-trip time no answer would ever belong to one copy only, and none would be measured.
+#[test]
+fn on_a_long_path_everything_is_soon_sent_once_only() {
+    for round_trip in [250, 500, 900, 1500] {
+        let mut client = running_client();
+        for key in 0..40 {
+            client.sent.clear();
+            client.write(PayloadType::Output, b"k");
+            client.advance(round_trip);
+            client.peer_acks_all();
+            let copies = client.stream().len();
+            assert!(
+                key < 10 || copies == 1,
+                "key {key}: {copies} copies at {round_trip} ms"
+            );
+            client.advance(100);
+        }
+    }
+}
+
+#[test]
+fn a_slow_path_is_not_taken_for_a_lossy_one() {
+    let mut client = running_client();
+    client.write(PayloadType::Output, &vec![7; 400 * 1024]);
+    let mut at = 0;
+    // 60 KB/s: one message in 17 ms, each acknowledged when it has arrived.
+    while !client.session.is_idle() {
+        client.advance(17);
+        let message = ack(&client.stream()[at].frame);
+        client.receive(&message).unwrap();
+        at += 1;
+    }
+    let copies = client.stream().len() - 400;
+    assert_eq!(copies, 0);
+}
+
+#[test]
+fn a_size_that_finds_the_window_full_follows_when_there_is_room() {
+    let mut client = running_client();
+    client.write(PayloadType::Output, &vec![7; 4 << 20]);
+    client.session.resize(
+        client.now,
+        bowline_proto::Size {
+            cols: 200,
+            rows: 50,
+        },
+    );
+    client.settle();
+    let sizes = |client: &End| {
+        let stream = client.stream();
+        stream
+            .iter()
+            .filter(|sent| sent.kind() == PayloadType::Size)
+            .count()
+    };
+    assert_eq!(sizes(&client), 0);
+    client.peer_acks_all();
+    assert_eq!(sizes(&client), 1);
+}

@@ -117,7 +117,11 @@ impl Line {
     pub(super) async fn turn(&mut self, wake: Option<Instant>, cancel: &CancellationToken) -> Turn {
         let client = self.client.clone();
         let blocked = client.as_ref().is_some_and(|client| client.capacity() == 0);
-        let timeout = self.session.poll_timeout();
+        // What has to be sent waits for the client then, however long it is due.
+        let timeout = match blocked || client.is_none() {
+            true => self.session.poll_timeout_blocked(),
+            false => self.session.poll_timeout(),
+        };
         let deadline = timeout.map(|at| self.clock.instant(at));
         let deadline = deadline.into_iter().chain(wake).min();
         tokio::select! {

@@ -122,24 +122,32 @@ pub enum ChannelError {
         host: String,
     },
     /// The session is to be encrypted, and there is no key to do it with.
-    #[error("the session is to be encrypted, and its key could not be had")]
+    #[error("the session is to be encrypted, and its key could not be had: {refusal}")]
     NoKey {
         /// What KMS said.
-        #[source]
-        source: Box<AwsError>,
+        refusal: Box<AwsError>,
+    },
+    /// Both ends could not agree on the session's terms.
+    #[error("the handshake failed: {reason}")]
+    Handshake {
+        /// Which, in words.
+        reason: String,
     },
     /// The connection was lost, and the session is over since.
-    #[error("session {session_id} had ended before the connection could be restored")]
+    #[error("{cause}, and session {session_id} had ended before the connection could be restored")]
     Ended {
         /// The session's id.
         session_id: String,
+        /// How the connection was lost.
+        cause: String,
     },
     /// The connection was lost, and the caller may not resume the session.
-    #[error("the session could not be resumed")]
+    #[error("{cause}, and the session could not be resumed: {refusal}")]
     ResumeDenied {
+        /// How the connection was lost.
+        cause: String,
         /// What AWS said to `ssm:ResumeSession`.
-        #[source]
-        source: Box<AwsError>,
+        refusal: Box<AwsError>,
     },
     /// The connection was lost and did not come back in time.
     #[error("the connection could not be restored within {} s", patience.as_secs_f64())]

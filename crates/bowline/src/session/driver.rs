@@ -37,7 +37,7 @@ const COMMANDS: usize = 16;
 const UNTOLD: Duration = Duration::from_secs(1);
 /// For telling the agent that there will be no session.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A new connection is good when the session says something over it, or when it has lasted so long: a service that
+/// A new connection is good when something of the session got across, or when it has lasted so long: a service that
 /// refuses the token does so after the upgrade.
 const PROVEN: Duration = Duration::from_secs(3);
 
@@ -119,6 +119,7 @@ impl Channel {
             outage: None,
             keys,
             key: None,
+            refused: None,
             resumption,
             commands: from_writer,
             reader: to_reader,
@@ -149,6 +150,8 @@ struct Driver {
     keys: Keys,
     /// The data key on its way.
     key: Option<Fetching>,
+    /// The handshake failed, when and why. The service tells its own words soon, or never.
+    refused: Option<(Instant, String)>,
     resumption: Resumption,
     commands: mpsc::Receiver<Command>,
     reader: mpsc::Sender<ChannelEvent>,
@@ -252,7 +255,14 @@ impl Driver {
                 }
                 Turn::Command(None) | Turn::ReaderGone => return End::Unwanted,
                 Turn::ReaderReady => Ok(()),
-                Turn::Deadline => self.deadline_passed(),
+                Turn::Deadline => {
+                    if let Some((_, reason)) =
+                        self.refused.take_if(|(at, _)| at.elapsed() >= LAST_WORDS)
+                    {
+                        return End::Lost(ChannelError::Handshake { reason });
+                    }
+                    self.deadline_passed()
+                }
             };
             if let Err(error) = passed
                 && let Err(end) = self.lost(error)
@@ -309,13 +319,19 @@ impl Driver {
                 None => (!outage.told).then_some(outage.since + UNTOLD),
             });
         let path = outage.map_or(path, |at| path.min(at));
-        let due = path.min(
-            self.keep_alive
-                .map_or(path, |every| self.last_input + every),
-        );
-        self.session
-            .poll_timeout()
-            .map_or(due, |at| due.min(self.clock.instant(at)))
+        let mut due = path;
+        if let Some(every) = self.keep_alive {
+            due = due.min(self.last_input + every);
+        }
+        if let Some((at, _)) = &self.refused {
+            due = due.min(*at + LAST_WORDS);
+        }
+        let session = match &self.path {
+            // What has to be sent is due already, and waits for the socket.
+            Path::Up(line) if line.is_blocked() => self.session.poll_timeout_blocked(),
+            _ => self.session.poll_timeout(),
+        };
+        session.map_or(due, |at| due.min(self.clock.instant(at)))
     }
 
     fn deadline_passed(&mut self) -> Result<(), ChannelError> {
@@ -329,7 +345,8 @@ impl Driver {
         if let Some(outage) = &mut self.outage {
             if outage.restored.is_some_and(|at| at.elapsed() >= PROVEN) {
                 self.proven();
-            } else if !outage.told && outage.since.elapsed() >= UNTOLD {
+            } else if !outage.told && outage.restored.is_none() && outage.since.elapsed() >= UNTOLD
+            {
                 outage.told = true;
                 let patience = self.resumption.patience().as_secs();
                 let text = format!(
@@ -408,7 +425,10 @@ impl Driver {
         };
         let after = match (at - since).as_millis() {
             0..100 => "at once".to_owned(),
-            millis => format!("after 0.{} s", millis / 100),
+            millis => format!(
+                "after {:.1} s",
+                f64::from(u32::try_from(millis).unwrap_or(u32::MAX)) / 1000.0
+            ),
         };
         let text = format!("{cause}; it was restored {after}");
         self.told.push_back(ChannelEvent::Message(text));
@@ -420,9 +440,12 @@ impl Driver {
         let mut next = Some(first);
         while let Some(heard) = next {
             if let Heard::Frame(frame) = heard? {
-                self.proven();
+                let before = self.session.progress();
                 if let Err(error) = self.session.receive(now, &frame) {
                     debug!(%error, "unusable message");
+                }
+                if self.session.progress() > before || self.session.is_closing() {
+                    self.proven();
                 }
             }
             next = match &mut self.path {
@@ -498,6 +521,9 @@ impl Driver {
                 Event::StdErr(bytes) => return Some(ChannelEvent::StdErr(bytes)),
                 Event::ExitCode(code) => return Some(ChannelEvent::ExitCode(code)),
                 Event::Message(text) => return Some(ChannelEvent::Message(text)),
+                Event::Refused(reason) => {
+                    self.refused = Some((Instant::now(), reason));
+                }
                 Event::KeyWanted { key_id, challenge } => {
                     self.key = Some(self.keys.fetch(key_id, challenge));
                 }

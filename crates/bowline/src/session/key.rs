@@ -42,8 +42,8 @@ impl Keys {
             client
                 .generate_data_key(&key_id, &context)
                 .await
-                .map_err(|source| ChannelError::NoKey {
-                    source: Box::new(source),
+                .map_err(|refusal| ChannelError::NoKey {
+                    refusal: Box::new(refusal),
                 })
         })
     }

@@ -31,6 +31,8 @@ pub(crate) struct Line {
     host: String,
     /// Messages were given to the socket and are not all on their way yet.
     flushing: bool,
+    /// The socket takes nothing more until some of that is.
+    blocked: bool,
     pulse: Pulse,
 }
 
@@ -49,6 +51,7 @@ impl Line {
             socket: connection.socket,
             host: connection.host,
             flushing: false,
+            blocked: false,
             pulse: Pulse::new(Instant::now(), SystemTime::now()),
         }
     }
@@ -60,11 +63,14 @@ impl Line {
             self.pulse.heard(Instant::now());
         }
         let Self {
-            socket, flushing, ..
+            socket,
+            flushing,
+            blocked,
+            ..
         } = self;
         let message = poll_fn(|cx| {
             if *flushing && let Poll::Ready(result) = Pin::new(&mut *socket).poll_flush(cx) {
-                *flushing = false;
+                (*flushing, *blocked) = (false, false);
                 return Poll::Ready(result.map(|()| None).map_err(Some));
             }
             if !listening {
@@ -111,7 +117,7 @@ impl Line {
             match poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx)).now_or_never() {
                 Some(ready) => ready?,
                 None => {
-                    self.flushing = true;
+                    (self.flushing, self.blocked) = (true, true);
                     return Ok(());
                 }
             }
@@ -128,9 +134,14 @@ impl Line {
         }
     }
 
+    /// Whether the socket takes nothing at the moment: [`Self::turn`] returns when it does again.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// When [`Self::check`] and [`Self::transmit`] should be called next.
     pub(crate) fn deadline(&self) -> Instant {
-        self.pulse.deadline()
+        self.pulse.deadline(!self.blocked)
     }
 
     /// An error when the path is dead.
@@ -201,14 +212,15 @@ impl Pulse {
         due
     }
 
-    fn deadline(&self) -> Instant {
+    fn deadline(&self, can_ping: bool) -> Instant {
         let silence = self.last_heard + SILENCE;
         [
-            self.last_ping + PING,
-            self.watched.0 + WATCH,
-            self.answer_by.unwrap_or(silence),
+            Some(self.last_ping + PING).filter(|_| can_ping),
+            Some(self.watched.0 + WATCH),
+            self.answer_by,
         ]
         .into_iter()
+        .flatten()
         .fold(silence, Instant::min)
     }
 
@@ -216,7 +228,10 @@ impl Pulse {
         let (then, wall_then) = std::mem::replace(&mut self.watched, (now, wall));
         // A wall clock that was set back says nothing.
         let passed = wall.duration_since(wall_then).unwrap_or_default();
-        if passed > now.duration_since(then) + NAP {
+        let ran = now.duration_since(then);
+        // The machine slept, or this process was stopped: what came meanwhile has not been read yet.
+        if passed > ran + NAP || ran > WATCH + NAP {
+            self.last_heard = now;
             self.last_ping = now.checked_sub(PING).unwrap_or(now);
             self.answer_by = Some(now + AFTER_NAP);
         }
@@ -233,6 +248,24 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    /// Looks as often as the driver does.
+    fn is_dead(pulse: &mut Pulse, start: Instant, wall: SystemTime, until: u64) -> bool {
+        let begun = pulse.watched.0.duration_since(start).as_secs() + 1;
+        (begun..=until).fold(false, |_, second| {
+            pulse.is_dead(start + seconds(second), wall + seconds(second))
+        })
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_looks_again_before_it_gives_up() {
+        let (start, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut pulse = Pulse::new(start, wall);
+        let (awake, at) = (start + seconds(80), wall + seconds(80));
+        assert!(!pulse.is_dead(awake, at));
+        assert!(pulse.wants_ping(awake));
+        assert!(pulse.is_dead(awake + seconds(5), at + seconds(5)));
+    }
+
     #[test]
     fn a_quiet_path_is_probed_and_then_given_up() {
         let (start, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
@@ -240,8 +273,8 @@ mod tests {
         assert!(!pulse.wants_ping(start + seconds(29)));
         assert!(pulse.wants_ping(start + seconds(30)));
         assert!(!pulse.wants_ping(start + seconds(31)));
-        assert!(!pulse.is_dead(start + seconds(74), wall + seconds(74)));
-        assert!(pulse.is_dead(start + seconds(75), wall + seconds(75)));
+        assert!(!is_dead(&mut pulse, start, wall, 74));
+        assert!(is_dead(&mut pulse, start, wall, 75));
         pulse.heard(start + seconds(75));
         assert!(!pulse.is_dead(start + seconds(76), wall + seconds(76)));
     }

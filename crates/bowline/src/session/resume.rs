@@ -59,11 +59,7 @@ impl Resumption {
     pub(crate) async fn open(&self, grant: &SessionGrant) -> Result<Connection, ChannelError> {
         let mut ids = IdSource::new(self.seed.rotate_left(32));
         match connect::open(&self.client, grant, ids.next_id(), self.client_id).await {
-            Err(
-                error @ (ChannelError::Lost { .. }
-                | ChannelError::Closed { .. }
-                | ChannelError::Failing { .. }),
-            ) if !self.patience.is_zero() => {
+            Err(error) if is_passing(&error) && !self.patience.is_zero() => {
                 let mut once_more = self.clone();
                 once_more.patience = self.patience.min(FIRST_OPEN);
                 match once_more.restore(Instant::now(), 0, chain(&error)).await {
@@ -86,7 +82,7 @@ impl Resumption {
     ) -> Result<Connection, ChannelError> {
         let mut pauses = Pauses::new(self.seed);
         let mut pause = (0..failed).map(|_| pauses.next()).last();
-        let mut source = cause;
+        let mut source = cause.clone();
         let mut ids = IdSource::new(self.seed.wrapping_add(u64::from(failed)));
         loop {
             if let Some(pause) = pause {
@@ -98,28 +94,31 @@ impl Resumption {
                 }
                 sleep(pause).await;
             }
-            match timeout(ATTEMPT, self.attempt(ids.next_id())).await {
+            let left = self.patience.saturating_sub(since.elapsed());
+            match timeout(ATTEMPT.min(left), self.attempt(ids.next_id(), &cause)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing(reason))) => source = reason,
-                Err(_) => source = "no answer within 30 s".to_owned(),
+                Err(_) => source = "no answer in time".to_owned(),
             }
             debug!(session = self.session_id, source, "not resumed yet");
             pause = Some(pauses.next());
         }
     }
 
-    async fn attempt(&self, request_id: MessageId) -> Result<Connection, Failure> {
+    async fn attempt(&self, request_id: MessageId, cause: &str) -> Result<Connection, Failure> {
         let grant = match self.client.resume_session(&self.session_id).await {
             Ok(Some(grant)) => grant,
             Ok(None) => {
                 return Err(Failure::Final(ChannelError::Ended {
                     session_id: self.session_id.clone(),
+                    cause: cause.to_owned(),
                 }));
             }
-            Err(source) if source.is_access_denied() => {
+            Err(refusal) if refusal.is_access_denied() => {
                 return Err(Failure::Final(ChannelError::ResumeDenied {
-                    source: Box::new(source),
+                    cause: cause.to_owned(),
+                    refusal: Box::new(refusal),
                 }));
             }
             Err(source) => return Err(Failure::Passing(chain(&source))),
@@ -128,7 +127,9 @@ impl Resumption {
             .await
             .map_err(|error| match error {
                 // These do not get better by waiting.
-                ChannelError::Refused { .. }
+                ChannelError::Refused {
+                    status: 401 | 403, ..
+                }
                 | ChannelError::Url(_)
                 | ChannelError::ForeignHost { .. }
                 | ChannelError::NotSecure { .. }
@@ -136,6 +137,20 @@ impl Resumption {
                 other => Failure::Passing(chain(&other)),
             })
     }
+}
+
+/// Whether a first connection that failed so is worth another attempt.
+fn is_passing(error: &ChannelError) -> bool {
+    matches!(
+        error,
+        ChannelError::Lost { .. }
+            | ChannelError::Closed { .. }
+            | ChannelError::Failing { .. }
+            | ChannelError::Refused {
+                status: 404 | 408 | 429,
+                ..
+            }
+    )
 }
 
 enum Failure {

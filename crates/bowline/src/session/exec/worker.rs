@@ -137,7 +137,8 @@ async fn work(
     let options = ChannelOptions {
         size: request.size,
         keep_alive: request.keep_alive,
-        speak_after: (!wrapped).then_some(BARE_PATIENCE),
+        // Sessions without a terminal begin with a handshake.
+        speak_after: (!wrapped && request.engine != Engine::Native).then_some(BARE_PATIENCE),
         reconnect_for: request.reconnect_for,
         // A container that was entered has a runtime id.
         target: target.ssm_target().unwrap_or_default(),
@@ -288,7 +289,9 @@ impl Worker<'_> {
                 Turn::Channel(Some(ChannelEvent::Lost(_)) | None) if self.done => {
                     return self.finish().await;
                 }
-                Turn::Channel(Some(ChannelEvent::Lost(source @ ChannelError::NoKey { .. }))) => {
+                Turn::Channel(Some(ChannelEvent::Lost(
+                    source @ (ChannelError::NoKey { .. } | ChannelError::Handshake { .. }),
+                ))) => {
                     return self.fail(ExecError::Open(source)).await;
                 }
                 Turn::Channel(Some(ChannelEvent::Lost(source))) => {
@@ -306,6 +309,9 @@ impl Worker<'_> {
                     self.outgoing.push_front(Command::Write(INTERRUPT));
                 }
                 Turn::Input(Some(Input::Resize(size))) => {
+                    // Only the last one counts, and an outage may hold back many.
+                    self.outgoing
+                        .retain(|command| !matches!(command, Command::Resize(_)));
                     self.outgoing.push_back(Command::Resize(size));
                 }
                 Turn::Input(None) => self.inputs.close(),
@@ -506,7 +512,9 @@ impl Worker<'_> {
         let mut rest = Vec::new();
         self.protocol.finish(&mut rest);
         for step in rest {
-            self.step(step)?;
+            if let Err(error) = self.step(step) {
+                return self.fail(error).await;
+            }
         }
         if self.done
             || (complete && self.status.is_some() && matches!(self.protocol, Protocol::Raw))
@@ -516,6 +524,10 @@ impl Worker<'_> {
         let delivered = self.delivered;
         let said = !output.trim().is_empty();
         let error = match &self.protocol {
+            // The agent's end of a failed handshake: nothing was run.
+            _ if output.contains("Encountered error while initiating handshake") => {
+                not_started(&output, &self.target.container)
+            }
             Protocol::Raw if said => match not_started_code(&output) {
                 Some(code) => {
                     self.status = Some(code);
