@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 
 /// How long a missing message may still arrive after the channel was closed.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
+/// Actions of a handshake at most. Agents ask for one or two; each takes some hundred bytes of answer.
+const MAX_ACTIONS: usize = 16;
 
 #[derive(Debug)]
 enum State {
@@ -229,6 +231,11 @@ impl Client {
         core: &mut Core,
     ) -> Result<(), ProtocolError> {
         let request: HandshakeRequest = from_json("handshake request", payload)?;
+        let actions = request.requested_client_actions.len();
+        if actions > MAX_ACTIONS {
+            let reason = format!("the agent asks for {actions} actions");
+            return Err(ProtocolError::Handshake(reason));
+        }
         if self.wrote {
             // Only a client that was told to speak first gets here. The agent threw away what it said.
             let reason = "the agent asked for a handshake after input was sent";

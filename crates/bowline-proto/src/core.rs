@@ -88,6 +88,10 @@ impl Core {
     }
 
     pub(crate) fn event(&mut self, event: Event) {
+        // Nothing follows the end, whatever becomes due or is asked for later.
+        if self.closed {
+            return;
+        }
         self.closed |= matches!(event, Event::Closed { .. });
         self.backlog += event.weight();
         self.events.push_back(event);
@@ -149,9 +153,17 @@ impl Core {
     }
 
     pub(crate) fn set_paused(&mut self, paused: bool) {
-        if self.paused != paused {
-            self.paused = paused;
-            self.event(Event::Paused(paused));
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        // A service that changes its mind all the time must not fill the queue: what was not seen is taken back.
+        match self
+            .events
+            .pop_back_if(|last| matches!(last, Event::Paused(_)))
+        {
+            Some(unseen) => self.backlog -= unseen.weight(),
+            None => self.event(Event::Paused(paused)),
         }
     }
 

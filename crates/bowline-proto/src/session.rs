@@ -406,6 +406,9 @@ impl Session {
     fn open(&self, mut frame: Frame) -> Result<Incoming, ProtocolError> {
         let kind = PayloadType::from(frame.payload_type);
         let Some(cipher) = self.core.cipher.as_ref().filter(|_| is_sealed(kind)) else {
+            // A copy of its own: a few bytes that wait here must not keep alive all that the socket read along with
+            // them, which a WebSocket library hands out as parts of one buffer.
+            frame.payload = Bytes::copy_from_slice(&frame.payload);
             let opened = false;
             return Ok(Incoming { frame, opened });
         };

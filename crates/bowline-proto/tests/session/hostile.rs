@@ -130,6 +130,74 @@ fn a_small_payload_in_a_large_message_does_not_hold_the_message() {
     );
 }
 
+/// A WebSocket library reads much at once and hands out parts of one buffer.
+#[test]
+fn a_small_message_does_not_hold_what_was_read_along_with_it() {
+    let live = Arc::new(AtomicUsize::new(0));
+    let mut agent = End::agent(AgentConfig::new("session", 1));
+    let mut client = Session::client(ClientConfig::new(1), START);
+    for sequence in 0..2000 {
+        for (number, message) in [
+            (sequence + 1, input(sequence + 1, b"x")),
+            (sequence, output(sequence, b"x")),
+        ] {
+            let length = message.len();
+            let read = Owned::message(&live, [&message[..], &[0; 32 * 1024]].concat());
+            // One ahead of its turn, and one in order for a caller that does not look.
+            let part = read.slice(..length);
+            match number == sequence {
+                true => client.receive(START, &part).unwrap(),
+                false => agent.receive(&part).unwrap(),
+            }
+        }
+    }
+    let live = live.load(Ordering::Relaxed);
+    assert_eq!(live, 0, "bytes of read buffers are alive");
+}
+
+#[test]
+fn a_service_that_pauses_and_starts_all_the_time_does_not_fill_the_queue() {
+    let mut session = Session::client(ClientConfig::new(1), START);
+    for _ in 0..10_000 {
+        for kind in [MessageType::PausePublication, MessageType::StartPublication] {
+            session.receive(START, &control(kind, "")).unwrap();
+        }
+    }
+    assert!(session.backlog() < 1000, "{}", session.backlog());
+    session
+        .receive(START, &control(MessageType::PausePublication, ""))
+        .unwrap();
+    assert_eq!(session.poll_event(), Some(Event::Paused(true)));
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let mut session = Session::client(ClientConfig::new(1), START);
+    session
+        .receive(START, &control(MessageType::PausePublication, ""))
+        .unwrap();
+    session.receive(START, &channel_closed("")).unwrap();
+    session.disconnected();
+    session.reconnected(START);
+    let last = std::iter::from_fn(|| session.poll_event()).last();
+    assert!(matches!(last, Some(Event::Closed { .. })), "{last:?}");
+}
+
+#[test]
+fn a_request_for_thousands_of_actions_gets_no_answer_of_megabytes() {
+    let mut client = End::client(ClientConfig::new(1));
+    let actions = vec![r#"{"ActionType":"x"}"#; 50_000].join(",");
+    let request = format!(r#"{{"AgentVersion":"3","RequestedClientActions":[{actions}]}}"#);
+    let kind = PayloadType::HandshakeRequest;
+    let message = frame(MessageType::OutputStreamData, 0, kind, request.as_bytes()).encode();
+    let refused = client.receive(&message).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "handshake cannot be completed: the agent asks for 50000 actions"
+    );
+    assert_eq!(client.session.buffered(), 0);
+}
+
 #[test]
 fn acknowledgements_that_cannot_leave_are_bounded() {
     let mut session = Session::agent(AgentConfig::new("session", 1), START);
