@@ -38,6 +38,8 @@ mod core;
 mod error;
 mod event;
 mod frame;
+#[cfg(feature = "sim")]
+pub mod fuzz;
 mod handshake;
 mod id;
 mod payload;
