@@ -34,6 +34,9 @@ const REFUSE_LIMIT: Duration = Duration::from_secs(2);
 const MESSAGE_LIMIT: usize = 128 * 1024;
 /// Cleared before each read, so no larger than it serves.
 const READ_BUFFER: usize = 32 * 1024;
+/// What may wait for the socket. Frames wait elsewhere, so that only the pongs for a client that sends pings and never
+/// reads get there.
+const WRITE_BUFFER: usize = 1 << 20;
 
 type Socket = WebSocketStream<Wire<TokioIo<Upgraded>>>;
 
@@ -90,7 +93,8 @@ async fn serve(sessions: Sessions, ticket: Ticket, pending: OnUpgrade) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_LIMIT))
-        .max_frame_size(Some(MESSAGE_LIMIT));
+        .max_frame_size(Some(MESSAGE_LIMIT))
+        .max_write_buffer_size(WRITE_BUFFER);
     let wire = Wire::new(TokioIo::new(upgraded), Arc::clone(&faults));
     let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
     let open = timeout(OPEN_LIMIT, first_text(&mut socket))

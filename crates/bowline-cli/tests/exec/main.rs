@@ -12,6 +12,7 @@ mod encrypted;
 mod endings;
 mod engines;
 mod failures;
+mod hostile;
 mod images;
 mod login;
 mod network;

@@ -32,6 +32,9 @@ const UPGRADE_LIMIT: Duration = Duration::from_secs(15);
 const MESSAGE_LIMIT: usize = 1 << 20;
 /// Cleared before each read, so no larger than it serves.
 const READ_BUFFER: usize = 32 * 1024;
+/// What may wait for the socket. Frames wait in the session instead, so that only the pongs for a peer that sends pings
+/// and never reads get there.
+const WRITE_BUFFER: usize = 1 << 20;
 /// What a client of today says it is; agents decide features by it. Four parts, not a withdrawn release.
 pub(crate) const CLIENT_VERSION: &str = "1.2.896.0";
 
@@ -406,7 +409,8 @@ async fn connect(
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_LIMIT))
-        .max_frame_size(Some(MESSAGE_LIMIT));
+        .max_frame_size(Some(MESSAGE_LIMIT))
+        .max_write_buffer_size(WRITE_BUFFER);
     let upgrading = tokio_tungstenite::client_async_with_config(request, transport, Some(config));
     match timeout(UPGRADE_LIMIT, upgrading).await {
         Ok(Ok((socket, _))) => Ok(socket),

@@ -1,5 +1,6 @@
 //! The harness: sandboxes that die with their test, and runs of the binary with a deadline.
 
+pub(crate) mod hostile;
 mod process;
 mod running;
 pub(crate) mod servers;

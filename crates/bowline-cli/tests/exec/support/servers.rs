@@ -40,7 +40,7 @@ impl Proxy {
             }
             let (_, port) = request.target.rsplit_once(':').unwrap();
             if let Ok(server) = TcpStream::connect(("127.0.0.1", port.parse().unwrap())) {
-                join(client, server);
+                join(client.try_clone().unwrap(), client, server);
             }
         });
         Self { address, requests }
@@ -95,7 +95,7 @@ pub(crate) fn closed_port() -> SocketAddr {
 }
 
 /// The threads end with their connections, and all of them with the test.
-fn serve(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
+pub(super) fn serve(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -127,14 +127,15 @@ fn read_connect(client: &TcpStream) -> Option<Connect> {
     })
 }
 
-fn join(client: TcpStream, server: TcpStream) {
-    let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+/// Both directions, until both have ended; `from_client` reads the client.
+pub(super) fn join(client: TcpStream, from_client: impl Read + Send + 'static, server: TcpStream) {
+    let to_server = server.try_clone().unwrap();
     let upward = std::thread::spawn(move || pump(from_client, to_server));
     pump(server, client);
     upward.join().unwrap();
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+fn pump(mut from: impl Read, mut to: TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
 }

@@ -68,12 +68,16 @@ pub(super) enum Damage {
     NoEnd,
     #[error("a line of the wrapper is unreadable")]
     Line,
+    #[error("what is asked for cannot be sent: nothing of it is acknowledged")]
+    Asks,
 }
 
 /// Takes the wrapper's output in pieces of any size.
 pub(super) struct Decoder {
     mark: Vec<u8>,
     line: Vec<u8>,
+    /// Strays of one piece: as an item for each line, a megabyte of newlines would become a hundred.
+    stray: Vec<u8>,
     hex: bool,
     stdout: Stream,
     stderr: Stream,
@@ -100,6 +104,7 @@ impl Decoder {
         Self {
             mark: [b"\x1e", nonce.as_bytes()].concat(),
             line: Vec::new(),
+            stray: Vec::new(),
             hex: false,
             stdout: stream("stdout"),
             stderr: stream("stderr"),
@@ -108,7 +113,13 @@ impl Decoder {
     }
 
     /// Reads a piece of output; items are added to `items`.
-    pub(super) fn feed(&mut self, mut piece: &[u8], items: &mut Vec<Item>) -> Result<(), Damage> {
+    pub(super) fn feed(&mut self, piece: &[u8], items: &mut Vec<Item>) -> Result<(), Damage> {
+        let result = self.read(piece, items);
+        self.hand_over_stray(items);
+        result
+    }
+
+    fn read(&mut self, mut piece: &[u8], items: &mut Vec<Item>) -> Result<(), Damage> {
         while let Some(end) = piece.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = piece.split_at(end + 1);
             piece = rest;
@@ -129,9 +140,16 @@ impl Decoder {
                 .rposition(|&byte| byte == 0x1e)
                 .filter(|&at| at > 0);
             let rest = self.line.split_off(keep.unwrap_or(self.line.len()));
-            items.push(Item::Stray(std::mem::replace(&mut self.line, rest).into()));
+            self.stray.append(&mut self.line);
+            self.line = rest;
         }
         Ok(())
+    }
+
+    fn hand_over_stray(&mut self, items: &mut Vec<Item>) {
+        if !self.stray.is_empty() {
+            items.push(Item::Stray(std::mem::take(&mut self.stray).into()));
+        }
     }
 
     fn complete(&mut self, line: &[u8], items: &mut Vec<Item>) -> Result<(), Damage> {
@@ -140,12 +158,11 @@ impl Decoder {
             .windows(self.mark.len())
             .position(|window| window == self.mark)
         else {
-            items.push(Item::Stray(Bytes::copy_from_slice(line)));
+            self.stray.extend_from_slice(line);
             return Ok(());
         };
-        if start > 0 {
-            items.push(Item::Stray(Bytes::copy_from_slice(&line[..start])));
-        }
+        self.stray.extend_from_slice(&line[..start]);
+        self.hand_over_stray(items);
         let ours = line[start + self.mark.len()..].trim_ascii_end();
         let (&tag, rest) = ours.split_first().ok_or(Damage::Line)?;
         match tag {
@@ -371,8 +388,7 @@ mod tests {
                 terminal: true,
                 input: Input::Base64,
             },
-            Item::Stray(Bytes::from_static(b"plain\r\n")),
-            Item::Stray(Bytes::from_static(b"\x1eother\n")),
+            Item::Stray(Bytes::from_static(b"plain\r\n\x1eother\n")),
         ];
         assert_eq!(stray, expected);
     }

@@ -53,8 +53,11 @@ impl Scanner {
         }
         let mut all = std::mem::take(&mut self.held);
         all.extend_from_slice(piece);
+        // From here on nothing was pushed yet; what only begins like a mark is not an item of its own.
         let mut rest = all.as_slice();
-        while let Some(start) = rest.iter().position(|&byte| byte == RS) {
+        let mut looked = 0;
+        while let Some(found) = rest[looked..].iter().position(|&byte| byte == RS) {
+            let start = looked + found;
             let (before, candidate) = rest.split_at(start);
             match self.read(candidate) {
                 Mark::Incomplete => {
@@ -69,11 +72,9 @@ impl Scanner {
                         Meaning::Output(output) => self.output = output,
                     }
                     rest = &candidate[length..];
+                    looked = 0;
                 }
-                Mark::None => {
-                    self.push(items, &rest[..=start]);
-                    rest = &rest[start + 1..];
-                }
+                Mark::None => looked = start + 1,
             }
         }
         self.push(items, rest);

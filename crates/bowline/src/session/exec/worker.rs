@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::error::ExecError;
+use super::framed::Damage;
 use super::protocol::{Protocol, Step};
 use super::start::{self, Opening};
 use super::wrapper::{self, Kind};
@@ -29,6 +30,10 @@ const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
 const BARE_PATIENCE: Duration = Duration::from_secs(2);
 /// Events waiting for a slow reader; the data channel is not read while there are more.
 const PENDING: usize = 64;
+/// And their bytes: a message may have a megabyte.
+const PENDING_BYTES: usize = 1 << 20;
+/// Commands waiting for the session. A wrapper asks for one thing at a time, so that more come from something else.
+const OUTGOING: usize = 64;
 const NEWLINE: Bytes = Bytes::from_static(b"\n");
 /// Ctrl-C.
 const INTERRUPT: Bytes = Bytes::from_static(b"\x03");
@@ -170,6 +175,7 @@ async fn work(
         protocol: Protocol::new(request.engine, &nonce),
         later,
         pending: VecDeque::new(),
+        pending_bytes: 0,
         outgoing: VecDeque::new(),
         delivered: 0,
         ready: false,
@@ -177,6 +183,7 @@ async fn work(
         status: None,
         done: false,
         deadline: Instant::now() + READY_LIMIT,
+        start_by: Instant::now() + READY_LIMIT + request.reconnect_for,
         limit: request.timeout,
         ends_at: None,
     };
@@ -234,6 +241,7 @@ struct Worker<'a> {
     protocol: Protocol,
     later: Option<Vec<u8>>,
     pending: VecDeque<ExecEvent>,
+    pending_bytes: usize,
     outgoing: VecDeque<Command>,
     delivered: u64,
     ready: bool,
@@ -243,6 +251,8 @@ struct Worker<'a> {
     /// Everything of the command was received.
     done: bool,
     deadline: Instant,
+    /// Whatever happens to connections, the command has started by then.
+    start_by: Instant,
     /// How long the command may run.
     limit: Option<Duration>,
     ends_at: Option<Instant>,
@@ -280,7 +290,7 @@ impl Worker<'_> {
                 Turn::Channel(Some(ChannelEvent::Back)) => {
                     self.away = false;
                     if !self.ready {
-                        self.deadline = Instant::now() + READY_LIMIT;
+                        self.deadline = self.start_by.min(Instant::now() + READY_LIMIT);
                     }
                 }
                 Turn::Channel(Some(ChannelEvent::Closed { output, complete })) => {
@@ -337,6 +347,7 @@ impl Worker<'_> {
             inputs,
             stdin,
             pending,
+            pending_bytes,
             outgoing,
             ready,
             away,
@@ -354,13 +365,14 @@ impl Worker<'_> {
         tokio::select! {
             permit = reader.reserve(), if !pending.is_empty() => Turn::Reader(match (permit, pending.pop_front()) {
                 (Ok(permit), Some(event)) => {
+                    *pending_bytes -= weight(&event);
                     permit.send(event);
                     true
                 }
                 (permit, _) => permit.is_ok(),
             }),
             () = reader.closed(), if pending.is_empty() => Turn::Reader(false),
-            event = events.recv(), if pending.len() < PENDING => Turn::Channel(event),
+            event = events.recv(), if pending.len() < PENDING && *pending_bytes < PENDING_BYTES => Turn::Channel(event),
             permit = commands.reserve(), if !outgoing.is_empty() => {
                 // A session that is over says so through its events.
                 if let (Ok(permit), Some(command)) = (permit, outgoing.pop_front()) {
@@ -408,6 +420,11 @@ impl Worker<'_> {
     fn step(&mut self, step: Step) -> Result<bool, ExecError> {
         match step {
             Step::NoEncoder => return Ok(false),
+            // Said again, it would put off the time limit.
+            Step::Ready { .. } if self.ready => {}
+            Step::Want | Step::Waits if self.outgoing.len() >= OUTGOING => {
+                return Err(ExecError::damaged(&Damage::Asks, self.delivered));
+            }
             Step::Ready { terminal } => {
                 let what = match (&self.later, self.stdin.open) {
                     (Some(_), _) => Some("so long a command"),
@@ -436,6 +453,7 @@ impl Worker<'_> {
                 self.status = Some(status);
                 self.answer();
             }
+            Step::Done { .. } if self.done => {}
             Step::Done { waits } => {
                 if waits {
                     self.outgoing.push_back(Command::Write(NEWLINE));
@@ -450,6 +468,7 @@ impl Worker<'_> {
     fn bytes(&mut self, event: fn(Bytes) -> ExecEvent, bytes: Bytes) {
         if !bytes.is_empty() {
             self.delivered += bytes.len() as u64;
+            self.pending_bytes += bytes.len();
             self.pending.push_back(event(bytes));
         }
     }
@@ -572,6 +591,14 @@ impl Worker<'_> {
             }
         }
         true
+    }
+}
+
+/// The bytes of the command in an event.
+fn weight(event: &ExecEvent) -> usize {
+    match event {
+        ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => bytes.len(),
+        _ => 0,
     }
 }
 
