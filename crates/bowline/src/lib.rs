@@ -6,6 +6,8 @@
 mod aws;
 mod client;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod inspect;
 pub mod inventory;
 pub mod model;

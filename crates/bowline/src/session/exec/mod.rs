@@ -5,6 +5,7 @@
 
 mod error;
 mod framed;
+pub(crate) mod fuzz;
 mod marked;
 mod protocol;
 mod scripts;
