@@ -97,12 +97,12 @@ pub fn handshake(data: &[u8]) {
         let Some((&kind, payload)) = line.split_first() else {
             continue;
         };
-        let kind = [
-            PayloadType::HandshakeRequest,
-            PayloadType::EncChallengeRequest,
-            PayloadType::HandshakeComplete,
-            PayloadType::Output,
-        ][usize::from(kind % 4)];
+        let kind = match kind % 4 {
+            0 => PayloadType::HandshakeRequest,
+            1 => PayloadType::EncChallengeRequest,
+            2 => PayloadType::HandshakeComplete,
+            _ => PayloadType::Output,
+        };
         if kind == PayloadType::HandshakeRequest {
             requests.extend(serde_json::from_slice::<HandshakeRequest>(payload).ok());
         }

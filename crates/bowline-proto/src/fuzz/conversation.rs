@@ -303,7 +303,7 @@ impl Talk {
         };
         let number = input.byte();
         let absurd = ABSURD.get(usize::from(number)).copied();
-        let sequence = absurd.unwrap_or(i64::from(number) - 8);
+        let sequence = absurd.unwrap_or_else(|| i64::from(number) - 8);
         let payload_type = PayloadType::from(u32::from(input.byte()) % 16);
         let length = usize::from(input.byte());
         let payload = match kind {

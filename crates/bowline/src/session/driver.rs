@@ -199,7 +199,7 @@ enum End {
 /// What a turn of the loop waited for.
 enum Turn {
     Heard(Result<Heard, ChannelError>),
-    Restored(Result<Connection, ChannelError>),
+    Restored(Box<Result<Connection, ChannelError>>),
     Key(Result<GeneratedKey, ChannelError>),
     Command(Option<Command>),
     ReaderReady,
@@ -233,11 +233,13 @@ impl Driver {
             }
             let passed = match self.turn().await {
                 Turn::Heard(first) => self.heard(first),
-                Turn::Restored(Ok(connection)) => {
-                    self.restored(connection);
-                    Ok(())
-                }
-                Turn::Restored(Err(error)) => return End::Lost(error),
+                Turn::Restored(outcome) => match *outcome {
+                    Ok(connection) => {
+                        self.restored(connection);
+                        Ok(())
+                    }
+                    Err(error) => return End::Lost(error),
+                },
                 Turn::Key(Ok(key)) => {
                     self.key = None;
                     let now = self.clock.now();
@@ -287,7 +289,7 @@ impl Driver {
         let path = async {
             match path {
                 Path::Up(line) => Turn::Heard(line.turn(listening).await),
-                Path::Down(restoring) => Turn::Restored(restoring.as_mut().await),
+                Path::Down(restoring) => Turn::Restored(Box::new(restoring.as_mut().await)),
             }
         };
         // Every arm is cancel-safe: the path keeps its state, channels, a permit that is given back, a timer.

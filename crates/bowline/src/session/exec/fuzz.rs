@@ -25,8 +25,12 @@ pub fn exec_output(data: &[u8]) {
     let [engine, length, output @ ..] = data else {
         return;
     };
-    let engine =
-        [Engine::Framed, Engine::Plain, Engine::Tty, Engine::Bare][usize::from(engine % 4)];
+    let engine = match engine % 4 {
+        0 => Engine::Framed,
+        1 => Engine::Plain,
+        2 => Engine::Tty,
+        _ => Engine::Bare,
+    };
     let whole = read(engine, output.chunks(output.len().max(1)));
     let pieces = read(engine, output.chunks(1 + usize::from(length % 64)));
     // What a damaged line leaves unread in its piece depends on the cuts; what was read until then does not, but for
