@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod listing;
 pub(crate) mod query;
 pub(crate) mod sheet;
+pub(crate) mod log_lines;
 pub(crate) mod table;
 
 use crate::terminal;

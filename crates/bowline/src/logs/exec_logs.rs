@@ -75,7 +75,7 @@ async fn one(
             Ok((_, event)) => {
                 let line = LogLine::new(&task, &container, event);
                 // Without a reader the work is dropped as a whole.
-                let _ = reader.send(LogEvent::Line(line)).await;
+                let _ = reader.send(LogEvent::Lines(vec![line])).await;
             }
             Err((_, error)) => {
                 say(

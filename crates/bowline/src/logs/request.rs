@@ -61,8 +61,8 @@ impl LogRequest {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LogEvent {
-    /// A line.
-    Line(LogLine),
+    /// Lines, in order.
+    Lines(Vec<LogLine>),
     /// Something a user may want to know.
     Notice(String),
     /// There is no more.

@@ -1,6 +1,7 @@
 //! The one task behind a [`super::LogReading`]: finds the tasks, reads what there is, then follows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,11 +17,14 @@ use super::place::{LogPlace, LogStream, place};
 use super::query::{Part, Query};
 use super::request::{LogError, LogEvent, LogRequest};
 use super::sources::{Output, Sources};
-use crate::Client;
 use crate::model::Task;
+use crate::{AwsError, Client};
 
 /// Between looks for tasks that join and leave.
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
+
+/// Lines that go to the reader together.
+const LINES: usize = 1000;
 
 type Reader = mpsc::Sender<LogEvent>;
 
@@ -76,7 +80,8 @@ struct Work {
 /// A stream and whose it is.
 struct Owned {
     task: Task,
-    container: String,
+    task_id: Arc<str>,
+    label: Arc<str>,
     place: LogStream,
 }
 
@@ -96,7 +101,8 @@ impl Work {
                     LogPlace::Stream(place) if owned.iter().any(|one| one.place == place) => {}
                     LogPlace::Stream(place) => owned.push(Owned {
                         task: task.clone(),
-                        container: container.name.clone(),
+                        task_id: task.task_id.as_str().into(),
+                        label: container.name.as_str().into(),
                         place,
                     }),
                     LogPlace::Elsewhere(text) => {
@@ -117,22 +123,25 @@ impl Work {
             None => Part::Since(millis(self.request.since)),
         };
         for failed in query.add(places(), part).await {
-            self.unreadable(&owned[failed.0], &failed.1, reader).await?;
+            self.unreadable(&owned[failed.0], &failed.1, reader).await;
         }
         let since = millis(self.request.since).unwrap_or(i64::MIN);
+        let mut lines = Vec::new();
         while let Some(next) = query.next().await {
             match next {
                 // The tail knows no beginning.
                 Ok((_, event)) if event.timestamp < since => {}
                 Ok((stream, event)) => {
                     let one = &owned[stream];
-                    let task = one.task.task_id.as_str().into();
-                    let line = LogLine::new(&task, &one.container.as_str().into(), event);
-                    let _ = reader.send(LogEvent::Line(line)).await;
+                    lines.push(LogLine::new(&one.task_id, &one.label, event));
+                    if lines.len() == LINES {
+                        send(reader, std::mem::take(&mut lines)).await;
+                    }
                 }
-                Err((stream, error)) => self.unreadable(&owned[stream], &error, reader).await?,
+                Err((stream, error)) => self.unreadable(&owned[stream], &error, reader).await,
             }
         }
+        send(reader, lines).await;
         for (stream, one) in owned.iter().enumerate() {
             match query.rest(stream) {
                 Some((place, from)) if self.request.follow => {
@@ -141,17 +150,17 @@ impl Work {
                         true => Origin::Time(None),
                         false => from,
                     };
-                    self.sources.resume(&one.task, &one.container, place, from);
+                    self.sources.resume(&one.task, &one.label, place, from);
                 }
                 Some((place, _)) if query.is_absent(stream) => {
                     let text = format!(
                         "container {} of task {} has written nothing yet: there is no log stream {} in {}",
-                        one.container, one.task.task_id, place.stream, place.group
+                        one.label, one.task.task_id, place.stream, place.group
                     );
                     say(reader, &text).await;
                 }
                 Some(_) => {}
-                None => self.sources.skip(&one.task, &one.container),
+                None => self.sources.skip(&one.task, &one.label),
             }
         }
         Ok(())
@@ -175,11 +184,7 @@ impl Work {
             // Every arm is cancel-safe: calls and news are kept.
             tokio::select! {
                 output = self.sources.next() => match output {
-                    Output::Lines(lines) => {
-                        for line in lines {
-                            let _ = reader.send(LogEvent::Line(line)).await;
-                        }
-                    }
+                    Output::Lines(lines) => send(reader, lines).await,
                     Output::Note(text) => say(reader, &text).await,
                     Output::Ended => {}
                 },
@@ -230,26 +235,27 @@ impl Work {
         }
     }
 
-    /// A stream that cannot be read is left out; when it is the only one there is nothing else to do.
-    async fn unreadable(
-        &mut self,
-        one: &Owned,
-        error: &crate::AwsError,
-        reader: &Reader,
-    ) -> Result<(), LogError> {
+    /// A stream that cannot be read is left out.
+    async fn unreadable(&mut self, one: &Owned, error: &AwsError, reader: &Reader) {
         self.readable = self.readable.saturating_sub(1);
-        let text = format!(
-            "the output of container {} cannot be read: {error}",
-            one.container
-        );
-        say(reader, &text).await;
-        Ok(())
+        let container = &one.label;
+        say(
+            reader,
+            &format!("the output of container {container} cannot be read: {error}"),
+        )
+        .await;
     }
 
     async fn say_notes(&mut self, reader: &Reader) {
         for note in self.sources.take_notes() {
             say(reader, &note).await;
         }
+    }
+}
+
+async fn send(reader: &Reader, lines: Vec<LogLine>) {
+    if !lines.is_empty() {
+        let _ = reader.send(LogEvent::Lines(lines)).await;
     }
 }
 

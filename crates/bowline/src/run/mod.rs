@@ -82,8 +82,8 @@ pub enum RunEvent {
         /// What to say after its name: `is PENDING`.
         text: String,
     },
-    /// A line of output.
-    Line(LogLine),
+    /// Lines of output, the next ones of one container.
+    Lines(Vec<LogLine>),
     /// Something a user may want to know.
     Notice(String),
     /// The tasks were asked to stop.

@@ -22,7 +22,7 @@ use crate::model::Task;
 use crate::{AwsError, Client};
 
 /// Events that may wait for a slow reader before no more output is read.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 16;
 /// After a request to stop: the longest stop timeout of Fargate, and what ECS takes around it.
 const STOP_LIMIT: Duration = Duration::from_secs(300);
 /// How long looks may fail one after another; each has several attempts behind it.
@@ -284,7 +284,7 @@ impl Worker {
 
     fn output(&mut self, output: Output) {
         match output {
-            Output::Lines(lines) => self.queue.extend(lines.into_iter().map(RunEvent::Line)),
+            Output::Lines(lines) => self.queue.push_back(RunEvent::Lines(lines)),
             Output::Note(text) => self.queue.push_back(RunEvent::Notice(text)),
             Output::Ended => {}
         }
