@@ -203,14 +203,14 @@ const RULES: &[Rule] = &[
         "",
         "",
         "there is no such Fargate platform version",
-        "the service it was taken from names one that is gone: update the service to LATEST, or name --launch-type",
+        "name another one with --platform-version, or update the service it was taken from to LATEST",
     ),
     rule(
         &["PlatformTaskDefinitionIncompatibilityException"],
         "",
         "",
         "the Fargate platform version lacks something that the task definition needs",
-        "EFS, more disk, ARM and others need version 1.4.0 or later: update the service it was taken from to LATEST",
+        "EFS, more disk, ARM and others need 1.4.0 or later: --platform-version LATEST, or update the service it was taken from",
     ),
     rule(
         &["BlockedException"],
@@ -547,7 +547,96 @@ mod tests {
             writeln!(prose, "{code}: {}", refusal.text).unwrap();
             writeln!(prose, "    {}", refusal.hint).unwrap();
         }
-        insta::assert_snapshot!(prose);
+        insta::assert_snapshot!(prose, @r#"
+        ClusterNotFoundException: the cluster does not exist in this account and region
+            `bowline ls clusters` shows those there are; check --cluster, --region and --profile
+        ServiceNotFoundException: the cluster has no such service
+            `bowline ls services` shows those there are
+        ServiceNotActiveException: the service is being deleted, or was
+            create it again, or choose another one
+        InvalidParameterException: no task was named
+            name a task; `bowline ls tasks` shows those there are
+        InvalidParameterException: the cluster has no such task, or has forgotten it
+            `bowline ls tasks` shows what runs; a task is forgotten about an hour after its end
+        InvalidParameterException: the task definition needs a network, and none was given
+            take a service's with --like, or name --subnets and --security-groups
+        InvalidParameterException: a launch type and capacity providers exclude each other
+            give only one of --launch-type and --capacity-provider
+        InvalidParameterException: an override names a container that the task definition does not have
+            check the names in --overrides and --container
+        InvalidParameterException: the cluster has no EC2 instances to run the task on
+            use --launch-type fargate if the definition allows it, or register instances
+        InvalidParameterException: a security group does not fit the subnets
+            take both from one VPC: --security-groups and --subnets
+        InvalidParameterException: ECS does not accept the request as it is
+            `--dry-run` shows the request; compare it with the task definition
+        ClientException: there is no such task definition
+            check family, revision and region; families are named in `aws ecs list-task-definition-families`
+        ClientException: there is no such task definition
+            check family, revision and region; families are named in `aws ecs list-task-definition-families`
+        ClientException: this revision of the task definition was deregistered
+            leave out the revision for the newest one, or register it again
+        ClientException: AWS has blocked this account for new tasks
+            new or suspended accounts are blocked; AWS Support lifts it
+        ClientException: ECS cannot do this as things are
+            AWS's words say what is in the way; `--dry-run` shows the request
+        PlatformUnknownException: there is no such Fargate platform version
+            name another one with --platform-version, or update the service it was taken from to LATEST
+        PlatformTaskDefinitionIncompatibilityException: the Fargate platform version lacks something that the task definition needs
+            EFS, more disk, ARM and others need 1.4.0 or later: --platform-version LATEST, or update the service it was taken from
+        BlockedException: AWS has blocked this account for new tasks
+            new or suspended accounts are blocked; AWS Support lifts it
+        UnsupportedFeatureException: this region does not have a feature that the task needs
+            use another region, or leave the feature out of the task definition
+        ConflictException: the client token belongs to another request
+            use a new token for a new request, or leave out --client-token
+        AccessDeniedException: the caller is not allowed to do this
+            the caller needs the permission ecs:RunTask on arn:aws:ecs:r:1:task-definition/job:1
+        AccessDeniedException: the caller may not give the task its role
+            the caller needs the permission iam:PassRole on arn:aws:iam::1:role/task, for the task role and the execution role; a policy denies it explicitly, and allowing it elsewhere does not help
+        ThrottlingException: AWS's rate limit was reached, and several attempts did not help
+            try again in a minute; the limit is the account's, and others use it too
+        ExpiredTokenException: the credentials have expired
+            sign in again (`aws sso login`, `aws login`), or fetch new ones
+        ServerException: AWS has a problem of its own, and several attempts did not help
+            try again in some minutes; if it stays, see the AWS Health Dashboard and give Support the request id
+        InternalServerError: AWS has a problem of its own, and several attempts did not help
+            try again in some minutes; if it stays, see the AWS Health Dashboard and give Support the request id
+        TargetNotConnected: Systems Manager has no connection to this container
+            check region, account and task; if they are right, its exec agent cannot reach AWS
+        InvalidDocument: Systems Manager has no such document here
+            check its name and region
+        DoesNotExistException: the session has ended
+            start a new one
+        AutomationDefinitionNotFoundException: there is no such runbook
+            check its name, owner and region
+        AutomationDefinitionVersionNotFoundException: the runbook has no such version
+            leave out the version for the default one
+        InvalidAutomationExecutionParametersException: the runbook does not take these parameters
+            compare them with the runbook's own
+        AutomationExecutionLimitExceededException: too many runbooks run at the moment
+            try again when others have ended
+        IdempotentParameterMismatch: the client token belongs to another request
+            use a new token for a new request
+        AutomationExecutionNotFoundException: there is no such run of a runbook
+            check id and region; one that was just started is known after some seconds
+        ResourceNotFoundException: the log group does not exist in this region
+            nothing was logged yet, or the group was deleted; the log driver makes it only with awslogs-create-group
+        ResourceNotFoundException: the log stream does not exist
+            the container has written nothing yet, or could not log
+        LimitExceededException: too many Live Tail sessions run in this account
+            leave out --live
+        ResourceNotFoundException: there is no such function
+            check its name, qualifier and region
+        NotFoundException: there is no such key
+            check the key of the cluster's exec configuration, and its region
+        DisabledException: the key is disabled
+            enable it, or let the cluster use another key
+        KMSInvalidStateException: the key cannot be used in its present state
+            a key that waits for its deletion can be saved with CancelKeyDeletion
+        InvalidCiphertextException: the key does not open this
+            both ends have to use the same key and encryption context
+        "#);
         assert_eq!(explain("ecs:RunTask", "SomethingNew", ""), None);
     }
 }

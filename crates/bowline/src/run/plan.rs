@@ -52,6 +52,8 @@ pub struct RunWish {
     pub launch_type: Option<String>,
     /// Capacity providers, in place of the service's.
     pub providers: Vec<StrategyItem>,
+    /// A Fargate platform version, in place of the service's.
+    pub platform_version: Option<String>,
 }
 
 /// A request that is ready, and what it was made from.
@@ -278,6 +280,9 @@ impl Planner<'_> {
                 // Without this ECS looks for EC2 instances.
                 request = request.on_launch_type("FARGATE");
             }
+        }
+        if wish.platform_version.is_some() {
+            request.platform_version.clone_from(&wish.platform_version);
         }
         if definition.needs_network() {
             let given = request.network_configuration.take();

@@ -30,6 +30,9 @@ pub(super) struct NetworkArgs {
     /// A capacity provider, in place of the service's; may be given several times
     #[arg(long, value_name = "NAME[:WEIGHT[:BASE]]", value_parser = provider)]
     capacity_provider: Vec<StrategyItem>,
+    /// The Fargate platform version, in place of the service's
+    #[arg(long, value_name = "VERSION")]
+    platform_version: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,6 +64,7 @@ impl NetworkArgs {
             assign_public_ip: self.assign_public_ip.map(|answer| answer == YesNo::Yes),
             launch_type: launch_type.map(str::to_owned),
             providers: self.capacity_provider.clone(),
+            platform_version: self.platform_version.clone(),
         }
     }
 }
