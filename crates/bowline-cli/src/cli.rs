@@ -10,10 +10,10 @@ use bowline::config::{Defaults, Origin, OutputForm, Setting};
 use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
+use crate::commands::attach::AttachArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
-use crate::commands::attach::AttachArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;

@@ -10,9 +10,9 @@ use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::aws::kms::GeneratedKey;
-use crate::inventory::{InventoryLoad, InventoryOptions};
 use crate::aws::logs::Logs;
 use crate::aws::ssm::Ssm;
+use crate::inventory::{InventoryLoad, InventoryOptions};
 use crate::model::{Cluster, Service, SessionGrant, Task};
 use crate::network::Proxies;
 use crate::target::{

@@ -82,9 +82,24 @@ fn follow_burst(bowline: &Bowline, arn: &str) -> anyhow::Result<f64> {
 
 /// From the time at which CloudWatch Logs had each line to the moment at which we read it, in milliseconds.
 fn lateness(bowline: &Bowline, extra: &[&str]) -> anyhow::Result<Vec<f64>> {
-    let script = format!("i=0; while [ $i -lt {PACED} ]; do i=$((i+1)); echo $i; sleep {PAUSE}; done");
+    let script =
+        format!("i=0; while [ $i -lt {PACED} ]; do i=$((i+1)); echo $i; sleep {PAUSE}; done");
     let arn = launch(bowline, &script)?;
-    let words = [&["logs", "-f", "-o", "json", "--tail", "all", "--log-wait", "2s", arn.as_str()], extra].concat();
+    let words = [
+        &[
+            "logs",
+            "-f",
+            "-o",
+            "json",
+            "--tail",
+            "all",
+            "--log-wait",
+            "2s",
+            arn.as_str(),
+        ],
+        extra,
+    ]
+    .concat();
     let begun = Instant::now();
     let mut child = bowline
         .command(&words)
@@ -124,7 +139,11 @@ fn idle(bowline: &Bowline, sandbox: &SandboxProcess) -> anyhow::Result<Figure> {
     child.kill()?;
     child.wait()?;
     let minutes = IDLE.as_secs_f64() / 60.0;
-    Ok(Figure::new("logs -f, two idle streams: all calls", "/min", vec![(after - before) / minutes]))
+    Ok(Figure::new(
+        "logs -f, two idle streams: all calls",
+        "/min",
+        vec![(after - before) / minutes],
+    ))
 }
 
 fn launch(bowline: &Bowline, script: &str) -> anyhow::Result<String> {

@@ -169,7 +169,13 @@ impl LogsArgs {
             exec: self.exec,
             live: self.live,
             log_wait: self.log_wait,
-            ..LogRequest::new(self.targets.clone())
+            ..LogRequest::new(match &self.targets[..] {
+                [] => context.target(None).into_iter().collect(),
+                given => given
+                    .iter()
+                    .filter_map(|one| context.target(Some(one)))
+                    .collect(),
+            })
         }
     }
 

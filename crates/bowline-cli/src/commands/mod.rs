@@ -1,9 +1,9 @@
 //! One subcommand a file, and what they share.
 
+pub mod attach;
 pub mod completion;
 pub mod config;
 pub mod describe;
-pub mod attach;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;

@@ -263,7 +263,7 @@ impl Intercept for PlainHost {
         if self.0
             && let Some((scheme, rest)) = request.uri().split_once("://")
             // The older name is that of models before April 2026.
-            && let Some(plain) = rest.strip_prefix("stream-").or(rest.strip_prefix("streaming-"))
+            && let Some(plain) = rest.strip_prefix("stream-").or_else(|| rest.strip_prefix("streaming-"))
         {
             let uri = format!("{scheme}://{plain}");
             request.set_uri(uri)?;

@@ -6,9 +6,9 @@ pub(crate) mod ecs;
 pub(crate) mod error;
 mod http;
 pub(crate) mod kms;
+pub(crate) mod logs;
 pub(crate) mod profiles;
 pub mod regions;
-pub(crate) mod logs;
 pub(crate) mod run;
 pub(crate) mod ssm;
 #[cfg(test)]

@@ -82,27 +82,8 @@ impl Ecs {
         })
     }
 
-    /// Has a task stopped. ECS answers at once; the task gets its time to end.
-    pub(crate) async fn stop_task(
-        &self,
-        cluster: &str,
-        task: &str,
-        reason: &str,
-    ) -> Result<(), AwsError> {
-        let stopped = self
-            .sdk()
-            .stop_task()
-            .cluster(cluster)
-            .task(task)
-            .reason(reason);
-        let answer = stopped.send().await;
-        answer
-            .map(drop)
-            .map_err(|error| AwsError::from_sdk("ecs:StopTask", error))
-    }
-
     /// A task definition by family, `family:revision` or ARN.
-    pub(crate) async fn task_definition(&self, name: &str) -> Result<TaskDefinition, AwsError> {
+    pub(crate) async fn definition(&self, name: &str) -> Result<TaskDefinition, AwsError> {
         let answer = self
             .sdk()
             .describe_task_definition()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::request::{LogError, LogRequest};
 use crate::aws::ecs::last_part;
 use crate::model::Task;
-use crate::target::{ArnKind, ClusterName, Selector, TargetError, TargetSpec};
+use crate::target::{ArnKind, ClusterName, ContainerPart, Selector, TargetError, TargetSpec};
 use crate::{Client, TargetOptions};
 
 /// Finds tasks.
@@ -55,6 +55,27 @@ impl Found {
     }
 }
 
+/// The only service, else the only task, of the cluster.
+async fn only(client: &Client, options: &TargetOptions) -> Result<Selector, LogError> {
+    let cluster = client.current_cluster(options.cluster.as_ref()).await?;
+    let services = client.services(&cluster).await?;
+    if let [service] = &services[..]
+        && let Ok(name) = service.service_name.parse()
+    {
+        return Ok(Selector::Service(name));
+    }
+    // Without a service this is the only task; with several it is the error that names them.
+    let found = client.resolve_only(options).await?;
+    let id = found.task.id.parse();
+    // ECS gives no ids that are not ids.
+    let no_task = |_| TargetError::NoTask {
+        target: "the target".to_owned(),
+        cluster: cluster.to_string(),
+        detail: None,
+    };
+    Ok(id.map(Selector::Task).map_err(no_task)?)
+}
+
 impl Discovery {
     pub(super) async fn new(client: Client, request: &LogRequest) -> Result<Self, LogError> {
         let mut options = request.options.clone();
@@ -63,20 +84,7 @@ impl Discovery {
             let by_option = match (options.task.take(), options.service.take()) {
                 (Some(task), _) => Selector::Task(task),
                 (None, Some(service)) => Selector::Service(service),
-                (None, None) => {
-                    let only = client.resolve_only(&options).await?;
-                    let named = only.service.as_deref().and_then(|name| name.parse().ok());
-                    let task = || only.task.id.parse().map(Selector::Task);
-                    match named {
-                        Some(service) => Selector::Service(service),
-                        // ECS gives no ids that are not ids.
-                        None => task().map_err(|_| TargetError::NoTask {
-                            target: "the target".to_owned(),
-                            cluster: only.cluster.name.clone(),
-                            detail: None,
-                        })?,
-                    }
-                }
+                (None, None) => only(&client, &options).await?,
             };
             targets.push(TargetSpec::of(by_option));
         }
@@ -104,11 +112,7 @@ impl Discovery {
         for target in &self.targets {
             let (tasks, note) = self.tasks(target).await?;
             found.notes.extend(note);
-            let chosen = target
-                .container
-                .as_ref()
-                .or(self.options.container.as_ref());
-            let chosen = chosen.map(|name| name.as_str());
+            let chosen = self.chosen(target);
             if let (Some(name), Some(task)) = (chosen, tasks.first())
                 && !tasks
                     .iter()
@@ -117,6 +121,7 @@ impl Discovery {
                 return Err(LogError::Target(TargetError::ContainerNotFound {
                     task: task.task_id.clone(),
                     name: name.to_owned(),
+                    suggestions: Vec::new(),
                     candidates: task.containers.iter().map(|one| one.name.clone()).collect(),
                 }));
             }
@@ -127,6 +132,14 @@ impl Discovery {
         Ok(found)
     }
 
+    /// The container that a target or the options name.
+    fn chosen<'a>(&'a self, target: &'a TargetSpec) -> Option<&'a str> {
+        let by_option = self.options.container.as_ref();
+        let of_target = target.container.as_ref();
+        let name = of_target.map_or(by_option, ContainerPart::name);
+        name.map(|name| name.as_str())
+    }
+
     /// The tasks there are now, and what became of `known` ones.
     pub(super) async fn again(
         &self,
@@ -135,17 +148,14 @@ impl Discovery {
         let mut found = Found::default();
         if !self.ends_with_its_tasks() {
             for target in &self.targets {
-                let chosen = target
-                    .container
-                    .as_ref()
-                    .or(self.options.container.as_ref());
+                let chosen = self.chosen(target);
                 let matching = self.client.matching_tasks(target, &self.options).await;
                 let tasks = match matching {
                     Err(TargetError::NoTask { .. }) => Vec::new(),
                     other => other?.tasks,
                 };
                 for task in tasks {
-                    found.add(task, chosen.map(|name| name.as_str()));
+                    found.add(task, chosen);
                 }
             }
         }

@@ -104,7 +104,7 @@ async fn group(client: &Client, task: &Task, container: &Container) -> Result<Lo
     };
     let of_container = async || {
         let name = task.task_definition_arn.as_deref().unwrap_or_default();
-        let definition = client.task_definition(name).await?;
+        let definition = client.ecs().definition(name).await?;
         match place(&definition, task, container) {
             LogPlace::Stream(stream) => Ok(stream),
             _ => Err(unreadable(

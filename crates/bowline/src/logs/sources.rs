@@ -70,7 +70,7 @@ impl Sources {
         if let Some(known) = self.definitions.get(arn) {
             return known.clone();
         }
-        let found = match self.client.task_definition(arn).await {
+        let found = match self.client.ecs().definition(arn).await {
             Ok(definition) => Some(Arc::new(definition)),
             Err(error) => {
                 self.note(format!("where the output goes is not known: {error}"));

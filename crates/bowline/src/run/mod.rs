@@ -151,21 +151,6 @@ impl Client {
         worker::launch(self, request).await
     }
 
-    /// Has a task stopped. ECS answers before it has.
-    pub async fn stop_task(
-        &self,
-        cluster: &str,
-        task: &str,
-        reason: &str,
-    ) -> Result<(), crate::AwsError> {
-        self.ecs().stop_task(cluster, task, reason).await
-    }
-
-    /// A task definition by family, `family:revision` or ARN.
-    pub async fn task_definition(&self, name: &str) -> Result<TaskDefinition, crate::AwsError> {
-        self.ecs().task_definition(name).await
-    }
-
     fn follow_tasks(&self, beginning: Beginning, options: RunOptions) -> Run {
         let (to_reader, events) = mpsc::channel(EVENTS);
         let (commands, from_caller) = mpsc::channel(COMMANDS);

@@ -9,7 +9,8 @@ use super::request::{
 };
 use crate::aws::ecs::last_part;
 use crate::target::{
-    ArnKind, ClusterName, ContainerName, FamilyName, ParseTargetError, Selector, in_cluster,
+    ArnKind, ClusterName, ContainerName, ContainerPart, FamilyName, ParseTargetError, Selector,
+    in_cluster,
 };
 use crate::{AwsError, Client, TargetError, TargetOptions, TargetSpec};
 
@@ -237,7 +238,7 @@ impl RunTarget {
     fn container(&self) -> Option<&ContainerName> {
         match self {
             Self::Definition { container, .. } => container.as_ref(),
-            Self::Spec(spec) => spec.container.as_ref(),
+            Self::Spec(spec) => spec.container.as_ref().and_then(ContainerPart::name),
         }
     }
 }
@@ -260,7 +261,7 @@ impl Planner<'_> {
             Some(like) => Some(self.service(like).await?),
             None => own,
         };
-        let definition = self.client.task_definition(&name).await?;
+        let definition = self.client.ecs().definition(&name).await?;
         let label = format!("{}:{}", definition.family, definition.revision);
 
         let arn = &definition.task_definition_arn;
@@ -337,7 +338,7 @@ impl Planner<'_> {
                 if let Some(service) = self.find(name.as_str()).await? {
                     return Ok(of(service));
                 }
-                match self.client.task_definition(name.as_str()).await {
+                match self.client.ecs().definition(name.as_str()).await {
                     Ok(definition) => Ok((definition.task_definition_arn, None)),
                     Err(error) if error.is("ClientException") => Err(PlanError::NotFound {
                         name: name.to_string(),
@@ -488,7 +489,7 @@ fn container(
         };
     }
     let essential = definition.essential();
-    let first = essential.first().or(names.first()).cloned();
+    let first = essential.first().or_else(|| names.first()).cloned();
     let first = first.unwrap_or_default();
     if names.len() > 1 {
         notes.push(format!(

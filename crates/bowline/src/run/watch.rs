@@ -102,7 +102,7 @@ impl Watch {
         &mut self,
         now: Instant,
         asked: &[String],
-        answer: Vec<Task>,
+        answer: &[Task],
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for (number, watched) in self.tasks.iter_mut().enumerate() {
@@ -217,16 +217,16 @@ mod tests {
         let asked = watch.open();
         for second in 0..15 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(watch.answered(now, &asked, Vec::new()), []);
+            assert_eq!(watch.answered(now, &asked, &[]), []);
         }
-        let seen = watch.answered(start, &asked, vec![task("PENDING", 2, &[])]);
+        let seen = watch.answered(start, &asked, &[task("PENDING", 2, &[])]);
         assert_eq!(seen, [status("is PENDING")]);
         for second in 0..15 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(watch.answered(now, &asked, Vec::new()), []);
+            assert_eq!(watch.answered(now, &asked, &[]), []);
         }
         let late = start + Duration::from_secs(15);
-        assert_eq!(watch.answered(late, &asked, Vec::new()), [Change::Gone(0)]);
+        assert_eq!(watch.answered(late, &asked, &[]), [Change::Gone(0)]);
     }
 
     #[test]
@@ -236,16 +236,16 @@ mod tests {
         let asked = watch.open();
         let both = task("RUNNING", 4, &[("a", "RUNNING"), ("b", "STOPPED")]);
         assert_eq!(
-            watch.answered(start, &asked, vec![both]),
+            watch.answered(start, &asked, &[both]),
             [status("is RUNNING")]
         );
         assert_eq!(
-            watch.answered(start, &asked, vec![task("PENDING", 3, &[])]),
+            watch.answered(start, &asked, &[task("PENDING", 3, &[])]),
             []
         );
         let over = task("STOPPED", 6, &[("a", "STOPPED"), ("b", "STOPPED")]);
         assert_eq!(
-            watch.answered(start, &asked, vec![over]),
+            watch.answered(start, &asked, &[over]),
             [status("is STOPPED")]
         );
         assert_eq!(watch.tasks()[0].stopped_first, ["b"]);
@@ -277,11 +277,11 @@ mod tests {
             pull_stopped_at: second(112),
             ..task("RUNNING", 2, &[])
         };
-        let changes = watch.answered(start, &asked, vec![pulled.clone()]);
+        let changes = watch.answered(start, &asked, &[pulled.clone()]);
         assert_eq!(
             changes,
             [status("has its images after 12 s"), status("is RUNNING")]
         );
-        assert_eq!(watch.answered(start, &asked, vec![pulled]), []);
+        assert_eq!(watch.answered(start, &asked, &[pulled]), []);
     }
 }

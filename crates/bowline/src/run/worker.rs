@@ -150,6 +150,9 @@ async fn find(client: &Client, cluster: &str, tasks: &[String]) -> Result<Vec<Ta
 
 type Call<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
+/// The tasks that were asked for, and the answer.
+type Look = (Vec<String>, Result<Vec<Task>, AwsError>);
+
 struct Worker {
     client: Client,
     cluster: String,
@@ -157,7 +160,7 @@ struct Worker {
     watch: Watch,
     sources: Sources,
     next_look: Instant,
-    look: Call<(Vec<String>, Result<Vec<Task>, AwsError>)>,
+    look: Call<Look>,
     /// When looks began to fail.
     blind_since: Option<Instant>,
     deadline: Option<Instant>,
@@ -236,7 +239,7 @@ impl Worker {
             Err(source) => return self.blind(now, source),
         };
         self.blind_since = None;
-        for change in self.watch.answered(now.into_std(), asked, tasks) {
+        for change in self.watch.answered(now.into_std(), asked, &tasks) {
             match change {
                 Change::Status(number, text) => {
                     let task = self.watch.tasks()[number].task.clone();
@@ -306,8 +309,8 @@ impl Worker {
             let mut result = Ok(());
             for task in tasks {
                 // Every task is asked, whatever became of the one before.
-                let answer = client.ecs().stop_task(&cluster, &task, &words).await;
-                result = result.and(answer);
+                let answer = client.ecs().stop_task(&cluster, &task, Some(&words)).await;
+                result = result.and(answer.map(drop));
             }
             result
         }));

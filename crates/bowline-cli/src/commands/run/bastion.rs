@@ -227,9 +227,9 @@ async fn running(
 
 async fn stop(client: &Client, plan: &RunPlan, task: &Task, context: &Context) {
     let reason = "bowline run --rm: the shell has ended";
-    let stopping = client.stop_task(plan.cluster.as_str(), &task.task_arn, reason);
+    let stopping = client.stop_task(&plan.cluster, &task.task_arn, Some(reason));
     let failed = match tokio::time::timeout(STOP_LIMIT, stopping).await {
-        Ok(Ok(())) => {
+        Ok(Ok(_)) => {
             return context
                 .printer
                 .note(&format!("task {} is being stopped", task.task_id));

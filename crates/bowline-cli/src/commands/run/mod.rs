@@ -21,7 +21,7 @@ use self::network::NetworkArgs;
 use self::options::OverrideArgs;
 use self::report::Report;
 use self::signals::Signals;
-use super::Context;
+use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
 use crate::error::CommandError;
@@ -152,6 +152,9 @@ async fn start(
         context.printer.document(&format!("{json}\n"))?;
         return Ok(ExitCode::Success.into());
     }
+    let account = plan.definition.task_definition_arn.split(':').nth(4);
+    let what = format!("{}:{}", plan.definition.family, plan.definition.revision);
+    guard::check_place(context, account, plan.cluster.as_str(), &what).await?;
     if args.rm {
         return bastion::run(args, &client, plan, context, signals).await;
     }
@@ -173,9 +176,13 @@ async fn prepare(args: &RunArgs, context: &Context) -> Result<RunPlan, CommandEr
     let client = context.client().await?;
     let options = context.global.target_options();
     let wish = args.network.wish();
-    let mut plan = client
-        .plan_run(args.target.as_ref(), &wish, &options)
-        .await?;
+    let target = match &args.target {
+        Some(RunTarget::Spec(spec)) => context.target(Some(spec)).map(RunTarget::Spec),
+        Some(definition) => Some(definition.clone()),
+        None if wish.like.is_some() => None,
+        None => context.target(None).map(RunTarget::Spec),
+    };
+    let mut plan = client.plan_run(target.as_ref(), &wish, &options).await?;
     let container = plan.container.clone();
     plan.request.overrides = overrides;
     args.overrides.apply(&mut plan.request, &container)?;
