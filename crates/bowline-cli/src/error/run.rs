@@ -21,7 +21,7 @@ impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
         let hints = run_hints(&error);
         match error {
-            RunError::Refused(error) => Self::from(error).starting_remote(),
+            RunError::Refused(error) => Self::from(*error).starting_remote(),
             error => Self::new(ErrorKind::Unavailable, error).with_hints(hints),
         }
     }

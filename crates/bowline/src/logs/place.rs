@@ -206,9 +206,12 @@ mod tests {
         assert_eq!(stream(&router), ("/f", "from-app-firelens-t1"));
     }
 
+    /// Driver, options, a part of what is said.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
     #[test]
     fn what_cannot_be_read_is_explained() {
-        let cases: [(&str, &[(&str, &str)], &str); 5] = [
+        let cases: [Case<'_>; 5] = [
             ("", &[], "says nothing about the output"),
             ("splunk", &[], "the driver splunk"),
             (

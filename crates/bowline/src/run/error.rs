@@ -11,7 +11,7 @@ use crate::AwsError;
 pub enum RunError {
     /// ECS refused the call, and nothing was started.
     #[error(transparent)]
-    Refused(AwsError),
+    Refused(Box<AwsError>),
     /// ECS accepted the call and found no place for any task.
     #[error("no task was started: {}", reasons(failures))]
     NotPlaced {
@@ -24,7 +24,7 @@ pub enum RunError {
         /// The tasks of that request.
         tasks: Vec<String>,
         /// The answer.
-        source: AwsError,
+        source: Box<AwsError>,
     },
     /// The tasks cannot be looked at any more. They go on.
     #[error("the task cannot be watched: {source}")]
@@ -32,7 +32,7 @@ pub enum RunError {
         /// Their ARNs.
         tasks: Vec<String>,
         /// Why.
-        source: AwsError,
+        source: Box<AwsError>,
     },
     /// ECS does not know the task (any more).
     #[error("ECS does not know task {task}")]
@@ -54,7 +54,7 @@ pub enum RunError {
         /// Those that go on.
         tasks: Vec<String>,
         /// Why.
-        source: AwsError,
+        source: Box<AwsError>,
     },
 }
 

@@ -78,7 +78,7 @@ pub enum RunEvent {
     /// Something has changed.
     Status {
         /// The task as it is now.
-        task: Task,
+        task: Box<Task>,
         /// What to say after its name: `is PENDING`.
         text: String,
     },

@@ -313,6 +313,8 @@ mod tests {
     const EXITED: &str = "EssentialContainerExited";
     const OOM: &str = "OutOfMemoryError: Container killed due to memory usage";
 
+    /// Stop code, reason, containers, cause, shell code.
+    type Ending<'a> = (&'a str, &'a str, &'a [&'a str], Cause, Option<u8>);
     type Case<'a> = (
         &'a [&'a str],
         &'a str,
@@ -377,7 +379,7 @@ mod tests {
     #[test]
     fn why_it_ended_is_said_and_a_zero_of_a_stopped_task_is_no_success() {
         let pull = "CannotPullContainerError: pull access denied";
-        let cases: [(&str, &str, &[&str], Cause, Option<u8>); 12] = [
+        let cases: [Ending<'_>; 12] = [
             (EXITED, ESSENTIAL_EXITED, &["a=0"], Cause::Exited, Some(0)),
             ("", "", &["a=4"], Cause::Exited, Some(4)),
             (

@@ -277,7 +277,7 @@ mod tests {
             pull_stopped_at: second(112),
             ..task("RUNNING", 2, &[])
         };
-        let changes = watch.answered(start, &asked, &[pulled.clone()]);
+        let changes = watch.answered(start, &asked, std::slice::from_ref(&pulled));
         assert_eq!(
             changes,
             [status("has its images after 12 s"), status("is RUNNING")]

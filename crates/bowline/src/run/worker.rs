@@ -76,8 +76,11 @@ pub(super) async fn launch(
             failures: launched.failures,
         }),
         Ok(launched) => Ok((launched.tasks, launched.failures)),
-        Err(LaunchError::Conflict(tasks, source)) => Err(RunError::Conflict { tasks, source }),
-        Err(LaunchError::Aws(error)) => Err(RunError::Refused(error)),
+        Err(LaunchError::Conflict(tasks, source)) => Err(RunError::Conflict {
+            tasks,
+            source: Box::new(source),
+        }),
+        Err(LaunchError::Aws(error)) => Err(RunError::Refused(Box::new(error))),
     }
 }
 
@@ -130,7 +133,7 @@ async fn find(client: &Client, cluster: &str, tasks: &[String]) -> Result<Vec<Ta
     let begun = Instant::now();
     loop {
         let found = client.ecs().tasks(cluster, tasks).await;
-        let found = found.map_err(RunError::Refused)?;
+        let found = found.map_err(|error| RunError::Refused(Box::new(error)))?;
         if found.len() == tasks.len() {
             return Ok(found);
         }
@@ -209,7 +212,7 @@ impl Worker {
                     self.stop(format!("bowline: the time limit of {limit} s was reached"));
                 }
                 answer = finish(&mut self.stop) => {
-                    answer.map_err(|source| RunError::NotStopped { tasks: self.watch.open(), source })?;
+                    answer.map_err(|source| RunError::NotStopped { tasks: self.watch.open(), source: Box::new(source) })?;
                 }
                 () = at(patience) => {
                     let task = self.watch.open().into_iter().next().unwrap_or_default();
@@ -243,7 +246,10 @@ impl Worker {
             match change {
                 Change::Status(number, text) => {
                     let task = self.watch.tasks()[number].task.clone();
-                    self.queue.push_back(RunEvent::Status { task, text });
+                    self.queue.push_back(RunEvent::Status {
+                        task: Box::new(task),
+                        text,
+                    });
                 }
                 Change::Gone(number) => {
                     let task = self.watch.tasks()[number].arn.clone();
@@ -263,7 +269,7 @@ impl Worker {
         if !crate::logs::may_pass(&source) || now - since > BLIND_LIMIT {
             return Err(RunError::Unwatchable {
                 tasks: tasks(),
-                source,
+                source: Box::new(source),
             });
         }
         if since == now {
@@ -310,7 +316,9 @@ impl Worker {
             for task in tasks {
                 // Every task is asked, whatever became of the one before.
                 let answer = client.ecs().stop_task(&cluster, &task, Some(&words)).await;
-                result = result.and(answer.map(drop));
+                if let Err(error) = answer {
+                    result = Err(error);
+                }
             }
             result
         }));
