@@ -3,6 +3,8 @@
 //! All conversions from library errors are here, so that one situation reads the same in every command.
 
 mod credentials;
+mod refusal;
+mod run;
 
 use std::fmt;
 use std::io;
@@ -157,12 +159,20 @@ impl From<ConnectError> for CommandError {
 
 impl From<AwsError> for CommandError {
     fn from(error: AwsError) -> Self {
-        let hints = aws_hints(&error);
         let kind = match error.kind {
             AwsErrorKind::Service if error.is("ClusterNotFoundException") => ErrorKind::NotFound,
             _ => ErrorKind::Unavailable,
         };
-        Self::new(kind, error).with_hints(hints)
+        let code = error.code.as_deref().unwrap_or_default();
+        match refusal::explain(error.operation, code, &error.message) {
+            Some(refusal) if error.network().is_none() => {
+                Self::new(kind, format!("{}: {error}", refusal.text)).hint(refusal.hint)
+            }
+            _ => {
+                let hints = aws_hints(&error);
+                Self::new(kind, error).with_hints(hints)
+            }
+        }
     }
 }
 
@@ -247,12 +257,6 @@ fn aws_hints(error: &AwsError) -> Vec<String> {
              (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL)",
         ],
         _ if error.is_rejected_credentials() => &[rejected_hint(error)],
-        _ if error.is_access_denied() => {
-            return vec![format!(
-                "the caller needs the permission {}",
-                error.operation
-            )];
-        }
         _ => &[],
     };
     hints.iter().map(|hint| (*hint).to_owned()).collect()

@@ -168,6 +168,11 @@ impl AwsError {
         )
     }
 
+    /// An answer that broke off or cannot be read.
+    pub(crate) fn broken(operation: &'static str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(operation, AwsErrorKind::NotAws, last_causes(error))
+    }
+
     fn new(operation: &'static str, kind: AwsErrorKind, message: String) -> Self {
         Self {
             operation,
