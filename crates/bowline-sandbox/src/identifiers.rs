@@ -99,6 +99,14 @@ impl Account {
         format!("arn:{}:iam::{}:role/{name}", self.partition, self.id)
     }
 
+    /// The ARN of a KMS key.
+    pub(crate) fn key(&self, id: &str) -> String {
+        format!(
+            "arn:{}:kms:{}:{}:key/{id}",
+            self.partition, self.region, self.id
+        )
+    }
+
     /// The ARN of a cluster.
     pub(crate) fn cluster(&self, name: &str) -> String {
         self.ecs(&format!("cluster/{name}"))

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identifiers;
 use crate::image::{self, Image, Place};
+use crate::prerequisites;
 use crate::process::{self, ContainerSpec, Exit};
 use crate::scheduler;
 use crate::state::definition::{ContainerDefinition, TaskDefinition};
@@ -65,6 +66,8 @@ pub(crate) fn launch(shared: &Arc<Shared>, world: &mut World, order: Order) -> T
 
 fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task {
     let address = world.free_address();
+    // Older platforms of Fargate do not know the agent.
+    let has_agent = order.exec_enabled && order.launch.resolved_platform() != "1.3.0";
     let containers = order
         .definition
         .outline
@@ -106,7 +109,7 @@ fn new_task(shared: &Shared, world: &World, order: Order, key: TaskKey) -> Task 
                 status: ContainerStatus::Pending,
                 exit_code: None,
                 reason: None,
-                agent: order.exec_enabled.then(ManagedAgent::default),
+                agent: has_agent.then(ManagedAgent::default),
                 metadata_key,
                 argv,
                 log: shared
@@ -283,11 +286,17 @@ impl Life {
         let agents_start = self.shared.agents.pending.is_zero();
         self.change(|task| {
             let now = SystemTime::now();
-            for container in &mut task.containers {
+            let stops: Vec<_> = (0..task.containers.len())
+                .map(|index| prerequisites::stops(task, index))
+                .collect();
+            for (container, stops) in task.containers.iter_mut().zip(stops) {
                 container.status = ContainerStatus::Running;
                 container.runtime_id = Some(format!("{}-{}", task.key.id, identifiers::digits(10)));
                 if let Some(agent) = container.agent.as_mut().filter(|_| agents_start) {
                     self.shared.agents.start(agent);
+                    if let Some(reason) = stops {
+                        agent.stop(reason);
+                    }
                 }
             }
             task.status = TaskStatus::Running;

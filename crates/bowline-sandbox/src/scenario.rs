@@ -1,9 +1,13 @@
 //! Scenarios: what can be wrong with the demo world, by name.
 
+mod prerequisite;
+
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::prerequisite::Prerequisite;
+pub(crate) use self::prerequisite::Prerequisites;
 use crate::image::Image;
 
 /// The group of `exec-logging` without another one.
@@ -31,6 +35,8 @@ pub enum Scenario {
     IdleLimit(Duration),
     /// The cluster has ECS Exec sessions logged.
     ExecLogging(ExecLogging),
+    /// Something that ECS Exec needs is not there.
+    Prerequisite(Prerequisite),
 }
 
 /// Where ECS Exec sessions are logged.
@@ -91,9 +97,9 @@ impl Scenario {
             ),
         ];
         let mut text = String::new();
-        for (form, meaning) in forms {
+        for (form, meaning) in forms.into_iter().chain(prerequisite::FORMS) {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {form:<24}{meaning}");
+            let _ = writeln!(text, "  {form:<28}{meaning}");
         }
         text
     }
@@ -120,6 +126,9 @@ impl FromStr for Scenario {
             Image::parse(words).map_err(|reason| wrong(&reason))?;
             Ok(Self::Tools(words.to_owned()))
         };
+        if let Some(prerequisite) = prerequisite::parse(name, value) {
+            return prerequisite.map(Self::Prerequisite);
+        }
         match name {
             "exec-disabled" | "no-tasks" | "no-shell" | "no-tools" | "busybox" | "bash"
             | "dash"
@@ -159,6 +168,7 @@ pub(crate) struct Plan {
     pub(crate) tools: Option<String>,
     pub(crate) idle_limit: Option<Duration>,
     pub(crate) exec_logging: Option<ExecLogging>,
+    pub(crate) prerequisites: Prerequisites,
 }
 
 impl Plan {
@@ -178,6 +188,7 @@ impl Plan {
                 }
                 Scenario::IdleLimit(span) => plan.idle_limit = Some(span),
                 Scenario::ExecLogging(logging) => plan.exec_logging = Some(logging),
+                Scenario::Prerequisite(prerequisite) => plan.prerequisites.add(prerequisite),
             }
         }
         plan

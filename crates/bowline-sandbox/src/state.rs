@@ -20,7 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
+use crate::iam::Iam;
 use crate::identifiers::Account;
+use crate::network::Network;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
 use definition::TaskDefinition;
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     /// What idle limits and the states of tasks go by.
     pub(crate) clock: SandboxClock,
     /// How long tasks stay in the states that only take time in AWS.
+    /// Seconds that the clock of the API is ahead of this machine's.
+    pub(crate) clock_ahead: i64,
     pub(crate) pace: Duration,
     /// The lifecycles of all tasks, and the service scheduler.
     pub(crate) lifecycles: TaskTracker,
@@ -64,6 +68,7 @@ pub(crate) struct Setting {
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
     pub(crate) clock: SandboxClock,
+    pub(crate) clock_ahead: i64,
     pub(crate) pace: Duration,
 }
 
@@ -71,17 +76,26 @@ pub(crate) struct Setting {
 pub(crate) struct Agents {
     /// How long they stay PENDING.
     pub(crate) pending: Duration,
-    /// They stop at once, for this reason.
-    pub(crate) stopped: Option<String>,
+    /// They stop at once, for this reason, until a service is deployed anew.
+    pub(crate) stopped: Mutex<Option<String>>,
 }
 
 impl Agents {
     /// What happens when one has been PENDING for long enough.
     pub(crate) fn start(&self, agent: &mut ManagedAgent) {
         agent.start();
-        if let Some(reason) = &self.stopped {
+        if let Some(reason) = &*self.stopped() {
             agent.stop(reason);
         }
+    }
+
+    /// Whatever stopped them has passed.
+    pub(crate) fn recover(&self) {
+        *self.stopped() = None;
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Option<String>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,11 +121,21 @@ impl Shared {
             init: setting.init,
             agents: setting.agents,
             clock: setting.clock,
+            clock_ahead: setting.clock_ahead,
             pace: setting.pace,
             lifecycles: TaskTracker::new(),
             stop: CancellationToken::new(),
             world: Mutex::new(World::default()),
             changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The time by the clock of the API.
+    pub(crate) fn time(&self) -> SystemTime {
+        let span = Duration::from_secs(self.clock_ahead.unsigned_abs());
+        match self.clock_ahead >= 0 {
+            true => SystemTime::now() + span,
+            false => SystemTime::now() - span,
         }
     }
 
@@ -149,6 +173,8 @@ pub(crate) struct World {
     pub(crate) clusters: BTreeMap<String, Cluster>,
     /// By family; a revision's number is its index plus one.
     pub(crate) definitions: BTreeMap<String, Vec<Arc<TaskDefinition>>>,
+    pub(crate) iam: Iam,
+    pub(crate) network: Network,
 }
 
 impl World {

@@ -6,17 +6,20 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::api;
+use crate::iam::Iam;
 use crate::identifiers::Account;
 use crate::image;
-use crate::scenario::{ExecLogging, Plan};
+use crate::network::{self, Network};
+use crate::scenario::{ExecLogging, Plan, Prerequisite};
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{Deployment, Service, ServiceStatus};
 use crate::state::task::Launch;
-use crate::state::{Cluster, StrategyItem, World};
+use crate::state::{Cluster, Shared, StrategyItem, World};
 
 const CLUSTER: &str = "demo";
-const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
-const SECURITY_GROUP: &str = "sg-0a1b2c3d4e5f60001";
+/// The KMS key of the scenario `exec-kms`.
+const KEY: &str = "0a1b2c3d-4e5f-4000-8000-000000000001";
 
 /// Puts cluster `demo`, service `web` and family `job` into an empty world, with what is wrong according to plan.
 pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
@@ -26,7 +29,12 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         }
         definition
     };
-    let web = define(world, labelled(web(account)));
+    let wrong = &plan.prerequisites;
+    world.iam = Iam::demo(account, &wrong.caller_denied(), &wrong.role_denied());
+    world.network = Network::demo(account, wrong.flaw());
+    let mut document = web(account);
+    wrong.spoil(&mut document);
+    let web = define(world, labelled(document));
     define(world, labelled(job(account)));
 
     let mut cluster = Cluster::new(CLUSTER);
@@ -37,22 +45,50 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         weight: 1,
         base: 0,
     }];
-    cluster.configuration = plan.exec_logging.as_ref().map(|logging| {
-        json!({ "executeCommandConfiguration": match logging {
-            ExecLogging::Container => json!({ "logging": "DEFAULT" }),
-            ExecLogging::Group(group) => json!({
-                "logging": "OVERRIDE",
-                "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
-            }),
-        } })
-    });
+    cluster.configuration = configuration(account, plan);
     let mut service = service("web", web);
-    service.exec_enabled = !plan.exec_disabled;
+    service.exec_enabled = !plan.exec_disabled && !wrong.has(&Prerequisite::ExecEnabledLater);
+    if wrong.has(&Prerequisite::OldPlatform) {
+        "1.3.0".clone_into(&mut service.launch.platform_version);
+    }
     if plan.no_tasks {
         service.desired_count = 0;
     }
     cluster.services.insert("web".to_owned(), service);
     world.clusters.insert(CLUSTER.to_owned(), cluster);
+}
+
+/// What can only go wrong once the tasks run.
+pub(crate) fn finish(shared: &Shared, plan: &Plan) {
+    if plan.prerequisites.has(&Prerequisite::ExecEnabledLater) {
+        shared.change(|world| {
+            let services = world
+                .clusters
+                .values_mut()
+                .flat_map(|cluster| cluster.services.values_mut());
+            services.for_each(|service| service.exec_enabled = true);
+        });
+    }
+    if plan.prerequisites.has(&Prerequisite::SessionsFull) {
+        api::fill_sessions(shared);
+    }
+}
+
+/// How the cluster wants sessions logged and encrypted.
+fn configuration(account: &Account, plan: &Plan) -> Option<Value> {
+    let mut exec = match &plan.exec_logging {
+        None => json!({}),
+        Some(ExecLogging::Container) => json!({ "logging": "DEFAULT" }),
+        Some(ExecLogging::Group(group)) => json!({
+            "logging": "OVERRIDE",
+            "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
+        }),
+    };
+    if plan.prerequisites.has(&Prerequisite::ExecKms) {
+        exec["kmsKeyId"] = json!(account.key(KEY));
+    }
+    let configured = exec.as_object().is_some_and(|exec| !exec.is_empty());
+    configured.then(|| json!({ "executeCommandConfiguration": exec }))
 }
 
 fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
@@ -64,8 +100,8 @@ fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
         by_launch_type: true,
         launch: Launch::fargate(),
         network: Some(json!({ "awsvpcConfiguration": {
-            "subnets": [SUBNET],
-            "securityGroups": [SECURITY_GROUP],
+            "subnets": [network::SUBNET],
+            "securityGroups": [network::TASK_GROUP],
             "assignPublicIp": "DISABLED",
         } })),
         created_at: SystemTime::now(),

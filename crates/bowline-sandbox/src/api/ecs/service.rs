@@ -225,6 +225,7 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
         if input.force_new_deployment || changes_tasks {
             let definition = definition.unwrap_or_else(|| Arc::clone(&current.definition));
             service.deployments.insert(0, Deployment::new(definition));
+            call.shared.agents.recover();
         }
         if let Some(network) = input.network_configuration {
             service.network = Some(network);
