@@ -6,6 +6,7 @@ use http::uri::Authority;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
+use crate::aws::call::Api;
 use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
@@ -227,6 +228,11 @@ impl Client {
     pub async fn task(&self, cluster: &str, task: &str) -> Result<Option<Task>, AwsError> {
         let found = self.ecs().tasks(cluster, &[task.to_owned()]).await?;
         Ok(found.into_iter().next())
+    }
+
+    /// Signed calls that are named at run time.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(Arc::clone(&self.aws))
     }
 
     pub(crate) fn ecs(&self) -> &Ecs {

@@ -5,6 +5,7 @@
 
 mod aws;
 mod client;
+pub mod doctor;
 pub mod model;
 mod network;
 mod secret;

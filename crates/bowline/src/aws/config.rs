@@ -86,6 +86,7 @@ pub(crate) struct Settings {
     pub(crate) roots: Arc<TrustRoots>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) stream_host: Option<Authority>,
+    pub(super) http: LazyHttpClient,
     credentials: SharedCredentialsProvider,
     endpoint_given: bool,
 }
@@ -114,8 +115,8 @@ impl Settings {
         let proxies = Arc::new(Proxies::default());
         let http = LazyHttpClient::new(Arc::clone(&roots), Arc::clone(&proxies));
         let sdk = match &options.credentials {
-            Some(given) => given_sdk_config(&options, given, http),
-            None => load_sdk_config(&options, http).await?,
+            Some(given) => given_sdk_config(&options, given, http.clone()),
+            None => load_sdk_config(&options, http.clone()).await?,
         };
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
         let credentials = credentials
@@ -133,6 +134,7 @@ impl Settings {
             roots,
             proxies,
             stream_host,
+            http,
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
         };
@@ -375,7 +377,7 @@ fn is_fresh(credentials: &aws_credential_types::Credentials) -> bool {
 }
 
 /// For TCP, a tunnel and TLS together. It is not repeated: the system sends its first packet again by itself.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// For the first byte of an answer.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long instance metadata may take to name a region.

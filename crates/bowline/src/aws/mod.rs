@@ -1,5 +1,6 @@
 //! The only place where SDK types appear: typed calls in, our `model` types out.
 
+pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod ecs;
 pub(crate) mod error;
@@ -10,6 +11,7 @@ mod wire_tests;
 
 use std::sync::OnceLock;
 
+use self::call::Calls;
 use self::config::Settings;
 use self::ecs::Ecs;
 use self::ssm::Ssm;
@@ -20,6 +22,7 @@ pub(crate) struct Aws {
     pub(crate) settings: Settings,
     ecs: OnceLock<Ecs>,
     ssm: OnceLock<Ssm>,
+    pub(crate) calls: Calls,
 }
 
 impl Aws {
@@ -28,6 +31,7 @@ impl Aws {
             settings,
             ecs: OnceLock::new(),
             ssm: OnceLock::new(),
+            calls: Calls::default(),
         }
     }
 
