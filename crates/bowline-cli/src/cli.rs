@@ -8,11 +8,13 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::sandbox::SandboxArgs;
+use crate::commands::service::ServiceArgs;
 
 /// Work inside Amazon ECS tasks: one short command and you are in the container
 ///
@@ -125,6 +127,8 @@ pub enum Command {
     Exec(ExecArgs),
     #[command(alias = "list")]
     Ls(LsArgs),
+    Doctor(DoctorArgs),
+    Service(ServiceArgs),
     Sandbox(SandboxArgs),
     Help(HelpArgs),
     /// Print the version

@@ -35,6 +35,11 @@ impl Printer {
         self.say(&format!("{text}\n"));
     }
 
+    /// Asks something on stderr, and stays on the line.
+    pub fn ask(self, text: &str) {
+        self.say(text);
+    }
+
     /// Warns on stderr about something the user can act on.
     pub fn warning(self, text: &str) {
         self.say(&format!("warning: {text}\n"));

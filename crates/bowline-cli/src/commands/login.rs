@@ -13,6 +13,7 @@ use clap::Args;
 use tokio::time::{sleep, timeout};
 
 use super::Context;
+use super::doctor::hint;
 use super::exec::Via;
 use super::follow::{self, Ended, Source};
 use crate::duration;
@@ -180,7 +181,7 @@ async fn report(
         Ended::Closed {
             reason,
             started: false,
-        } => Err(reason.into()),
+        } => Err(hint::explain(reason, client, target).await),
         Ended::Closed { reason, .. } => Err(broken_off(reason, client, target).await),
         Ended::Gone => Err(follow::gone()),
         Ended::Output(error) => Err(follow::unwritten(&error)),

@@ -1,11 +1,13 @@
 //! One subcommand a file, and what they share.
 
+pub mod doctor;
 pub mod exec;
 mod follow;
 pub mod help;
 pub mod login;
 pub mod ls;
 pub mod sandbox;
+pub mod service;
 
 use bowline::Client;
 use tokio::sync::OnceCell;
@@ -84,6 +86,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
             .await
             .map_err(CommandError::starting_remote),
         Command::Ls(args) => ls::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Service(args) => service::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
         Command::Help(_) | Command::Version => Ok(ExitCode::Success),
     }
