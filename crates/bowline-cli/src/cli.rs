@@ -14,6 +14,7 @@ use crate::commands::attach::AttachArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
@@ -156,7 +157,7 @@ impl From<OutputFormat> for OutputForm {
 pub enum Command {
     Login(LoginArgs),
     Exec(ExecArgs),
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Attach(AttachArgs),
     Logs(LogsArgs),
     #[command(alias = "list")]
@@ -164,6 +165,7 @@ pub enum Command {
     Config(ConfigArgs),
     Describe(DescribeArgs),
     Stop(StopArgs),
+    Doctor(DoctorArgs),
     Service(ServiceArgs),
     Sandbox(SandboxArgs),
     Completion(CompletionArgs),

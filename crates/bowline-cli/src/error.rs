@@ -119,6 +119,12 @@ impl CommandError {
         }
     }
 
+    /// The same error with other hints than its usual ones.
+    pub(crate) fn with_only(mut self, hints: Vec<String>) -> Self {
+        self.hints = hints;
+        self
+    }
+
     fn with_hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
         self.hints.extend(hints);
         self
@@ -164,7 +170,7 @@ impl From<AwsError> for CommandError {
             _ => ErrorKind::Unavailable,
         };
         let code = error.code.as_deref().unwrap_or_default();
-        match refusal::explain(error.operation, code, &error.message) {
+        match refusal::explain(&error.operation, code, &error.message) {
             Some(refusal) if error.network().is_none() => {
                 Self::new(kind, format!("{}: {error}", refusal.text)).hint(refusal.hint)
             }
@@ -371,8 +377,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn exec_hints(error: &ExecError) -> Vec<String> {
     let hint = match error {
         ExecError::NotEnabled { .. } => {
-            "a running task cannot be changed: update its service with enableExecuteCommand and force a new deployment, \
-             or run the task again with it"
+            "a running task cannot be changed: `bowline service enable-exec NAME --redeploy` turns it on for a service, or \
+             run the task again with it"
         }
         ExecError::AgentStopped { .. } => {
             "the task has to be replaced; check the task role (ssmmessages:*) and the network to ssmmessages"

@@ -6,6 +6,7 @@ use http::uri::Authority;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
+use crate::aws::call::Api;
 use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
@@ -266,6 +267,11 @@ impl Client {
 
     pub(crate) fn logs_in(&self, region: Option<&str>) -> Arc<Logs> {
         self.aws.logs(region)
+    }
+
+    /// Signed calls that are named at run time.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(Arc::clone(&self.aws))
     }
 
     pub(crate) fn ecs(&self) -> &Ecs {

@@ -6,6 +6,7 @@
 mod aws;
 mod client;
 pub mod config;
+pub mod doctor;
 mod inspect;
 pub mod inventory;
 pub mod logs;

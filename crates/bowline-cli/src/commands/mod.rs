@@ -4,6 +4,7 @@ pub mod attach;
 pub mod completion;
 pub mod config;
 pub mod describe;
+pub mod doctor;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;
@@ -186,7 +187,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Login(args) => login::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
-        Command::Run(args) => run::run(args, context)
+        Command::Run(args) => run::run(*args, context)
             .await
             .map_err(CommandError::starting_remote),
         Command::Attach(args) => attach::run(args, context)
@@ -197,6 +198,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,
         Command::Stop(args) => stop::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Service(args) => service::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
         Command::Completion(args) => completion::run(&args, context),

@@ -239,12 +239,13 @@ fn more_streams_than_are_asked_one_by_one_are_followed_too() {
         for _ in 0..6 * 51 {
             let line = following.line().1;
             let (who, text) = line.trim_end().split_once(' ').unwrap();
-            let expected =
-                last.get(who)
-                    .map_or("up".to_owned(), |before: &String| match before.as_str() {
-                        "up" => "0".to_owned(),
-                        number => (number.parse::<u32>().unwrap() + 1).to_string(),
-                    });
+            let expected = last.get(who).map_or_else(
+                || "up".to_owned(),
+                |before: &String| match before.as_str() {
+                    "up" => "0".to_owned(),
+                    number => (number.parse::<u32>().unwrap() + 1).to_string(),
+                },
+            );
             assert_eq!(text, expected, "{who}");
             last.insert(who.to_owned(), expected);
         }

@@ -1,5 +1,6 @@
 //! The only place where SDK types appear: typed calls in, our `model` types out.
 
+pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod ecs;
@@ -17,6 +18,7 @@ pub(crate) mod wire_tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use self::call::Calls;
 use self::config::Settings;
 use self::ecs::Ecs;
 use self::kms::Kms;
@@ -32,6 +34,7 @@ pub(crate) struct Aws {
     ssm: OnceLock<Ssm>,
     /// By region; the key of the client's own is `None`.
     logs: Mutex<HashMap<Option<String>, Arc<Logs>>>,
+    pub(crate) calls: Calls,
 }
 
 impl Aws {
@@ -42,6 +45,7 @@ impl Aws {
             kms: OnceLock::new(),
             ssm: OnceLock::new(),
             logs: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 

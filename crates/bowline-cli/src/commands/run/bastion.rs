@@ -219,10 +219,10 @@ async fn running(
     spec.cluster = Some(plan.cluster.clone());
     spec.container = plan.container.parse().ok();
     let options = TargetOptions::default();
-    Ok(client
+    client
         .resolve(&spec, &options)
         .await
-        .map_err(|error| CommandError::from(error).starting_remote())?)
+        .map_err(|error| CommandError::from(error).starting_remote())
 }
 
 async fn stop(client: &Client, plan: &RunPlan, task: &Task, context: &Context) {
