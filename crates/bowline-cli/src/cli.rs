@@ -10,13 +10,17 @@ use bowline::config::{Defaults, Origin, OutputForm, Setting};
 use bowline::target::{ClusterName, ContainerName, ServiceName, TaskId};
 use bowline::{ClientOptions, TargetOptions};
 
+use crate::commands::attach::AttachArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
+use crate::commands::logs::LogsArgs;
 use crate::commands::ls::LsArgs;
+use crate::commands::run::RunArgs;
 use crate::commands::sandbox::SandboxArgs;
 use crate::commands::service::ServiceArgs;
 use crate::commands::stop::StopArgs;
@@ -153,11 +157,15 @@ impl From<OutputFormat> for OutputForm {
 pub enum Command {
     Login(LoginArgs),
     Exec(ExecArgs),
+    Run(Box<RunArgs>),
+    Attach(AttachArgs),
+    Logs(LogsArgs),
     #[command(alias = "list")]
     Ls(LsArgs),
     Config(ConfigArgs),
     Describe(DescribeArgs),
     Stop(StopArgs),
+    Doctor(DoctorArgs),
     Service(ServiceArgs),
     Sandbox(SandboxArgs),
     Completion(CompletionArgs),

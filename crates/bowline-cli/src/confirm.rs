@@ -13,16 +13,25 @@ pub(crate) async fn confirm(
     what: &[String],
     question: &str,
 ) -> Result<(), CommandError> {
+    match agreed(context, what, question).await? {
+        true => Ok(()),
+        false => Err(CommandError::new(ErrorKind::Failed, "nothing was changed")),
+    }
+}
+
+/// The same where a no is an answer like another.
+///
+/// # Errors
+/// Usage where nobody can be asked.
+pub(crate) async fn agreed(
+    context: &Context,
+    what: &[String],
+    question: &str,
+) -> Result<bool, CommandError> {
     if context.global.yes {
-        return Ok(());
+        return Ok(true);
     }
-    if !prompt::can_ask() {
-        let error = CommandError::usage(format!(
-            "it would {}, and there is no terminal to ask on",
-            what.join("; ")
-        ));
-        return Err(error.hint("say --yes to do it without being asked"));
-    }
+    check(context, &what.join("; "))?;
     for line in what {
         context.printer.note(line);
     }
@@ -31,8 +40,17 @@ pub(crate) async fn confirm(
         .map_err(|reason| {
             CommandError::new(ErrorKind::Failed, format!("nothing was changed: {reason}"))
         })?;
-    match answer.to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(CommandError::new(ErrorKind::Failed, "nothing was changed")),
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Whether somebody can be asked, or need not be; for commands that have much to do before they ask.
+///
+/// # Errors
+/// Usage, with what it would do.
+pub(crate) fn check(context: &Context, what: &str) -> Result<(), CommandError> {
+    if context.global.yes || prompt::can_ask() {
+        return Ok(());
     }
+    let text = format!("it would {what}, and there is no terminal to ask on");
+    Err(CommandError::usage(text).hint("say --yes to do it without being asked"))
 }

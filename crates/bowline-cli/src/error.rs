@@ -3,6 +3,8 @@
 //! All conversions from library errors are here, so that one situation reads the same in every command.
 
 mod credentials;
+mod refusal;
+mod run;
 
 use std::fmt;
 use std::io;
@@ -117,6 +119,12 @@ impl CommandError {
         }
     }
 
+    /// The same error with other hints than its usual ones.
+    pub(crate) fn with_only(mut self, hints: Vec<String>) -> Self {
+        self.hints = hints;
+        self
+    }
+
     fn with_hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
         self.hints.extend(hints);
         self
@@ -157,12 +165,20 @@ impl From<ConnectError> for CommandError {
 
 impl From<AwsError> for CommandError {
     fn from(error: AwsError) -> Self {
-        let hints = aws_hints(&error);
         let kind = match error.kind {
             AwsErrorKind::Service if error.is("ClusterNotFoundException") => ErrorKind::NotFound,
             _ => ErrorKind::Unavailable,
         };
-        Self::new(kind, error).with_hints(hints)
+        let code = error.code.as_deref().unwrap_or_default();
+        match refusal::explain(&error.operation, code, &error.message) {
+            Some(refusal) if error.network().is_none() => {
+                Self::new(kind, format!("{}: {error}", refusal.text)).hint(refusal.hint)
+            }
+            _ => {
+                let hints = aws_hints(&error);
+                Self::new(kind, error).with_hints(hints)
+            }
+        }
     }
 }
 
@@ -247,12 +263,6 @@ fn aws_hints(error: &AwsError) -> Vec<String> {
              (--endpoint-url, BOWLINE_ENDPOINT, AWS_ENDPOINT_URL)",
         ],
         _ if error.is_rejected_credentials() => &[rejected_hint(error)],
-        _ if error.is_access_denied() => {
-            return vec![format!(
-                "the caller needs the permission {}",
-                error.operation
-            )];
-        }
         _ => &[],
     };
     hints.iter().map(|hint| (*hint).to_owned()).collect()
@@ -367,8 +377,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn exec_hints(error: &ExecError) -> Vec<String> {
     let hint = match error {
         ExecError::NotEnabled { .. } => {
-            "a running task cannot be changed: update its service with enableExecuteCommand and force a new deployment, \
-             or run the task again with it"
+            "a running task cannot be changed: `bowline service enable-exec NAME --redeploy` turns it on for a service, or \
+             run the task again with it"
         }
         ExecError::AgentStopped { .. } => {
             "the task has to be replaced; check the task role (ssmmessages:*) and the network to ssmmessages"

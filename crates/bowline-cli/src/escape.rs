@@ -8,6 +8,12 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EscapeChar(Option<u8>);
 
+impl Default for EscapeChar {
+    fn default() -> Self {
+        Self(Some(b'~'))
+    }
+}
+
 /// Finds escapes in what is typed, however the reads cut it.
 #[derive(Clone, Debug)]
 pub(crate) struct Escapes {

@@ -35,6 +35,11 @@ impl Printer {
         self.say(&format!("{text}\n"));
     }
 
+    /// Asks something on stderr; the answer is typed behind it.
+    pub(crate) fn prompt(self, text: &str) {
+        self.say(text);
+    }
+
     /// Warns on stderr about something the user can act on.
     pub fn warning(self, text: &str) {
         self.say(&format!("warning: {text}\n"));

@@ -1,6 +1,8 @@
 //! The fuzz targets' bodies on a stable compiler: each with 20,000 inputs from a fixed seed. A third of them is noise, the
 //! others are good inputs with some bytes changed, doubled or taken out.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use bowline_proto::sim::Random;
 use bowline_proto::{
     DigestCheck, Flags, Frame, HandshakeRequest, KeyAnswer, MessageId, MessageType, SessionType,

@@ -29,6 +29,13 @@
 //! for showing what a client does without a tool, not for locking anything in: a shell that runs can still open any
 //! absolute path, and so can the `#!` line of a script.
 //!
+//! # Permissions and the network
+//!
+//! The caller's policies count: what they deny is refused, except GetCallerIdentity. An exec agent is connected only if
+//! its task's role allows the four actions of ssmmessages, the network leads to Session Manager and nothing in the
+//! environment misleads it; that is judged at each request. IAM (simulation, roles with inline policies) and EC2 (one
+//! subnet, its routes, endpoints and security groups) show and change these.
+//!
 //! # Scenarios and the clock
 //!
 //! [`Options::scenarios`] makes the demo world fail in known ways, see [`Scenario`]. Sessions end when their client
@@ -123,6 +130,7 @@ mod dispositions;
 mod dormant;
 mod faults;
 mod guard;
+mod iam;
 mod identifiers;
 mod idle;
 mod image;
@@ -131,6 +139,8 @@ mod kms;
 mod lifecycle;
 mod logs;
 mod mishaps;
+mod network;
+mod prerequisites;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
 #[doc(hidden)]
 pub mod process;
@@ -168,7 +178,7 @@ use identifiers::Account;
 use kms::Kms;
 pub use process::InitCommand;
 use scenario::Plan;
-pub use scenario::{ExecLogging, Scenario, ScenarioError};
+pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
 use sessions::Sessions;
 pub use sessions::{AgentError, AgentOptions};
@@ -327,14 +337,16 @@ impl Sandbox {
             init: options.init,
             agents: Agents {
                 pending: plan.agent_pending.unwrap_or(options.agent_pending),
-                stopped: plan.agent_stopped.clone(),
+                stopped: plan.agent_stopped.clone().into(),
             },
             mishaps: plan.mishaps(),
             clock,
+            clock_ahead: plan.prerequisites.clock_ahead(),
             pace: options.pace,
             pull: plan.pull,
         }));
         let stop = shared.stop.clone().drop_guard();
+        shared.change(|world| world::found(world, &shared.account, &plan));
         match &options.world {
             Some(file) => file.furnish(&shared)?,
             None => shared.change(|world| world::furnish(world, &shared.account, &plan)),
@@ -344,6 +356,7 @@ impl Sandbox {
             wind_down(&shared).await;
             return Err(error);
         }
+        world::finish(&shared, &plan);
 
         shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
         let server = tokio::spawn(server::serve(

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dormant::{self, Dormant};
 use crate::image::Image;
 use crate::mishaps::StartFailure;
+use crate::prerequisites;
 use crate::process::{self, ContainerSpec, Exit, Output};
 use crate::scheduler;
 use crate::state::definition::TaskDefinition;
@@ -402,10 +403,14 @@ impl Life {
     /// One that nobody has given another state meanwhile.
     fn start_agent(&self, index: usize) {
         self.change(|task| {
+            let stops = prerequisites::stops(task, index);
             let container = &mut task.containers[index];
             let pending = container.agent_status() == Some(AgentStatus::Pending);
             if let Some(agent) = container.agent.as_mut().filter(|_| pending) {
                 self.shared.agents.start(agent);
+                if let Some(reason) = stops {
+                    agent.stop(reason);
+                }
             }
         });
     }
@@ -503,7 +508,10 @@ impl Life {
 
 /// All of its containers run from now on.
 pub(crate) fn run(task: &mut Task, agents: &Agents) {
-    for container in &mut task.containers {
+    let stops: Vec<_> = (0..task.containers.len())
+        .map(|index| prerequisites::stops(task, index))
+        .collect();
+    for (container, stops) in task.containers.iter_mut().zip(stops) {
         container.status = ContainerStatus::Running;
         container.runtime_id = Some(container.future_runtime_id.clone());
         if let Some(agent) = container
@@ -512,6 +520,9 @@ pub(crate) fn run(task: &mut Task, agents: &Agents) {
             .filter(|_| agents.pending.is_zero())
         {
             agents.start(agent);
+            if let Some(reason) = stops {
+                agent.stop(reason);
+            }
         }
     }
     task.status = TaskStatus::Running;

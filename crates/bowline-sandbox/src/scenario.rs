@@ -1,9 +1,13 @@
 //! Scenarios: what can be wrong with the demo world, by name.
 
+mod prerequisite;
+
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::prerequisite::Prerequisite;
+pub(crate) use self::prerequisite::Prerequisites;
 use crate::image::Image;
 use crate::kms::DEMO_ALIAS;
 use crate::logs::LogDelay;
@@ -58,6 +62,8 @@ pub enum Scenario {
     LogLimits,
     /// The cluster has ECS Exec sessions encrypted, under this KMS key.
     Encrypted(String),
+    /// Something that ECS Exec needs is not there.
+    Prerequisite(Prerequisite),
 }
 
 /// Where ECS Exec sessions are logged.
@@ -148,9 +154,9 @@ impl Scenario {
             ),
         ];
         let mut text = String::new();
-        for (form, meaning) in forms {
+        for (form, meaning) in forms.into_iter().chain(prerequisite::FORMS) {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {form:<24}{meaning}");
+            let _ = writeln!(text, "  {form:<28}{meaning}");
         }
         text
     }
@@ -164,6 +170,7 @@ impl Scenario {
             | Self::Tools(_)
             | Self::ExecLogging(_)
             | Self::Encrypted(_) => true,
+            Self::Prerequisite(prerequisite) => prerequisite.is_about_the_demo_world(),
             Self::AgentPending(_)
             | Self::AgentStopped(_)
             | Self::IdleLimit(_)
@@ -200,6 +207,9 @@ impl FromStr for Scenario {
             Image::parse(words).map_err(|reason| wrong(&reason))?;
             Ok(Self::Tools(words.to_owned()))
         };
+        if let Some(prerequisite) = prerequisite::parse(name, value) {
+            return prerequisite.map(Self::Prerequisite);
+        }
         match name {
             "exec-disabled" | "no-tasks" | "no-shell" | "no-tools" | "busybox" | "bash"
             | "dash" | "log-limits"
@@ -306,6 +316,7 @@ pub(crate) struct Plan {
     pub(crate) log_pages: Option<usize>,
     pub(crate) log_limits: bool,
     pub(crate) kms_key: Option<String>,
+    pub(crate) prerequisites: Prerequisites,
 }
 
 impl Plan {
@@ -334,6 +345,7 @@ impl Plan {
                 Scenario::LogDelay(least, most) => plan.log_delay = Some(LogDelay { least, most }),
                 Scenario::LogLimits => plan.log_limits = true,
                 Scenario::LogPages(events) => plan.log_pages = Some(events),
+                Scenario::Prerequisite(prerequisite) => plan.prerequisites.add(prerequisite),
             }
         }
         plan

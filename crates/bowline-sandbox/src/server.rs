@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::guard::{self, Door};
+use crate::iam;
 use crate::state::Shared;
 use crate::tls::{Accepted, Tls};
 
@@ -193,6 +194,11 @@ fn open_channel(shared: &Arc<Shared>, session_id: &str, request: Request<Body>) 
         && let Err(error) = api::authenticate(shared, &head, b"", "ssmmessages", true)
     {
         return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
+    }
+    let action = "ssmmessages:OpenDataChannel";
+    if !shared.world().iam.caller_may(&shared.account, action) {
+        let text = iam::refusal(&shared.account, action);
+        return api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", &text);
     }
     shared
         .sessions

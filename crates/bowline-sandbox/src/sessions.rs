@@ -51,6 +51,8 @@ pub(crate) struct SessionRequest {
     pub(crate) owner: String,
     /// Free text given by the caller of StartSession.
     pub(crate) reason: Option<String>,
+    /// Why the agent ends the session at once, if it does.
+    pub(crate) refusal: Option<String>,
     /// The container's inside.
     pub(crate) place: Place,
     /// Where the session's output is copied to.
@@ -282,12 +284,15 @@ impl Sessions {
                 kms: Arc::clone(&self.shared.kms),
             }),
         };
-        let sessions = self.clone();
+        let (sessions, refusal) = (self.clone(), request.refusal);
         self.shared.tasks.spawn(async move {
             let options = sessions.shared.options.clone();
             let delay = sessions.shared.faults.now().agent_delay();
             let serving = serve_in_turn(job, options, from_service, cancel.clone(), places, delay);
-            let output = within_idle_limit(serving, &idle, &cancel).await;
+            let output = match refusal {
+                Some(text) => text,
+                None => within_idle_limit(serving, &idle, &cancel).await,
+            };
             sessions.ended(&session_id, &closing, output);
         });
         grant

@@ -20,10 +20,12 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
+use crate::iam::Iam;
 use crate::identifiers::Account;
 use crate::kms::Kms;
 use crate::logs::Logs;
 use crate::mishaps::Mishaps;
+use crate::network::Network;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
 use definition::TaskDefinition;
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) mishaps: Mishaps,
     /// What idle limits and the states of tasks go by.
     pub(crate) clock: SandboxClock,
+    /// Seconds that the clock of the API is ahead of this machine's.
+    pub(crate) clock_ahead: i64,
     /// How long tasks stay in the states that only take time in AWS.
     pub(crate) pace: Duration,
     /// How long images are pulled, if not for `pace`.
@@ -76,6 +80,7 @@ pub(crate) struct Setting {
     pub(crate) agents: Agents,
     pub(crate) mishaps: Mishaps,
     pub(crate) clock: SandboxClock,
+    pub(crate) clock_ahead: i64,
     pub(crate) pace: Duration,
     pub(crate) pull: Option<Duration>,
 }
@@ -84,17 +89,26 @@ pub(crate) struct Setting {
 pub(crate) struct Agents {
     /// How long they stay PENDING.
     pub(crate) pending: Duration,
-    /// They stop at once, for this reason.
-    pub(crate) stopped: Option<String>,
+    /// They stop at once, for this reason, until a service is deployed anew.
+    pub(crate) stopped: Mutex<Option<String>>,
 }
 
 impl Agents {
     /// What happens when one has been PENDING for long enough.
     pub(crate) fn start(&self, agent: &mut ManagedAgent) {
         agent.start();
-        if let Some(reason) = &self.stopped {
+        if let Some(reason) = &*self.stopped() {
             agent.stop(reason);
         }
+    }
+
+    /// Whatever stopped them has passed.
+    pub(crate) fn recover(&self) {
+        *self.stopped() = None;
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Option<String>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +138,7 @@ impl Shared {
             logs: Arc::new(Logs::new(streams, setting.clock.clone())),
             mishaps: setting.mishaps,
             clock: setting.clock,
+            clock_ahead: setting.clock_ahead,
             pace: setting.pace,
             pull: setting.pull,
             lifecycles: TaskTracker::new(),
@@ -144,6 +159,15 @@ impl Shared {
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.clone()
+    }
+
+    /// The time by the clock of the API.
+    pub(crate) fn time(&self) -> SystemTime {
+        let span = Duration::from_secs(self.clock_ahead.unsigned_abs());
+        match self.clock_ahead >= 0 {
+            true => SystemTime::now() + span,
+            false => SystemTime::now() - span,
+        }
     }
 
     /// Looks at the world. Nobody may wait while holding it.
@@ -182,6 +206,8 @@ pub(crate) struct World {
     pub(crate) definitions: BTreeMap<String, Vec<Arc<TaskDefinition>>>,
     /// Every address that a task ever had: a late connection must not reach another task.
     addresses: HashSet<Ipv4Addr>,
+    pub(crate) iam: Iam,
+    pub(crate) network: Network,
 }
 
 impl World {

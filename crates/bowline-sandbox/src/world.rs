@@ -6,17 +6,25 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::api;
+use crate::iam::Iam;
 use crate::identifiers::Account;
 use crate::image;
-use crate::scenario::{ExecLogging, Plan};
+use crate::network::{self, Network};
+use crate::scenario::{ExecLogging, Plan, Prerequisite};
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{CircuitBreaker, Deployment, Service, ServiceStatus};
 use crate::state::task::Launch;
-use crate::state::{Cluster, StrategyItem, World};
+use crate::state::{Cluster, Shared, StrategyItem, World};
 
 const CLUSTER: &str = "demo";
-pub(crate) const SUBNET: &str = "subnet-0a1b2c3d4e5f60001";
-const SECURITY_GROUP: &str = "sg-0a1b2c3d4e5f60001";
+
+/// Puts who may do what, and the tasks' network, into an empty world: the demo world's and those of world files.
+pub(crate) fn found(world: &mut World, account: &Account, plan: &Plan) {
+    let wrong = &plan.prerequisites;
+    world.iam = Iam::demo(account, &wrong.caller_denied(), &wrong.role_denied());
+    world.network = Network::demo(account, wrong.flaw());
+}
 
 /// Puts cluster `demo`, service `web` and family `job` into an empty world, with what is wrong according to plan.
 pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
@@ -26,7 +34,10 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         }
         definition
     };
-    let web = define(world, labelled(web(account)));
+    let wrong = &plan.prerequisites;
+    let mut document = web(account);
+    wrong.spoil(&mut document);
+    let web = define(world, labelled(document));
     define(world, labelled(job(account)));
 
     let mut cluster = Cluster::new(CLUSTER);
@@ -37,27 +48,50 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         weight: 1,
         base: 0,
     }];
-    let mut exec = match &plan.exec_logging {
-        Some(ExecLogging::Container) => json!({ "logging": "DEFAULT" }),
-        Some(ExecLogging::Group(group)) => json!({
-            "logging": "OVERRIDE",
-            "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
-        }),
-        None => json!({}),
-    };
-    if let Some(key) = &plan.kms_key {
-        exec["kmsKeyId"] = json!(key);
-    }
-    if exec != json!({}) {
-        cluster.configuration = Some(json!({ "executeCommandConfiguration": exec }));
-    }
+    cluster.configuration = configuration(plan);
     let mut service = service("web", web);
-    service.exec_enabled = !plan.exec_disabled;
+    service.exec_enabled = !plan.exec_disabled && !wrong.has(&Prerequisite::ExecEnabledLater);
+    if wrong.has(&Prerequisite::OldPlatform) {
+        "1.3.0".clone_into(&mut service.launch.platform_version);
+    }
     if plan.no_tasks {
         service.desired_count = 0;
     }
     cluster.services.insert("web".to_owned(), service);
     world.clusters.insert(CLUSTER.to_owned(), cluster);
+}
+
+/// What can only go wrong once the tasks run.
+pub(crate) fn finish(shared: &Shared, plan: &Plan) {
+    if plan.prerequisites.has(&Prerequisite::ExecEnabledLater) {
+        shared.change(|world| {
+            let services = world
+                .clusters
+                .values_mut()
+                .flat_map(|cluster| cluster.services.values_mut());
+            services.for_each(|service| service.exec_enabled = true);
+        });
+    }
+    if plan.prerequisites.has(&Prerequisite::SessionsFull) {
+        api::fill_sessions(shared);
+    }
+}
+
+/// How the cluster wants sessions logged and encrypted.
+fn configuration(plan: &Plan) -> Option<Value> {
+    let mut exec = match &plan.exec_logging {
+        None => json!({}),
+        Some(ExecLogging::Container) => json!({ "logging": "DEFAULT" }),
+        Some(ExecLogging::Group(group)) => json!({
+            "logging": "OVERRIDE",
+            "logConfiguration": { "cloudWatchLogGroupName": group, "cloudWatchEncryptionEnabled": false },
+        }),
+    };
+    if let Some(key) = &plan.kms_key {
+        exec["kmsKeyId"] = json!(key);
+    }
+    let configured = exec.as_object().is_some_and(|exec| !exec.is_empty());
+    configured.then(|| json!({ "executeCommandConfiguration": exec }))
 }
 
 pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
@@ -69,8 +103,8 @@ pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
         by_launch_type: true,
         launch: Launch::fargate(),
         network: Some(json!({ "awsvpcConfiguration": {
-            "subnets": [SUBNET],
-            "securityGroups": [SECURITY_GROUP],
+            "subnets": [network::SUBNET],
+            "securityGroups": [network::TASK_GROUP],
             "assignPublicIp": "DISABLED",
         } })),
         created_at: SystemTime::now(),

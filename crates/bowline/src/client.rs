@@ -6,10 +6,13 @@ use http::uri::Authority;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
+use crate::aws::call::Api;
 use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::aws::kms::GeneratedKey;
+use crate::aws::logs::Logs;
+use crate::aws::ssm::Ssm;
 use crate::inventory::{InventoryLoad, InventoryOptions};
 use crate::model::{Cluster, Service, SessionGrant, Task};
 use crate::network::Proxies;
@@ -256,6 +259,19 @@ impl Client {
     pub async fn task(&self, cluster: &str, task: &str) -> Result<Option<Task>, AwsError> {
         let found = self.ecs().tasks(cluster, &[task.to_owned()]).await?;
         Ok(found.into_iter().next())
+    }
+
+    pub(crate) fn ssm(&self) -> &Ssm {
+        self.aws.ssm()
+    }
+
+    pub(crate) fn logs_in(&self, region: Option<&str>) -> Arc<Logs> {
+        self.aws.logs(region)
+    }
+
+    /// Signed calls that are named at run time.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(Arc::clone(&self.aws))
     }
 
     pub(crate) fn ecs(&self) -> &Ecs {

@@ -6,12 +6,15 @@
 mod aws;
 mod client;
 pub mod config;
+pub mod doctor;
 #[doc(hidden)]
 pub mod fuzz;
 mod inspect;
 pub mod inventory;
+pub mod logs;
 pub mod model;
 mod network;
+pub mod run;
 mod secret;
 pub mod session;
 pub mod target;

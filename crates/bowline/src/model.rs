@@ -121,6 +121,18 @@ pub struct Task {
     /// When it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
+    /// When its containers had stopped; the task itself takes a little longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_stopped_at: Option<Timestamp>,
+    /// When the pull of its images began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_started_at: Option<Timestamp>,
+    /// When its images were there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_stopped_at: Option<Timestamp>,
+    /// Grows with every change: of two answers the one with the higher number is the later one.
+    #[serde(default)]
+    pub version: i64,
     /// Why it stopped, as a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<String>,

@@ -58,6 +58,7 @@ impl<'a> Bench<'a> {
             Part::Stdin => self.stdin(),
             Part::Paced => self.paced(),
             Part::Resident => self.resident(),
+            Part::Logs => self.logs(),
             Part::Reference => self.reference(),
         }
     }

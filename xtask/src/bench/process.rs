@@ -42,9 +42,20 @@ pub(super) struct Usage {
 impl SandboxProcess {
     /// Starts `bowline sandbox` with agents that start after `delay`, and waits until it serves.
     pub(super) fn start(program: &Path, agent: &str, delay: &str) -> anyhow::Result<Self> {
+        Self::start_with(program, agent, delay, &[])
+    }
+
+    /// The same with more options.
+    pub(super) fn start_with(
+        program: &Path,
+        agent: &str,
+        delay: &str,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut child = clean(program)
             .args(["sandbox", "--private", "--port", "0"])
             .args(["--agent", agent, "--agent-start-delay", delay])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::time::{sleep, timeout};
 
+use super::doctor::hint;
 use super::exec::Via;
 use super::follow::{self, Ended, Source};
 use super::{Context, guard};
@@ -196,7 +197,7 @@ async fn report(
         Ended::Closed {
             reason,
             started: false,
-        } => Err(reason.into()),
+        } => Err(hint::explain(reason, client, target).await),
         Ended::Closed { reason, .. } => Err(broken_off(reason, client, target).await),
         Ended::Gone => Err(follow::gone()),
         Ended::Output(error) => Err(follow::unwritten(&error)),

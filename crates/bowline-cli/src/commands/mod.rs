@@ -1,14 +1,18 @@
 //! One subcommand a file, and what they share.
 
+pub mod attach;
 pub mod completion;
 pub mod config;
 pub mod describe;
+pub mod doctor;
 pub mod exec;
 mod follow;
 pub(crate) mod guard;
 pub mod help;
 pub mod login;
+pub mod logs;
 pub mod ls;
+pub mod run;
 pub mod sandbox;
 pub mod service;
 pub mod stop;
@@ -183,10 +187,18 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Login(args) => login::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
+        Command::Run(args) => run::run(*args, context)
+            .await
+            .map_err(CommandError::starting_remote),
+        Command::Attach(args) => attach::run(args, context)
+            .await
+            .map_err(CommandError::starting_remote),
+        Command::Logs(args) => logs::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,
         Command::Stop(args) => stop::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Service(args) => service::run(args, context).await,
         Command::Sandbox(args) => sandbox::run(args, context).await,
         Command::Completion(args) => completion::run(&args, context),

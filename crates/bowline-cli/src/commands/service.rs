@@ -1,5 +1,6 @@
 //! `bowline service`: what is done to or asked about a service as a whole.
 
+mod enable_exec;
 mod events;
 mod restart;
 
@@ -9,7 +10,7 @@ use super::Context;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 
-/// Restart a service, or follow its events
+/// Restart a service, follow its events, or turn ECS Exec on
 #[derive(Args, Debug)]
 pub struct ServiceArgs {
     #[command(subcommand)]
@@ -20,6 +21,7 @@ pub struct ServiceArgs {
 enum ServiceCommand {
     Restart(restart::RestartArgs),
     Events(events::EventsArgs),
+    EnableExec(enable_exec::EnableExecArgs),
 }
 
 /// Runs one of its commands.
@@ -27,5 +29,6 @@ pub async fn run(args: ServiceArgs, context: &Context) -> Result<ExitCode, Comma
     match args.command {
         ServiceCommand::Restart(args) => restart::run(args, context).await,
         ServiceCommand::Events(args) => events::run(args, context).await,
+        ServiceCommand::EnableExec(args) => enable_exec::run(args, context).await,
     }
 }

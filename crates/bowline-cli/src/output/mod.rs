@@ -4,6 +4,7 @@ pub(crate) mod age;
 pub(crate) mod description;
 pub(crate) mod json;
 pub(crate) mod listing;
+pub(crate) mod log_lines;
 pub(crate) mod query;
 pub(crate) mod sheet;
 pub(crate) mod table;

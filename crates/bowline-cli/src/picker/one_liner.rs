@@ -47,6 +47,7 @@ fn means(line: &[String], chosen: &TargetSpec) -> bool {
     let (target, pick) = match &command {
         Command::Login(args) => args.question(),
         Command::Exec(args) => args.question(),
+        Command::Doctor(args) => args.question(),
         _ => return false,
     };
     let asks =

@@ -1,17 +1,19 @@
 //! The AWS APIs on the sandbox's one endpoint: recognise the service, check the signature, answer.
 
 mod control;
+mod ec2;
 mod ecs;
+mod iam;
 mod kms;
 mod logs;
 mod metadata;
 mod pages;
+mod query;
 mod reply;
 mod ssm;
 mod sts;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use crate::state::{Shared, TaskKey};
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
 pub(crate) use reply::{ApiError, Protocol, RequestId};
+pub(crate) use ssm::fill as fill_sessions;
 
 /// One API request, its signature already checked.
 pub(crate) struct Call<'a> {
@@ -58,7 +61,7 @@ pub(crate) async fn respond(
     let service = Service::of(head);
     let protocol = service.protocol();
     if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
-        return protocol.auth_error(&error, &request_id);
+        return dated(shared, protocol.auth_error(&error, &request_id));
     }
     let answered = match sabotage(shared, service, &body).await {
         Ok(()) => answer(shared, host, service, head, &body, &request_id).await,
@@ -70,12 +73,27 @@ pub(crate) async fn respond(
     {
         shared.count_call(operation);
     }
-    match answered {
+    let response = match answered {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
-        Ok(Answer::Xml { operation, result }) => reply::xml(&operation, &result, &request_id),
+        Ok(Answer::Xml { operation, result }) => protocol.xml(&operation, &result, &request_id),
         Ok(Answer::Stream(response)) => response,
         Err(error) => protocol.error(&error, &request_id),
+    };
+    dated(shared, response)
+}
+
+/// With the date of the API's clock where that is not this machine's.
+fn dated(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
+    if shared.clock_ahead != 0
+        && let Ok(now) = jiff::Timestamp::try_from(shared.time())
+        && let Ok(date) = now
+            .strftime("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string()
+            .parse()
+    {
+        response.headers_mut().insert(http::header::DATE, date);
     }
+    response
 }
 
 /// Checks the signature, if one is needed at all.
@@ -89,8 +107,8 @@ pub(crate) fn authenticate(
     if shared.accept_any_credentials {
         return Ok(());
     }
-    // STS has one global endpoint besides the regional ones, so its scope may name any region.
-    let region = (service != "sts").then_some(shared.account.region.as_str());
+    // STS has one global endpoint besides the regional ones, and IAM nothing else: their scope may name any region.
+    let region = (!["sts", "iam"].contains(&service)).then_some(shared.account.region.as_str());
     auth::verify(
         head,
         body,
@@ -100,7 +118,7 @@ pub(crate) fn authenticate(
             region,
             upgrade,
         },
-        SystemTime::now(),
+        shared.time(),
     )
 }
 
@@ -112,7 +130,7 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         | Service::Ssm { operation }
         | Service::Logs { operation }
         | Service::Kms { operation } => operation,
-        Service::Sts => sts::operation(body),
+        Service::Sts | Service::Iam | Service::Ec2 => sts::operation(body),
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
     let faults = shared.faults.now();
@@ -124,7 +142,8 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         return Ok(());
     }
     let code = match service {
-        Service::Sts | Service::UnknownQuery { .. } => "Throttling",
+        Service::Sts | Service::Iam | Service::UnknownQuery { .. } => "Throttling",
+        Service::Ec2 => "RequestLimitExceeded",
         _ => "ThrottlingException",
     };
     Err(ApiError::new(code, "Rate exceeded"))
@@ -160,6 +179,8 @@ enum Service<'a> {
         operation: &'a str,
     },
     Sts,
+    Iam,
+    Ec2,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
         scope: &'a str,
@@ -182,6 +203,8 @@ impl<'a> Service<'a> {
             });
             return match scope {
                 Some("sts") => Self::Sts,
+                Some("iam") => Self::Iam,
+                Some("ec2") => Self::Ec2,
                 Some(scope) if form => Self::UnknownQuery { scope },
                 Some(scope) => Self::Unknown { scope },
                 None if form => Self::Sts,
@@ -207,6 +230,8 @@ impl<'a> Service<'a> {
             Self::Logs { .. } => "logs",
             Self::Kms { .. } => "kms",
             Self::Sts => "sts",
+            Self::Iam => "iam",
+            Self::Ec2 => "ec2",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
     }
@@ -219,7 +244,9 @@ impl<'a> Service<'a> {
             | Self::Control { .. }
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
             Self::Ssm { .. } => Protocol::Json { message: "Message" },
-            Self::Sts | Self::UnknownQuery { .. } => Protocol::Query,
+            Self::Sts | Self::UnknownQuery { .. } => Protocol::STS,
+            Self::Iam => Protocol::IAM,
+            Self::Ec2 => Protocol::Ec2,
         }
     }
 }
@@ -243,13 +270,21 @@ async fn answer(
             input: json_object(body)?,
         })
     };
+    permitted(shared, service, body)?;
     if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
         service
         && let Some(error) = shared.mishaps.of_call(operation)
     {
         return Err(error);
     }
+    let form = || query::Form::parse(body);
+    let xml = |result| Answer::Xml {
+        operation: sts::operation(body).to_owned(),
+        result,
+    };
     match service {
+        Service::Iam => iam::call(shared, &form()).map(xml),
+        Service::Ec2 => ec2::call(shared, &form()).map(xml),
         Service::Ecs { operation } => {
             let call = call(operation)?;
             rouse(&call, ecs::needed(&call)).await;
@@ -279,6 +314,36 @@ async fn rouse(call: &Call<'_>, task: Option<TaskKey>) {
     if let Some(task) = task {
         dormant::rouse(call.shared, &task).await;
     }
+}
+
+/// Whether the caller's policies allow the call. GetCallerIdentity needs no permission, as in AWS.
+fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
+    let operation = match service {
+        Service::Ecs { operation }
+        | Service::Ssm { operation }
+        | Service::Logs { operation }
+        | Service::Kms { operation } => operation,
+        Service::Iam | Service::Ec2 => sts::operation(body),
+        _ => return Ok(()),
+    };
+    let action = format!("{}:{operation}", service.scope());
+    let account = &shared.account;
+    if shared.world().iam.caller_may(account, &action) {
+        return Ok(());
+    }
+    let code = match service {
+        Service::Iam => "AccessDenied",
+        Service::Ec2 => "UnauthorizedOperation",
+        _ => "AccessDeniedException",
+    };
+    let status = match service {
+        Service::Iam | Service::Ec2 => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Err(ApiError {
+        status,
+        ..ApiError::new(code, crate::iam::refusal(account, &action))
+    })
 }
 
 /// An empty body counts as `{}`, as the services have it.

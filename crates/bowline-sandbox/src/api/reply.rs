@@ -37,10 +37,42 @@ pub(crate) enum Protocol {
         message: &'static str,
     },
     /// awsQuery.
-    Query,
+    Query {
+        /// The namespace of the service's XML.
+        namespace: &'static str,
+    },
+    /// ec2Query.
+    Ec2,
 }
 
 impl Protocol {
+    pub(crate) const STS: Self = Self::Query {
+        namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+    };
+    pub(crate) const IAM: Self = Self::Query {
+        namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
+    };
+
+    /// The answer of an operation of a query service, around the inside of its result.
+    pub(crate) fn xml(
+        self,
+        operation: &str,
+        result: &str,
+        request_id: &RequestId,
+    ) -> Response<Body> {
+        let id = &request_id.0;
+        let body = match self {
+            Self::Ec2 => format!(
+                "<{operation}Response xmlns=\"{EC2_NAMESPACE}\"><requestId>{id}</requestId>{result}</{operation}Response>"
+            ),
+            Self::Query { namespace } | Self::Json { message: namespace } => format!(
+                "<{operation}Response xmlns=\"{namespace}\"><{operation}Result>{result}</{operation}Result>\
+                 <ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata></{operation}Response>"
+            ),
+        };
+        respond(StatusCode::OK, XML, body, request_id)
+    }
+
     pub(crate) fn error(self, error: &ApiError, request_id: &RequestId) -> Response<Body> {
         match self {
             Self::Json { message } => {
@@ -50,14 +82,24 @@ impl Protocol {
                 }
                 respond(error.status, JSON, body.to_string(), request_id)
             }
-            Self::Query => {
+            Self::Ec2 => {
+                let body = format!(
+                    "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors>\
+                     <RequestID>{}</RequestID></Response>",
+                    escape_xml(&error.code),
+                    escape_xml(&error.message),
+                    request_id.0
+                );
+                respond(error.status, XML, body, request_id)
+            }
+            Self::Query { namespace } => {
                 let kind = if error.status.is_server_error() {
                     "Receiver"
                 } else {
                     "Sender"
                 };
                 let body = format!(
-                    "<ErrorResponse xmlns=\"{STS_NAMESPACE}\"><Error><Type>{kind}</Type><Code>{}</Code>\
+                    "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{kind}</Type><Code>{}</Code>\
                      <Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
                     escape_xml(&error.code),
                     escape_xml(&error.message),
@@ -72,7 +114,7 @@ impl Protocol {
     pub(crate) fn auth_error(self, error: &AuthError, request_id: &RequestId) -> Response<Body> {
         let (code, status) = match self {
             Self::Json { .. } => (error.json_code(), StatusCode::BAD_REQUEST),
-            Self::Query => (error.query_code(), StatusCode::FORBIDDEN),
+            Self::Query { .. } | Self::Ec2 => (error.query_code(), StatusCode::FORBIDDEN),
         };
         self.error(
             &ApiError {
@@ -135,16 +177,6 @@ pub(crate) fn json(mut value: Value, request_id: &RequestId) -> Response<Body> {
     respond(StatusCode::OK, JSON, value.to_string(), request_id)
 }
 
-/// The answer of an STS operation.
-pub(crate) fn xml(operation: &str, result: &str, request_id: &RequestId) -> Response<Body> {
-    let body = format!(
-        "<{operation}Response xmlns=\"{STS_NAMESPACE}\"><{operation}Result>{result}</{operation}Result>\
-         <ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
-        request_id.0
-    );
-    respond(StatusCode::OK, XML, body, request_id)
-}
-
 /// An error outside every protocol, in JSON so that nobody ever has to parse HTML.
 pub(crate) fn plain_error(
     status: StatusCode,
@@ -164,7 +196,7 @@ pub(crate) fn escape_xml(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const EC2_NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
 fn respond(
     status: StatusCode,

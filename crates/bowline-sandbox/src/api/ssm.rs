@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
-use crate::identifiers::CALLER_NAME;
+use crate::identifiers::{Account, CALLER_NAME};
+use crate::prerequisites;
 use crate::sessions::{
     self, Grant, Resumed, SessionInfo, SessionKind, SessionRequest, SessionStatus,
 };
 use crate::state::task::{AgentStatus, Container};
-use crate::state::{TaskKey, World, seconds};
+use crate::state::{Shared, TaskKey, World, seconds};
 
 /// The document of ExecuteCommand's sessions.
 pub(crate) const EXEC_DOCUMENT: &str = "AmazonECS-ExecuteInteractiveCommand";
@@ -42,7 +43,7 @@ pub(crate) fn needed(call: &Call<'_>) -> Option<TaskKey> {
         return None;
     }
     let input: Start = call.input().ok()?;
-    reachable(&call.shared.world(), &input.target)?;
+    reachable(&call.shared.world(), &call.shared.account, &input.target)?;
     Some(Target::parse(&input.target)?.task)
 }
 
@@ -97,7 +98,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
     // The session starts while the world stands still: a container that ends then ends the session too.
     let world = call.shared.world();
     // The service answers alike for whatever it cannot reach: wrong names, stopped, started without exec.
-    let container = reachable(&world, &input.target).ok_or_else(|| {
+    let container = reachable(&world, &call.shared.account, &input.target).ok_or_else(|| {
         ApiError::new(
             "TargetNotConnected",
             format!("{} is not connected.", input.target),
@@ -111,6 +112,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
         document: document.to_owned(),
         owner: call.shared.account.caller(),
         reason: input.reason,
+        refusal: None,
         place,
         // Only ExecuteCommand goes by the cluster's configuration of logs.
         log: None,
@@ -345,7 +347,7 @@ struct ConnectionStatus {
 fn connection_status(call: &Call<'_>) -> Result<Value, ApiError> {
     let input: ConnectionStatus = call.input()?;
     let world = call.shared.world();
-    let connected = reachable(&world, &input.target).is_some();
+    let connected = reachable(&world, &call.shared.account, &input.target).is_some();
     let status = if connected {
         "connected"
     } else {
@@ -355,13 +357,45 @@ fn connection_status(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// The container behind a target, if sessions can be opened to it now.
-fn reachable<'w>(world: &'w World, target: &str) -> Option<&'w Container> {
+fn reachable<'w>(world: &'w World, account: &Account, target: &str) -> Option<&'w Container> {
     let target = Target::parse(target)?;
-    let containers = &world.task(&target.task)?.containers;
-    let mut named = containers
+    let task = world.task(&target.task)?;
+    let mut named = task
+        .containers
         .iter()
         .filter(|container| container.runtime_id.as_deref() == Some(target.runtime_id));
-    named.find(|container| container.agent_status() == Some(AgentStatus::Running))
+    named.find(|container| {
+        container.agent_status() == Some(AgentStatus::Running)
+            && prerequisites::is_connected(world, account, task, &container.name)
+    })
+}
+
+/// Takes both places of every container with sessions that nobody is in.
+pub(crate) fn fill(shared: &Shared) {
+    let world = shared.world();
+    for task in world.tasks() {
+        for container in &task.containers {
+            let Some(target) = container.target(&task.key) else {
+                continue;
+            };
+            for _ in 0..2 {
+                shared.sessions.start(SessionRequest {
+                    id_prefix: "ecs-execute-command".to_owned(),
+                    target: target.clone(),
+                    kind: SessionKind::Interactive {
+                        command: "sleep 86400".to_owned(),
+                    },
+                    document: EXEC_DOCUMENT.to_owned(),
+                    owner: shared.account.caller(),
+                    reason: None,
+                    refusal: None,
+                    place: container.place.clone(),
+                    log: None,
+                    kms_key: None,
+                });
+            }
+        }
+    }
 }
 
 /// `ecs:<cluster>_<task id>_<runtime id>`.

@@ -22,6 +22,8 @@ const DEMO_WEB: &str = "bowline-demo-web";
 /// The task that an order asks for.
 pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: TaskKey) -> Task {
     let address = world.new_address();
+    // Older platforms of Fargate do not know the agent.
+    let has_agent = order.exec_enabled && order.launch.resolved_platform() != "1.3.0";
     let containers = order
         .definition
         .outline
@@ -65,7 +67,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                 status: ContainerStatus::Pending,
                 exit_code: None,
                 reason: None,
-                agent: order.exec_enabled.then(ManagedAgent::default),
+                agent: has_agent.then(ManagedAgent::default),
                 metadata_key,
                 argv,
                 log: log_target(definition, &key.id, &runtime_id),

@@ -32,6 +32,7 @@ pub(crate) struct TaskDefinition {
 pub(crate) struct Outline {
     pub(crate) family: String,
     pub(crate) network_mode: Option<String>,
+    pub(crate) pid_mode: Option<String>,
     #[serde(default)]
     pub(crate) requires_compatibilities: Vec<String>,
     pub(crate) cpu: Option<String>,
@@ -83,6 +84,8 @@ pub(crate) struct ContainerDefinition {
     #[serde(default)]
     pub(crate) docker_labels: BTreeMap<String, String>,
     pub(crate) log_configuration: Option<LogConfiguration>,
+    #[serde(default)]
+    pub(crate) readonly_root_filesystem: bool,
 }
 
 /// An entry of `dependsOn`.

@@ -16,6 +16,7 @@ use crate::dormant;
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
+use crate::network;
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{Deployment, Event, ServiceStatus};
 use crate::state::task::{ContainerStatus, Launch, Overrides, Stop, TaskStatus};
@@ -312,7 +313,7 @@ impl Builder<'_> {
                 subnet: definition
                     .outline
                     .is_awsvpc()
-                    .then(|| world::SUBNET.to_owned()),
+                    .then(|| network::SUBNET.to_owned()),
                 definition,
                 started_by: task.started_by.as_ref().map(|by| scope.fill(by)),
                 launch: Launch::fargate(),

@@ -119,6 +119,7 @@ pub(crate) struct Settings {
     pub(crate) roots: Arc<TrustRoots>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) stream_host: Option<Authority>,
+    pub(super) http: LazyHttpClient,
     credentials: SharedCredentialsProvider,
     endpoint_given: bool,
     /// Whether the look-up of credentials may ask a person.
@@ -158,13 +159,13 @@ impl Settings {
         let mut may_ask = false;
         let (sdk, found) = match &options.credentials {
             Some(given) => {
-                let sdk = given_sdk_config(&options, given, http);
+                let sdk = given_sdk_config(&options, given, http.clone());
                 let credentials = sdk.credentials_provider();
                 (sdk, credentials.expect("they were given"))
             }
             None => {
                 let profiles = Profiles::load(&options).await?;
-                let sdk = load_sdk_config(&options, &profiles, http).await?;
+                let sdk = load_sdk_config(&options, &profiles, http.clone()).await?;
                 let chain = Chain::new(
                     profiles.selected,
                     options.profile.is_some(),
@@ -201,6 +202,7 @@ impl Settings {
             roots,
             proxies,
             stream_host,
+            http,
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
             may_ask,
@@ -456,7 +458,7 @@ fn is_fresh(credentials: &aws_credential_types::Credentials) -> bool {
 }
 
 /// For TCP, a tunnel and TLS together. It is not repeated: the system sends its first packet again by itself.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// For the first byte of an answer.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long instance metadata may take to name a region.

@@ -45,6 +45,10 @@ impl Ecs {
         }
     }
 
+    pub(super) fn sdk(&self) -> &sdk::Client {
+        &self.client
+    }
+
     pub(crate) async fn cluster_arns(&self) -> Result<Vec<String>, AwsError> {
         let mut pages = self
             .client
@@ -385,7 +389,7 @@ fn service_from(service: sdk::types::Service) -> Service {
     }
 }
 
-fn task_from(task: sdk::types::Task) -> Task {
+pub(super) fn task_from(task: sdk::types::Task) -> Task {
     let task_arn = task.task_arn.unwrap_or_default();
     let service_name = task
         .group
@@ -408,6 +412,10 @@ fn task_from(task: sdk::types::Task) -> Task {
         created_at: timestamp(task.created_at),
         started_at: timestamp(task.started_at),
         stopped_at: timestamp(task.stopped_at),
+        execution_stopped_at: timestamp(task.execution_stopped_at),
+        pull_started_at: timestamp(task.pull_started_at),
+        pull_stopped_at: timestamp(task.pull_stopped_at),
+        version: task.version,
         stop_code: task.stop_code.map(|code| code.as_str().to_owned()),
         stopped_reason: task.stopped_reason,
         started_by: task.started_by,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::CredentialProblem;
@@ -16,7 +16,7 @@ use crate::tls::TrustError;
 #[derive(Debug)]
 pub struct AwsError {
     /// The call, such as `ecs:ListTasks`.
-    pub operation: &'static str,
+    pub operation: Box<str>,
     /// What kind of failure it is.
     pub kind: AwsErrorKind,
     /// AWS's error code, such as `ClusterNotFoundException`.
@@ -64,6 +64,36 @@ impl AwsError {
         )
     }
 
+    /// Whether AWS did nothing because of a rate limit.
+    pub fn is_throttled(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "ThrottlingException"
+                    | "Throttling"
+                    | "ThrottledException"
+                    | "RequestThrottledException"
+                    | "TooManyRequestsException"
+                    | "RequestLimitExceeded"
+                    | "SlowDown"
+            )
+        )
+    }
+
+    /// Whether the signature was not accepted, as with a wrong clock.
+    pub(crate) fn is_rejected_signature(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some(
+                "InvalidSignatureException"
+                    | "SignatureDoesNotMatch"
+                    | "RequestExpired"
+                    | "RequestInTheFuture"
+                    | "AuthFailure"
+            )
+        )
+    }
+
     /// Whether the credentials were sent but not accepted (expired, unknown, wrong signature).
     pub fn is_rejected_credentials(&self) -> bool {
         matches!(
@@ -75,21 +105,6 @@ impl AwsError {
                     | "InvalidClientTokenId"
                     | "InvalidSignatureException"
                     | "SignatureDoesNotMatch"
-            )
-        )
-    }
-
-    /// Whether AWS did nothing because it was asked too often.
-    pub fn is_throttling(&self) -> bool {
-        matches!(
-            self.code.as_deref(),
-            Some(
-                "ThrottlingException"
-                    | "Throttling"
-                    | "ThrottledException"
-                    | "RequestThrottledException"
-                    | "TooManyRequestsException"
-                    | "RequestLimitExceeded"
             )
         )
     }
@@ -168,9 +183,14 @@ impl AwsError {
         )
     }
 
-    fn new(operation: &'static str, kind: AwsErrorKind, message: String) -> Self {
+    /// An answer that broke off or cannot be read.
+    pub(crate) fn broken(operation: &'static str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(operation, AwsErrorKind::NotAws, last_causes(error))
+    }
+
+    fn new(operation: impl Into<Box<str>>, kind: AwsErrorKind, message: String) -> Self {
         Self {
-            operation,
+            operation: operation.into(),
             kind,
             code: None,
             message,
@@ -198,6 +218,67 @@ impl AwsError {
             status: Some(status),
             ..Self::new(operation, kind, text)
         }
+    }
+
+    /// An error of a call that was named at run time.
+    pub(crate) fn said(
+        operation: String,
+        code: String,
+        message: Option<String>,
+        status: u16,
+        request_id: Option<String>,
+    ) -> Self {
+        let message = message.unwrap_or_else(|| "no message was sent".to_owned());
+        Self {
+            code: Some(code),
+            status: Some(status),
+            request_id,
+            ..Self::new(operation, AwsErrorKind::Service, message.trim().to_owned())
+        }
+    }
+
+    /// An answer that is none of AWS's.
+    pub(crate) fn foreign(
+        operation: String,
+        status: u16,
+        request_id: Option<String>,
+        body: &[u8],
+    ) -> Self {
+        Self {
+            status: Some(status),
+            request_id,
+            ..Self::new(operation, AwsErrorKind::NotAws, describe_foreign(body))
+        }
+    }
+
+    /// A call whose answer did not come by its deadline.
+    pub(crate) fn late(operation: String) -> Self {
+        Self::new(
+            operation,
+            AwsErrorKind::TimedOut,
+            "no answer came in time".to_owned(),
+        )
+    }
+
+    /// A call that cannot be made, or an answer that cannot be used.
+    pub(crate) fn unusable(operation: String, why: &str) -> Self {
+        Self::new(operation, AwsErrorKind::Request, why.to_owned())
+    }
+
+    /// A connection that failed.
+    pub(crate) fn from_connector(operation: String, error: ConnectorError) -> Self {
+        if let Some(network) = find::<NetworkError>(&error) {
+            let kind = match network.problem {
+                NetworkProblem::TimedOut(_) => AwsErrorKind::TimedOut,
+                _ => AwsErrorKind::Unreachable,
+            };
+            return Self::new(operation, kind, network.to_string()).caused_by(error);
+        }
+        if let Some(trust) = find::<TrustError>(&error) {
+            return Self::new(operation, AwsErrorKind::Trust, trust.to_string()).caused_by(error);
+        }
+        let message = format!("could not reach the endpoint: {}", last_causes(&error));
+        Self::new(operation, AwsErrorKind::Unreachable, message).caused_by(error)
     }
 
     fn credentials(operation: &'static str, error: &CredentialsError) -> Self {
@@ -258,7 +339,10 @@ impl Error for AwsError {
 
 /// What a non-AWS answer says, in one line: moto, for one, answers unknown operations with an HTML page.
 fn describe_foreign_body(raw: &HttpResponse) -> String {
-    let body = raw.body().bytes().unwrap_or_default();
+    describe_foreign(raw.body().bytes().unwrap_or_default())
+}
+
+fn describe_foreign(body: &[u8]) -> String {
     let text = one_line(&String::from_utf8_lossy(body));
     if text.is_empty() {
         return "the endpoint answered without an AWS error".to_owned();

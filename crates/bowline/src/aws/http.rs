@@ -24,11 +24,11 @@ use crate::network::{NetworkError, NetworkProblem, Proxies, Proxy, Stage};
 use crate::tls::{TrustError, TrustRoots};
 
 /// One per profile and region; connections are pooled per pair of time limits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LazyHttpClient {
     roots: Arc<TrustRoots>,
     proxies: Arc<Proxies>,
-    connectors: Mutex<HashMap<Limits, SharedHttpConnector>>,
+    connectors: Arc<Mutex<HashMap<Limits, SharedHttpConnector>>>,
 }
 
 /// Connect and read time limits.
@@ -39,17 +39,22 @@ impl LazyHttpClient {
         Self {
             roots,
             proxies,
-            connectors: Mutex::new(HashMap::new()),
+            connectors: Arc::default(),
         }
     }
-}
 
-impl HttpClient for LazyHttpClient {
-    fn http_connector(
+    /// The connector for these limits of connecting and reading.
+    pub(super) fn connector(
         &self,
-        settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
+        connect: Option<Duration>,
+        read: Option<Duration>,
     ) -> SharedHttpConnector {
+        let mut settings = HttpConnectorSettings::builder();
+        settings.set_connect_timeout(connect).set_read_timeout(read);
+        self.with_settings(&settings.build())
+    }
+
+    fn with_settings(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
         let key = (settings.connect_timeout(), settings.read_timeout());
         let mut connectors = self
             .connectors
@@ -62,6 +67,16 @@ impl HttpClient for LazyHttpClient {
                 SharedHttpConnector::new(Routes::new(settings.clone(), roots, proxies))
             })
             .clone()
+    }
+}
+
+impl HttpClient for LazyHttpClient {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.with_settings(settings)
     }
 }
 

@@ -1,22 +1,28 @@
 //! The only place where SDK types appear: typed calls in, our `model` types out.
 
+pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod ecs;
 pub(crate) mod error;
 mod http;
 pub(crate) mod kms;
+pub(crate) mod logs;
 pub(crate) mod profiles;
 pub mod regions;
+pub(crate) mod run;
 pub(crate) mod ssm;
 #[cfg(test)]
 pub(crate) mod wire_tests;
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use self::call::Calls;
 use self::config::Settings;
 use self::ecs::Ecs;
 use self::kms::Kms;
+use self::logs::Logs;
 use self::ssm::Ssm;
 
 /// The service clients of one profile and region.
@@ -26,6 +32,9 @@ pub(crate) struct Aws {
     ecs: OnceLock<Ecs>,
     kms: OnceLock<Kms>,
     ssm: OnceLock<Ssm>,
+    /// By region; the key of the client's own is `None`.
+    logs: Mutex<HashMap<Option<String>, Arc<Logs>>>,
+    pub(crate) calls: Calls,
 }
 
 impl Aws {
@@ -35,6 +44,8 @@ impl Aws {
             ecs: OnceLock::new(),
             kms: OnceLock::new(),
             ssm: OnceLock::new(),
+            logs: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -48,6 +59,14 @@ impl Aws {
 
     pub(crate) fn ssm(&self) -> &Ssm {
         self.ssm.get_or_init(|| Ssm::new(&self.settings))
+    }
+
+    /// CloudWatch Logs of a region, or of the client's own.
+    pub(crate) fn logs(&self, region: Option<&str>) -> Arc<Logs> {
+        let region = region.filter(|region| *region != self.settings.region);
+        let mut known = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Logs::new(&self.settings, region));
+        Arc::clone(known.entry(region.map(str::to_owned)).or_insert_with(new))
     }
 }
 

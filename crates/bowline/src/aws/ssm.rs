@@ -99,6 +99,35 @@ impl Ssm {
             })
     }
 
+    /// The ids of all sessions on a target that SSM remembers, oldest first.
+    pub(crate) async fn sessions(&self, target: &str) -> Result<Vec<String>, AwsError> {
+        let mut found = Vec::new();
+        for state in [SessionState::History, SessionState::Active] {
+            let by_target = SessionFilter::builder()
+                .key(SessionFilterKey::TargetId)
+                .value(target)
+                .build()
+                .expect("key and value are set");
+            let mut pages = self
+                .client
+                .describe_sessions()
+                .state(state)
+                .filters(by_target)
+                .into_paginator()
+                .send();
+            while let Some(page) = pages.next().await {
+                let page =
+                    page.map_err(|error| AwsError::from_sdk("ssm:DescribeSessions", error))?;
+                found.extend(page.sessions.unwrap_or_default());
+            }
+        }
+        found.sort_by_key(|session| session.start_date);
+        Ok(found
+            .into_iter()
+            .filter_map(|session| session.session_id)
+            .collect())
+    }
+
     /// How many sessions on a target are not over yet.
     pub(crate) async fn active_sessions(&self, target: &str) -> Result<usize, AwsError> {
         let by_target = SessionFilter::builder()

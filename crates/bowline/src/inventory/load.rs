@@ -254,7 +254,7 @@ impl Walk {
         pending: Pending,
         answer: Result<Found, AwsError>,
     ) -> Result<(), ()> {
-        let throttled = matches!(&answer, Err(error) if error.is_throttling());
+        let throttled = matches!(&answer, Err(error) if error.is_throttled());
         self.throttled += usize::from(throttled);
         self.pace.ended(Instant::now(), throttled.then(jitter));
         let found = match answer {
@@ -354,7 +354,7 @@ impl Ord for Pending {
 /// How often a call is repeated after this error.
 fn attempts_after(error: &AwsError) -> u32 {
     match error.kind {
-        _ if error.is_throttling() => 10,
+        _ if error.is_throttled() => 10,
         AwsErrorKind::TimedOut => 1,
         AwsErrorKind::Service | AwsErrorKind::NotAws
             if error.status.is_some_and(|status| status >= 500) =>

@@ -143,7 +143,7 @@ async fn start(
         ..ExecRequest::new(args.command.iter().cloned().map(OsString::into_vec))
     };
     tracing::info!(?engine, "engine");
-    match run::follow(client.exec(target, request), context, report, raw).await {
+    match run::follow(&client, target, request, context, report, raw).await {
         Err(error) if args.allow_unknown_status && error.kind() == ErrorKind::StatusUnknown => {
             Ok(ExitCode::Success)
         }

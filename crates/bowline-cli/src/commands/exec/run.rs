@@ -2,10 +2,12 @@
 
 use std::io;
 
-use bowline::session::exec::Exec;
+use bowline::session::exec::ExecRequest;
+use bowline::{Client, ResolvedTarget};
 
 use super::report::Report;
 use crate::commands::Context;
+use crate::commands::doctor::hint;
 use crate::commands::follow::{self, Ended, Source};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
@@ -15,11 +17,14 @@ const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Runs until the command has ended or somebody wants to leave.
 pub(super) async fn follow(
-    exec: Exec,
+    client: &Client,
+    target: ResolvedTarget,
+    request: ExecRequest,
     context: &Context,
     report: Report,
     raw: bool,
 ) -> Result<ExitCode, CommandError> {
+    let exec = client.exec(target.clone(), request);
     let source = if raw {
         Source::Keys {
             escapes: None,
@@ -31,7 +36,7 @@ pub(super) async fn follow(
     let show = |event: &_| report.event(event, context);
     match follow::follow(exec, context, source, show).await? {
         Ended::Exit(code) => follow::exit_code(code),
-        Ended::Closed { reason, .. } => Err(reason.into()),
+        Ended::Closed { reason, .. } => Err(hint::explain(reason, client, &target).await),
         Ended::Gone => Err(follow::gone()),
         Ended::Signal(code) => Ok(code),
         Ended::Escape => Ok(ExitCode::Interrupted),

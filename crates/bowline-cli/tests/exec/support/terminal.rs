@@ -128,8 +128,14 @@ impl Terminal {
     /// Reads until this text is on the terminal.
     #[track_caller]
     pub(crate) fn until(&mut self, text: &str) {
+        self.until_nth(text, 1);
+    }
+
+    /// Reads until this text was shown so many times.
+    #[track_caller]
+    pub(crate) fn until_nth(&mut self, text: &str, times: usize) {
         let deadline = Instant::now() + SOON;
-        while !self.text().contains(text) {
+        while self.text().matches(text).count() < times {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.output.recv_timeout(left) {
                 Ok(bytes) => self.screen.extend(bytes),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::task;
 use crate::api::{ApiError, Call, ssm};
 use crate::logs::{self, SessionLog};
+use crate::prerequisites;
 use crate::sessions::{SessionKind, SessionRequest};
 use crate::state::task::{AgentStatus, Container, Task, TaskStatus};
 use crate::state::{TaskKey, World};
@@ -56,6 +57,9 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         }
         _ => return Err(ApiError::invalid_parameter(NOT_ENABLED)),
     }
+    if !prerequisites::is_connected(&world, account, task, &container.name) {
+        return Err(ApiError::new("TargetNotConnectedException", NOT_CONNECTED));
+    }
     let target = container
         .target(&task.key)
         .ok_or_else(|| ApiError::invalid_parameter(NOT_ENABLED))?;
@@ -66,6 +70,7 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         document: ssm::EXEC_DOCUMENT.to_owned(),
         owner: account.caller(),
         reason: None,
+        refusal: prerequisites::refusal(&world, task),
         place: container.place.clone(),
         log: log_group(&world, task, &container.name).map(|group| SessionLog {
             folder: logs::group_folder(&call.shared.root, group),

@@ -236,6 +236,7 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
             let definition = definition.unwrap_or_else(|| Arc::clone(&current.definition));
             service.deployments.insert(0, Deployment::new(definition));
             service.failures = 0;
+            call.shared.agents.recover();
         }
         if let Some(breaker) = breaker(input.deployment_configuration.as_ref())? {
             service.breaker = breaker;

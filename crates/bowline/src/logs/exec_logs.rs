@@ -1,0 +1,147 @@
+//! The logs of ECS Exec sessions: which group, by the cluster's configuration; which streams, by the sessions that SSM
+//! remembers of a container.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::LogLine;
+use super::discover::Found;
+use super::place::{LogPlace, LogStream, place};
+use super::query::{Part, Query};
+use super::request::{LogError, LogEvent, LogRequest};
+use super::worker::say;
+use crate::Client;
+use crate::aws::ecs::last_part;
+use crate::model::{Container, Task};
+
+/// Reads the sessions of the found containers, each in whole, one after another.
+pub(super) async fn read(
+    client: &Client,
+    request: &LogRequest,
+    found: &Found,
+    reader: &mpsc::Sender<LogEvent>,
+) -> Result<usize, LogError> {
+    let mut readable = 0;
+    for task in &found.tasks {
+        for container in &task.containers {
+            if container.is_injected() || !found.wants(task, &container.name) {
+                continue;
+            }
+            let group = group(client, task, container).await?;
+            for session in sessions(client, task, container).await? {
+                readable += 1;
+                let stream = LogStream {
+                    stream: session.clone(),
+                    ..group.clone()
+                };
+                one(client, request, task, container, stream, reader).await;
+            }
+        }
+    }
+    if readable == 0 {
+        say(reader, "SSM remembers no session in these containers").await;
+    }
+    Ok(readable)
+}
+
+async fn one(
+    client: &Client,
+    request: &LogRequest,
+    task: &Task,
+    container: &Container,
+    stream: LogStream,
+    reader: &mpsc::Sender<LogEvent>,
+) {
+    let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
+    let session: Arc<str> = stream.stream.as_str().into();
+    let mut query = Query::new(client.clone(), millis(request.until));
+    let part = match request.tail {
+        Some(count) => Part::Tail(count),
+        None => Part::Since(millis(request.since)),
+    };
+    for (_, error) in query.add(vec![stream], part).await {
+        say(
+            reader,
+            &format!("session {session} cannot be read: {error}"),
+        )
+        .await;
+    }
+    let container = format!("{}/{session}", container.name).as_str().into();
+    let task: Arc<str> = task.task_id.as_str().into();
+    while let Some(next) = query.next().await {
+        match next {
+            Ok((_, event)) => {
+                let line = LogLine::new(&task, &container, event);
+                // Without a reader the work is dropped as a whole.
+                let _ = reader.send(LogEvent::Lines(vec![line])).await;
+            }
+            Err((_, error)) => {
+                say(
+                    reader,
+                    &format!("session {session} cannot be read: {error}"),
+                )
+                .await;
+            }
+        }
+    }
+    if query.is_absent(0) {
+        say(
+            reader,
+            &format!("session {session} was not logged (or not yet)"),
+        )
+        .await;
+    }
+}
+
+/// The group of a container's sessions, as a stream without a name.
+async fn group(client: &Client, task: &Task, container: &Container) -> Result<LogStream, LogError> {
+    let cluster = last_part(&task.cluster_arn).to_owned();
+    let unreadable = |reason: &str| LogError::NoExecLogs {
+        cluster: cluster.clone(),
+        reason: reason.to_owned(),
+    };
+    let of_container = async || {
+        let name = task.task_definition_arn.as_deref().unwrap_or_default();
+        let definition = client.ecs().definition(name).await?;
+        match place(&definition, task, container) {
+            LogPlace::Stream(stream) => Ok(stream),
+            _ => Err(unreadable(
+                "they go where the container's output goes, and that is not CloudWatch Logs",
+            )),
+        }
+    };
+    let logging = client.ecs().exec_logging(&cluster).await?;
+    match logging.mode.as_deref() {
+        None | Some("DEFAULT") => of_container().await,
+        Some("NONE") => Err(unreadable("the cluster does not have them logged")),
+        Some(_) => match logging.group {
+            Some(group) => Ok(LogStream {
+                region: None,
+                group,
+                stream: String::new(),
+                shared: false,
+                may_drop: false,
+            }),
+            None => Err(unreadable(match logging.bucket {
+                Some(_) => "they go to a bucket in S3 and no log group",
+                None => "no log group is configured",
+            })),
+        },
+    }
+}
+
+/// Oldest first.
+async fn sessions(
+    client: &Client,
+    task: &Task,
+    container: &Container,
+) -> Result<Vec<String>, LogError> {
+    let Some(runtime_id) = &container.runtime_id else {
+        return Ok(Vec::new());
+    };
+    let cluster = last_part(&task.cluster_arn);
+    let target = format!("ecs:{cluster}_{}_{runtime_id}", task.task_id);
+    Ok(client.ssm().sessions(&target).await?)
+}

@@ -1,0 +1,189 @@
+//! One-off tasks: RunTask seen through to its exit code, with its output as it comes.
+//!
+//! [`Client::run`] starts tasks, [`Client::attach`] goes back to some that run or have ended. Both are a stream of
+//! [`RunEvent`]s whose last one says how it ended. Dropping a [`Run`] leaves its tasks running.
+
+mod definition;
+mod error;
+mod failure;
+mod outcome;
+mod overrides;
+mod plan;
+mod request;
+mod watch;
+mod worker;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+pub use self::definition::{ContainerDefinition, LogConfiguration, TaskDefinition};
+pub use self::error::RunError;
+pub use self::failure::PlacementFailure;
+pub use self::outcome::{Cause, Evidence, ExitFrom, Outcome, outcome};
+pub use self::overrides::{
+    ContainerOverride, EnvironmentFile, EphemeralStorage, Overrides, ResourceRequirement, Variable,
+};
+pub use self::plan::{PlanError, RunPlan, RunTarget, RunWish};
+pub use self::request::{
+    AwsvpcConfiguration, NetworkConfiguration, RunRequest, ServiceSettings, StrategyItem, Tag,
+    new_client_token,
+};
+pub(crate) use self::watch::stopped_ago;
+use self::worker::{Beginning, Caller};
+use crate::Client;
+use crate::logs::{DEFAULT_LOG_WAIT, LogLine};
+use crate::model::Task;
+
+/// Events on their way to the reader.
+const EVENTS: usize = 64;
+/// Commands on their way to the worker.
+const COMMANDS: usize = 4;
+
+/// How tasks are followed.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Whose exit code counts.
+    pub exit_from: ExitFrom,
+    /// Tasks that run longer are stopped.
+    pub timeout: Option<Duration>,
+    /// Whether their output is read.
+    pub logs: bool,
+    /// For how long output is read, at most, after a container has stopped.
+    pub log_wait: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            exit_from: ExitFrom::Cause,
+            timeout: None,
+            logs: true,
+            log_wait: DEFAULT_LOG_WAIT,
+        }
+    }
+}
+
+/// What happens while tasks run. The last event is always [`RunEvent::Ended`] or [`RunEvent::Failed`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunEvent {
+    /// RunTask has answered, or the tasks were found.
+    Launched {
+        /// The tasks; never empty.
+        tasks: Vec<Task>,
+        /// Those that were not started.
+        failures: Vec<PlacementFailure>,
+    },
+    /// Something has changed.
+    Status {
+        /// The task as it is now.
+        task: Box<Task>,
+        /// What to say after its name: `is PENDING`.
+        text: String,
+    },
+    /// Lines of output, the next ones of one container.
+    Lines(Vec<LogLine>),
+    /// Something a user may want to know.
+    Notice(String),
+    /// The tasks were asked to stop.
+    Stopping {
+        /// The reason that was given.
+        reason: String,
+    },
+    /// All tasks have stopped and their output is out.
+    Ended(RunReport),
+    /// It is not known how they ended.
+    Failed(RunError),
+}
+
+/// How tasks ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// Each task with its outcome, in RunTask's order.
+    pub results: Vec<(Task, Outcome)>,
+    /// Those that were not started.
+    pub failures: Vec<PlacementFailure>,
+    /// They were stopped because of [`RunOptions::timeout`].
+    pub timed_out: bool,
+}
+
+/// Tasks being followed. Dropping it leaves them running.
+pub struct Run {
+    events: mpsc::Receiver<RunEvent>,
+    commands: mpsc::Sender<String>,
+}
+
+/// Reaches running tasks from elsewhere, for instance from a signal handler.
+#[derive(Clone)]
+pub struct RunControl {
+    commands: mpsc::Sender<String>,
+}
+
+impl Client {
+    /// Starts tasks and follows them. Nothing is awaited here: what goes wrong comes as an event.
+    #[must_use]
+    pub fn run(&self, request: RunRequest, options: RunOptions) -> Run {
+        self.follow_tasks(Beginning::Launch(Box::new(request)), options)
+    }
+
+    /// Follows tasks of one cluster that were started elsewhere, from their first line on.
+    #[must_use]
+    pub fn attach(
+        &self,
+        cluster: impl Into<String>,
+        tasks: Vec<String>,
+        options: RunOptions,
+    ) -> Run {
+        let cluster = cluster.into();
+        self.follow_tasks(Beginning::Attach { cluster, tasks }, options)
+    }
+
+    /// Starts tasks and does not follow them.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`], [`RunError::NotPlaced`] or [`RunError::Conflict`]: nothing was started then.
+    pub async fn launch(
+        &self,
+        request: &RunRequest,
+    ) -> Result<(Vec<Task>, Vec<PlacementFailure>), RunError> {
+        worker::launch(self, request).await
+    }
+
+    fn follow_tasks(&self, beginning: Beginning, options: RunOptions) -> Run {
+        let (to_reader, events) = mpsc::channel(EVENTS);
+        let (commands, from_caller) = mpsc::channel(COMMANDS);
+        let caller = Caller {
+            reader: to_reader,
+            commands: from_caller,
+        };
+        // It ends by itself, and soon after the reader is gone; nobody needs its result.
+        self.sessions()
+            .spawn(worker::run(self.clone(), beginning, options, caller));
+        Run { events, commands }
+    }
+}
+
+impl Run {
+    /// The next event; `None` after the last one. Cancel-safe.
+    pub async fn next(&mut self) -> Option<RunEvent> {
+        self.events.recv().await
+    }
+
+    /// A handle for stopping the tasks.
+    #[must_use]
+    pub fn control(&self) -> RunControl {
+        RunControl {
+            commands: self.commands.clone(),
+        }
+    }
+}
+
+impl RunControl {
+    /// Has the tasks stopped, also those that RunTask is just about to answer. Their end still comes as events.
+    pub fn stop(&self, reason: impl Into<String>) {
+        // With several requests waiting already, one more changes nothing; and a run that is over needs none.
+        let _ = self.commands.try_send(reason.into());
+    }
+}

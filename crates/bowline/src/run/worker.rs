@@ -1,0 +1,366 @@
+//! The one task behind a [`super::Run`]: RunTask, the looks at its tasks, their output, and what the caller wants.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::pin::Pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::error::RunError;
+use super::failure::PlacementFailure;
+use super::outcome::{Evidence, outcome};
+use super::request::RunRequest;
+use super::watch::{Change, Watch, is_stopped, stopped_ago};
+use super::{RunEvent, RunOptions, RunReport};
+use crate::aws::run::LaunchError;
+use crate::logs::follow::Drain;
+use crate::logs::sources::{Output, Sources};
+use crate::model::Task;
+use crate::{AwsError, Client};
+
+/// Events that may wait for a slow reader before no more output is read.
+const BACKLOG: usize = 16;
+/// After a request to stop: the longest stop timeout of Fargate, and what ECS takes around it.
+const STOP_LIMIT: Duration = Duration::from_secs(300);
+/// How long looks may fail one after another; each has several attempts behind it.
+const BLIND_LIMIT: Duration = Duration::from_secs(600);
+/// Between looks that fail.
+const BLIND_PAUSE: Duration = Duration::from_secs(5);
+/// How long a found task that ECS does not know at once is asked for.
+const FIND_LIMIT: Duration = Duration::from_secs(15);
+
+/// How it begins.
+pub(super) enum Beginning {
+    Launch(Box<RunRequest>),
+    Attach { cluster: String, tasks: Vec<String> },
+}
+
+/// The other ends of the caller's channels.
+pub(super) struct Caller {
+    pub(super) reader: mpsc::Sender<RunEvent>,
+    pub(super) commands: mpsc::Receiver<String>,
+}
+
+/// Follows tasks to their end, or until the reader is gone.
+pub(super) async fn run(
+    client: Client,
+    beginning: Beginning,
+    options: RunOptions,
+    mut caller: Caller,
+) {
+    let reader = caller.reader.clone();
+    let work = async {
+        let last = match follow(client, beginning, &options, &mut caller).await {
+            Ok(report) => RunEvent::Ended(report),
+            Err(error) => RunEvent::Failed(error),
+        };
+        // A reader that has left needs no last word.
+        let _ = caller.reader.send(last).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = reader.closed() => {}
+    }
+}
+
+/// RunTask, with its two ways to fail made one.
+pub(super) async fn launch(
+    client: &Client,
+    request: &RunRequest,
+) -> Result<(Vec<Task>, Vec<PlacementFailure>), RunError> {
+    match client.ecs().run_task(request).await {
+        Ok(launched) if launched.tasks.is_empty() => Err(RunError::NotPlaced {
+            failures: launched.failures,
+        }),
+        Ok(launched) => Ok((launched.tasks, launched.failures)),
+        Err(LaunchError::Conflict(tasks, source)) => Err(RunError::Conflict {
+            tasks,
+            source: Box::new(source),
+        }),
+        Err(LaunchError::Aws(error)) => Err(RunError::Refused(Box::new(error))),
+    }
+}
+
+async fn follow(
+    client: Client,
+    beginning: Beginning,
+    options: &RunOptions,
+    caller: &mut Caller,
+) -> Result<RunReport, RunError> {
+    let (cluster, tasks, failures) = match beginning {
+        Beginning::Launch(request) => {
+            let (tasks, failures) = launch(&client, &request).await?;
+            (request.cluster, tasks, failures)
+        }
+        Beginning::Attach { cluster, tasks } => {
+            let tasks = find(&client, &cluster, &tasks).await?;
+            (cluster, tasks, Vec::new())
+        }
+    };
+    let now = Instant::now();
+    let mut worker = Worker {
+        sources: Sources::new(client.clone(), Drain::within(options.log_wait)),
+        client,
+        cluster,
+        options: options.clone(),
+        watch: Watch::new(now.into_std(), tasks.clone()),
+        next_look: now,
+        look: None,
+        blind_since: None,
+        deadline: options.timeout.map(|timeout| now + timeout),
+        stopping: None,
+        stop: None,
+        timed_out: false,
+        queue: VecDeque::new(),
+    };
+    worker.queue.push_back(RunEvent::Launched {
+        tasks: tasks.clone(),
+        failures: failures.clone(),
+    });
+    for task in &tasks {
+        worker.sources.definition(task).await;
+    }
+    worker.feed_sources();
+    worker.drive(caller).await?;
+    Ok(worker.report(failures).await)
+}
+
+/// Describes tasks that were started elsewhere, maybe just now.
+async fn find(client: &Client, cluster: &str, tasks: &[String]) -> Result<Vec<Task>, RunError> {
+    let begun = Instant::now();
+    loop {
+        let found = client.ecs().tasks(cluster, tasks).await;
+        let found = found.map_err(|error| RunError::Refused(Box::new(error)))?;
+        if found.len() == tasks.len() {
+            return Ok(found);
+        }
+        if begun.elapsed() >= FIND_LIMIT {
+            let known = |name: &&String| {
+                let id = crate::aws::ecs::last_part(name);
+                found.iter().any(|task| task.task_id == id)
+            };
+            let task = tasks.iter().find(|name| !known(name));
+            return Err(RunError::Gone {
+                task: task.cloned().unwrap_or_default(),
+            });
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+type Call<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+/// The tasks that were asked for, and the answer.
+type Look = (Vec<String>, Result<Vec<Task>, AwsError>);
+
+struct Worker {
+    client: Client,
+    cluster: String,
+    options: RunOptions,
+    watch: Watch,
+    sources: Sources,
+    next_look: Instant,
+    look: Call<Look>,
+    /// When looks began to fail.
+    blind_since: Option<Instant>,
+    deadline: Option<Instant>,
+    /// When a stop was asked for.
+    stopping: Option<Instant>,
+    stop: Call<Result<(), AwsError>>,
+    timed_out: bool,
+    queue: VecDeque<RunEvent>,
+}
+
+impl Worker {
+    async fn drive(&mut self, caller: &mut Caller) -> Result<(), RunError> {
+        loop {
+            let watched = self.watch.is_done();
+            let read = !self.options.logs || self.sources.is_done();
+            if watched && read && self.queue.is_empty() {
+                return Ok(());
+            }
+            if self.look.is_none() && !watched && self.next_look <= Instant::now() {
+                self.look();
+            }
+            let patience = self
+                .stopping
+                .map(|since| since + STOP_LIMIT)
+                .filter(|_| !watched);
+            let deadline = self
+                .deadline
+                .filter(|_| self.stopping.is_none() && !watched);
+            // Every arm is cancel-safe: calls and queues are kept in self.
+            tokio::select! {
+                permit = caller.reader.reserve(), if !self.queue.is_empty() => {
+                    // The run is dropped as a whole when nobody reads it any more.
+                    if let (Ok(permit), Some(event)) = (permit, self.queue.pop_front()) {
+                        permit.send(event);
+                    }
+                }
+                output = self.sources.next(), if self.options.logs && self.queue.len() < BACKLOG => {
+                    self.output(output);
+                }
+                (asked, answer) = finish(&mut self.look) => self.looked(&asked, answer)?,
+                () = at(Some(self.next_look)), if self.look.is_none() && !watched => {}
+                Some(reason) = caller.commands.recv() => self.stop(reason),
+                () = at(deadline) => {
+                    self.timed_out = true;
+                    let limit = self.options.timeout.unwrap_or_default().as_secs();
+                    self.stop(format!("bowline: the time limit of {limit} s was reached"));
+                }
+                answer = finish(&mut self.stop) => {
+                    answer.map_err(|source| RunError::NotStopped { tasks: self.watch.open(), source: Box::new(source) })?;
+                }
+                () = at(patience) => {
+                    let task = self.watch.open().into_iter().next().unwrap_or_default();
+                    return Err(RunError::NotStopping { task, after: STOP_LIMIT });
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let (client, cluster, asked) =
+            (self.client.clone(), self.cluster.clone(), self.watch.open());
+        self.look = Some(Box::pin(async move {
+            let answer = client.ecs().tasks(&cluster, &asked).await;
+            (asked, answer)
+        }));
+    }
+
+    fn looked(
+        &mut self,
+        asked: &[String],
+        answer: Result<Vec<Task>, AwsError>,
+    ) -> Result<(), RunError> {
+        let now = Instant::now();
+        let tasks = match answer {
+            Ok(tasks) => tasks,
+            Err(source) => return self.blind(now, source),
+        };
+        self.blind_since = None;
+        for change in self.watch.answered(now.into_std(), asked, &tasks) {
+            match change {
+                Change::Status(number, text) => {
+                    let task = self.watch.tasks()[number].task.clone();
+                    self.queue.push_back(RunEvent::Status {
+                        task: Box::new(task),
+                        text,
+                    });
+                }
+                Change::Gone(number) => {
+                    let task = self.watch.tasks()[number].arn.clone();
+                    return Err(RunError::Gone { task });
+                }
+            }
+        }
+        self.next_look = now + self.watch.pause(now.into_std());
+        self.feed_sources();
+        Ok(())
+    }
+
+    /// A look has failed. Networks come back; a refusal stays.
+    fn blind(&mut self, now: Instant, source: AwsError) -> Result<(), RunError> {
+        let since = *self.blind_since.get_or_insert(now);
+        let tasks = || self.watch.open();
+        if !crate::logs::may_pass(&source) || now - since > BLIND_LIMIT {
+            return Err(RunError::Unwatchable {
+                tasks: tasks(),
+                source: Box::new(source),
+            });
+        }
+        if since == now {
+            self.queue.push_back(RunEvent::Notice(format!(
+                "the task cannot be looked at just now ({source}); still trying"
+            )));
+        }
+        self.next_look = now + BLIND_PAUSE;
+        Ok(())
+    }
+
+    fn feed_sources(&mut self) {
+        if !self.options.logs {
+            return;
+        }
+        for watched in self.watch.tasks() {
+            let ago = stopped_ago(&watched.task, Timestamp::now());
+            self.sources.update(&watched.task, ago, |_| true);
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Lines(lines) => self.queue.push_back(RunEvent::Lines(lines)),
+            Output::Note(text) => self.queue.push_back(RunEvent::Notice(text)),
+            Output::Ended => {}
+        }
+    }
+
+    /// Asks ECS to stop what has not stopped. Doing so twice is harmless.
+    fn stop(&mut self, reason: String) {
+        let now = Instant::now();
+        let tasks = self.watch.open();
+        if tasks.is_empty() || self.stop.is_some() {
+            return;
+        }
+        self.stopping.get_or_insert(now);
+        self.watch.hurry(now.into_std());
+        self.next_look = self.next_look.min(now + Duration::from_secs(1));
+        let (client, cluster) = (self.client.clone(), self.cluster.clone());
+        let words = reason.clone();
+        self.stop = Some(Box::pin(async move {
+            let mut result = Ok(());
+            for task in tasks {
+                // Every task is asked, whatever became of the one before.
+                let answer = client.ecs().stop_task(&cluster, &task, Some(&words)).await;
+                if let Err(error) = answer {
+                    result = Err(error);
+                }
+            }
+            result
+        }));
+        self.queue.push_back(RunEvent::Stopping { reason });
+    }
+
+    async fn report(mut self, failures: Vec<PlacementFailure>) -> RunReport {
+        let mut results = Vec::new();
+        for watched in self.watch.tasks() {
+            let definition = self.sources.definition(&watched.task).await;
+            let essential = definition.map_or_else(Vec::new, |known| known.essential());
+            let evidence = Evidence {
+                essential: &essential,
+                stopped_first: &watched.stopped_first,
+            };
+            let outcome = outcome(&watched.task, &self.options.exit_from, evidence);
+            results.push((watched.task.clone(), outcome));
+        }
+        debug_assert!(results.iter().all(|(task, _)| is_stopped(task)));
+        RunReport {
+            results,
+            failures,
+            timed_out: self.timed_out,
+        }
+    }
+}
+
+/// The result of a call, once; never without one.
+async fn finish<T>(call: &mut Call<T>) -> T {
+    match call {
+        Some(future) => {
+            let result = future.await;
+            *call = None;
+            result
+        }
+        None => pending().await,
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
