@@ -25,6 +25,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// One attempt takes no longer: a path that swallows everything must not use up the whole patience.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// The last one begins when the patience is just over, and has this long.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// For a channel that breaks while it is opened for the first time.
 const FIRST_OPEN: Duration = Duration::from_secs(10);
 
@@ -86,16 +88,22 @@ impl Resumption {
         let mut ids = IdSource::new(self.seed.wrapping_add(u64::from(failed)));
         loop {
             if let Some(pause) = pause {
-                if since.elapsed() + pause > self.patience {
+                let left = self.patience.saturating_sub(since.elapsed());
+                if left.is_zero() {
                     return Err(ChannelError::GaveUp {
                         patience: self.patience,
                         source: source.into(),
                     });
                 }
-                sleep(pause).await;
+                sleep(pause.min(left)).await;
             }
             let left = self.patience.saturating_sub(since.elapsed());
-            match timeout(ATTEMPT.min(left), self.attempt(ids.next_id(), &cause)).await {
+            match timeout(
+                left.clamp(LAST_ATTEMPT, ATTEMPT),
+                self.attempt(ids.next_id(), &cause),
+            )
+            .await
+            {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing(reason))) => source = reason,

@@ -86,19 +86,8 @@ impl Protocol {
             } => {
                 let mut items = Vec::new();
                 scanner.feed(bytes, &mut items);
-                steps.extend(items.into_iter().map(|item| match item {
-                    marked::Item::Bytes(Output::Stdout, bytes) => Step::Stdout(stdout.mend(&bytes)),
-                    marked::Item::Bytes(Output::Stderr, bytes) => Step::Stderr(stderr.mend(&bytes)),
-                    marked::Item::Ready => Step::Ready { terminal: true },
-                    marked::Item::Waits => Step::Waits,
-                    marked::Item::NoTerminal => Step::Ready { terminal: false },
-                    marked::Item::Status(status) => Step::Status(status),
-                    marked::Item::Done => Step::Done { waits: true },
-                }));
-                if steps.iter().any(|step| matches!(step, Step::Done { .. })) {
-                    let last = [Step::Stdout(stdout.finish()), Step::Stderr(stderr.finish())];
-                    let done = steps.len() - 1;
-                    steps.splice(done..done, last);
+                for item in items {
+                    plain_steps(item, stdout, stderr, steps);
                 }
             }
             Self::Tty(scanner) => {
@@ -115,14 +104,26 @@ impl Protocol {
 
     /// The channel was closed: what was held back as the beginning of a mark is output after all.
     pub(super) fn finish(&mut self, steps: &mut Vec<Step>) {
-        let scanner = match self {
-            Self::Plain { scanner, .. } | Self::Tty(scanner) => scanner,
-            Self::Framed { .. } | Self::Raw => return,
-        };
         let mut items = Vec::new();
-        scanner.finish(&mut items);
-        for item in items {
-            tty_steps(item, steps);
+        match self {
+            Self::Plain {
+                scanner,
+                stdout,
+                stderr,
+            } => {
+                scanner.finish(&mut items);
+                for item in items {
+                    plain_steps(item, stdout, stderr, steps);
+                }
+                mend_ends(stdout, stderr, steps);
+            }
+            Self::Tty(scanner) => {
+                scanner.finish(&mut items);
+                for item in items {
+                    tty_steps(item, steps);
+                }
+            }
+            Self::Framed { .. } | Self::Raw => {}
         }
     }
 
@@ -176,6 +177,36 @@ fn framed_step(item: framed::Item, input: &mut Input) -> Step {
         framed::Item::Want => Step::Want,
         framed::Item::Status(status) => Step::Status(status),
         framed::Item::Done => Step::Done { waits: true },
+    }
+}
+
+fn plain_steps(
+    item: marked::Item,
+    stdout: &mut Mender,
+    stderr: &mut Mender,
+    steps: &mut Vec<Step>,
+) {
+    let step = match item {
+        marked::Item::Bytes(Output::Stdout, bytes) => Step::Stdout(stdout.mend(&bytes)),
+        marked::Item::Bytes(Output::Stderr, bytes) => Step::Stderr(stderr.mend(&bytes)),
+        marked::Item::Ready => Step::Ready { terminal: true },
+        marked::Item::Waits => Step::Waits,
+        marked::Item::NoTerminal => Step::Ready { terminal: false },
+        marked::Item::Status(status) => Step::Status(status),
+        marked::Item::Done => {
+            mend_ends(stdout, stderr, steps);
+            Step::Done { waits: true }
+        }
+    };
+    steps.push(step);
+}
+
+/// What the menders held back in case more came.
+fn mend_ends(stdout: &mut Mender, stderr: &mut Mender, steps: &mut Vec<Step>) {
+    for last in [Step::Stdout(stdout.finish()), Step::Stderr(stderr.finish())] {
+        if !matches!(&last, Step::Stdout(bytes) | Step::Stderr(bytes) if bytes.is_empty()) {
+            steps.push(last);
+        }
     }
 }
 
