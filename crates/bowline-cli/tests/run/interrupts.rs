@@ -84,7 +84,7 @@ fn on_a_terminal_ctrl_c_asks() {
     terminal.press(b"\x03");
     terminal.until("stop the task? [Y/n]");
     terminal.press(b"n\r");
-    terminal.until("n\r\n");
+    terminal.until("it goes on; Ctrl-C asks again");
     assert_eq!(running(&sandbox, "job").len(), 1);
     terminal.press(b"\x03");
     terminal.until_nth("stop the task? [Y/n]", 2);

@@ -84,6 +84,8 @@ pub(in crate::commands) async fn follow(
                 if stop {
                     stopped_by = Some(Signal::Interrupt);
                     control.stop(Signal::Interrupt.reason("run"));
+                } else {
+                    context.printer.note("it goes on; Ctrl-C asks again");
                 }
             }
             signal = signals.next() => {
