@@ -3,7 +3,9 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Process, Running, SOON, Shared, run, wait_for};
+use serde_json::json;
+
+use crate::support::{Process, Running, SOON, Sandbox, Shared, post, run, wait_for};
 
 #[test]
 fn codes_pass_through_unchanged() {
@@ -128,6 +130,35 @@ fn a_second_interrupt_leaves_and_ends_the_remote() {
     });
     running.finish(SOON).code(130);
     remote.wait_gone();
+}
+
+/// A session that is on its way when its user leaves is ended when it comes.
+#[test]
+fn a_signal_while_the_session_is_asked_for_leaves_none() {
+    let slow = "latency=ExecuteCommand:2s";
+    let sandbox = Sandbox::start(&["--accept-any-credentials", "--fault", slow]);
+    let sessions = |state: &str| {
+        let wanted = json!({ "State": state });
+        let answer = post(&sandbox, "AmazonSSM", "DescribeSessions", &wanted);
+        answer["Sessions"].as_array().unwrap().len()
+    };
+    let asked = || post(&sandbox, "BowlineSandbox", "CountCalls", &json!({}));
+    for (number, (name, code)) in [("INT", 130), ("TERM", 143), ("HUP", 129)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut command = sandbox.bowline(&["exec", "web", "--", "sleep", "600"]);
+        let running = Running::start(command.stdin(Stdio::null()));
+        wait_for("the call", SOON, || {
+            let asked = asked();
+            let count = asked["calls"]["ExecuteCommand"].as_u64();
+            (count == Some(number as u64 + 1)).then_some(())
+        });
+        running.signal(name);
+        running.finish(SOON).code(code);
+        assert_eq!(sessions("Active"), 0, "after {name}");
+        assert_eq!(sessions("History"), number + 1, "after {name}");
+    }
 }
 
 /// An interrupt without a terminal: the remote command gets it and its last words still arrive.

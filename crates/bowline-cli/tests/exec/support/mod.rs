@@ -1,5 +1,6 @@
 //! The harness: sandboxes that die with their test, and runs of the binary with a deadline.
 
+mod control;
 pub(crate) mod hostile;
 mod process;
 mod running;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use self::control::post;
 pub(crate) use self::process::{Process, signal};
 pub(crate) use self::running::{Finished, Running, run, run_with};
 pub(crate) use self::terminal::Terminal;

@@ -1,9 +1,10 @@
 //! Getting a session: waiting for an agent that is not ready, then ExecuteCommand.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ExecEvent;
 use super::error::ExecError;
@@ -17,6 +18,8 @@ const NOT_READY: &str = "The execute command failed because execute command was 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// … and the later ones not further apart than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// A session that nobody wants any more, because its reader left while it was asked for, is waited for so long, to be ended.
+const UNWANTED_PATIENCE: Duration = Duration::from_secs(2);
 /// ECS believes the agent runs but it is not connected: nearly always configuration, sometimes a matter of seconds.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,21 +35,24 @@ pub(super) enum Opening {
 }
 
 /// Starts a session in `target`, waiting up to `wait` for its agent. `reader` is told what is waited for, once.
+///
+/// When the reader leaves there is no session, or one to be ended if it was already asked for.
 pub(super) async fn start(
     client: &Client,
     target: &mut ResolvedTarget,
     opening: &Opening,
     wait: Duration,
     reader: &mpsc::Sender<ExecEvent>,
-) -> Result<SessionGrant, ExecError> {
+) -> Result<Option<SessionGrant>, ExecError> {
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
         let (reason, patience) = match &target.readiness {
-            Readiness::Ready => match open(client, target, opening).await {
-                Ok(grant) => return Ok(grant),
-                Err(error)
+            Readiness::Ready => match open_for(reader, open(client, target, opening)).await {
+                None => return Ok(None),
+                Some(Ok(grant)) => return Ok(Some(grant)),
+                Some(Err(error))
                     if error.is("TargetNotConnectedException")
                         || error.is("TargetNotConnected") =>
                 {
@@ -56,7 +62,7 @@ pub(super) async fn start(
                     }
                     ("its exec agent is not connected".to_owned(), patience)
                 }
-                Err(error)
+                Some(Err(error))
                     if error.is("InvalidParameterException")
                         && error.message.starts_with(NOT_READY) =>
                 {
@@ -65,7 +71,7 @@ pub(super) async fn start(
                     }
                     ("its exec agent is not running yet".to_owned(), wait)
                 }
-                Err(error) => return Err(error.into()),
+                Some(Err(error)) => return Err(error.into()),
             },
             Readiness::Pending(reason) => (reason.clone(), wait),
             Readiness::NotEnabled => {
@@ -95,12 +101,31 @@ pub(super) async fn start(
                 target.task.id,
                 patience.as_secs()
             );
-            // A reader that has left is noticed by the caller.
+            // A reader that has left is noticed below.
             let _ = reader.send(ExecEvent::Notice(waiting)).await;
         }
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = reader.closed() => return Ok(None),
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
-        *target = client.refresh(target).await?;
+        *target = tokio::select! {
+            refreshed = client.refresh(target) => refreshed?,
+            () = reader.closed() => return Ok(None),
+        };
+    }
+}
+
+/// Waits for the answer, or not much longer than the reader does.
+async fn open_for(
+    reader: &mpsc::Sender<ExecEvent>,
+    opening: impl Future<Output = Result<SessionGrant, AwsError>>,
+) -> Option<Result<SessionGrant, AwsError>> {
+    let mut opening = pin!(opening);
+    tokio::select! {
+        biased;
+        () = reader.closed() => timeout(UNWANTED_PATIENCE, opening).await.ok(),
+        answer = &mut opening => Some(answer),
     }
 }
 

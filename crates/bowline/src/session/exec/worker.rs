@@ -129,10 +129,9 @@ async fn work(
     }
     let nonce = nonce();
     let (opening, later) = opening(request, &nonce)?;
-    let starting = start::start(client, target, &opening, request.wait, &caller.reader);
-    let grant = tokio::select! {
-        grant = starting => grant?,
-        () = caller.reader.closed() => return Ok(End::Unwanted),
+    let started = start::start(client, target, &opening, request.wait, &caller.reader).await?;
+    let Some(grant) = started else {
+        return Ok(End::Unwanted);
     };
     *session_id = Some(grant.session_id.clone());
     let wrapped = !matches!(
@@ -150,8 +149,9 @@ async fn work(
     };
     let connecting = Channel::open(client, &grant, &options);
     let channel = tokio::select! {
-        channel = connecting => channel.map_err(ExecError::Open)?,
+        biased;
         () = caller.reader.closed() => return Ok(End::Unwanted),
+        channel = connecting => channel.map_err(ExecError::Open)?,
     };
     let Caller {
         reader,
