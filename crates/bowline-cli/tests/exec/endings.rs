@@ -135,7 +135,7 @@ fn a_second_interrupt_leaves_and_ends_the_remote() {
 /// A session that is on its way when its user leaves is ended when it comes.
 #[test]
 fn a_signal_while_the_session_is_asked_for_leaves_none() {
-    let slow = "latency=ExecuteCommand:2s";
+    let slow = "latency=ExecuteCommand:700ms";
     let sandbox = Sandbox::start(&["--accept-any-credentials", "--fault", slow]);
     let sessions = |state: &str| {
         let wanted = json!({ "State": state });

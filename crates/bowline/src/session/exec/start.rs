@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// … and the later ones not further apart than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// A session that nobody wants any more, because its reader left while it was asked for, is waited for so long, to be ended.
-const UNWANTED_PATIENCE: Duration = Duration::from_secs(2);
+const UNWANTED_PATIENCE: Duration = Duration::from_secs(3);
 /// ECS believes the agent runs but it is not connected: nearly always configuration, sometimes a matter of seconds.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
