@@ -89,6 +89,26 @@ impl Link {
         }
     }
 
+    /// A link that only takes its time.
+    #[must_use]
+    pub fn faultless(latency: Duration) -> Self {
+        Self {
+            random: Random::new(0),
+            loss: 0,
+            duplication: 0,
+            tampering: 0,
+            latency,
+            jitter: Duration::ZERO,
+            flying: BTreeMap::new(),
+            sent: 0,
+        }
+    }
+
+    /// From now on so many messages in a hundred vanish.
+    pub fn lose(&mut self, percent: u64) {
+        self.loss = percent;
+    }
+
     fn send(&mut self, now: Timestamp, message: &Bytes) {
         let copies = if self.random.chance(self.duplication) {
             2

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bowline_proto::sim::{Report, Run};
+use bowline_proto::sim::{Link, Pair, Report, Run};
+use bowline_proto::{AgentConfig, ClientConfig, Event, PayloadType};
 
 /// `cargo xtask soak` runs ten thousand of these.
 const RUNS: u64 = 200;
@@ -45,4 +46,61 @@ fn a_run_repeats_itself_from_its_number() {
         (one.elapsed, one.peak_buffer, one.bytes),
         (two.elapsed, two.peak_buffer, two.bytes)
     );
+}
+
+/// The reference sends ten messages a second again, so that a megabyte lost takes it 100 s.
+#[test]
+fn a_megabyte_that_was_lost_is_there_within_a_second() {
+    for reconnects in [false, true] {
+        let mut pair = Pair::new(1, ClientConfig::new(2), AgentConfig::new("sim", 3));
+        pair.up = Link::faultless(Duration::from_millis(20));
+        pair.down = Link::faultless(Duration::from_millis(20));
+        // The agent speaks first; then both ends learn how long a round trip takes.
+        let mut received = 0;
+        pair.agent.write(pair.now, PayloadType::Output, b"ready");
+        while pair.client.write(pair.now, PayloadType::Output, b"1") == 0 {
+            assert!(pair.step(), "it never begins");
+        }
+        let before = 1 + write(&mut pair, 100_000);
+        until(&mut pair, &mut received, before);
+        while pair.step() {}
+        assert!(pair.client.is_idle(), "an acknowledgement is missing");
+
+        pair.up.lose(100);
+        // The send window holds a mebibyte with all headers: more cannot be lost at once.
+        let lost = write(&mut pair, 1 << 20);
+        assert!(lost > 900_000, "{lost}");
+        let sent = pair.client.poll_transmit(pair.now);
+        assert!(sent.is_some(), "something was about to be sent");
+        while pair.client.poll_transmit(pair.now).is_some() {}
+        if reconnects {
+            pair.cut();
+            pair.mend();
+        }
+        pair.up.lose(0);
+        let began = pair.now;
+        until(&mut pair, &mut received, before + lost);
+        let took = pair.now - began;
+        println!("{lost} bytes lost, new connection: {reconnects}, back after {took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+/// Hands over up to so many bytes, as far as the send window reaches.
+fn write(pair: &mut Pair, bytes: usize) -> usize {
+    pair.client
+        .write(pair.now, PayloadType::Output, &vec![7; bytes])
+}
+
+/// Goes on until the agent has handed out so many bytes.
+fn until(pair: &mut Pair, received: &mut usize, bytes: usize) {
+    while *received < bytes {
+        assert!(pair.step(), "it is stuck at {received}");
+        while let Some(event) = pair.agent.poll_event() {
+            if let Event::Input(piece) = event {
+                *received += piece.len();
+            }
+        }
+        while pair.client.poll_event().is_some() {}
+    }
 }
