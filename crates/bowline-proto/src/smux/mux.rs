@@ -162,6 +162,14 @@ impl Mux {
             .is_none_or(|stream| !stream.is_readable())
     }
 
+    /// Whether the peer has closed the stream, and all of it was read.
+    #[must_use]
+    pub fn is_finished(&self, id: StreamId) -> bool {
+        self.streams
+            .get(&id)
+            .is_none_or(|stream| stream.finished && !stream.is_readable())
+    }
+
     /// Ends a stream, both ways, after what was written has been sent. What is unread or still comes is dropped: smux
     /// version 1 knows no half-closed streams.
     pub fn close(&mut self, id: StreamId) {
