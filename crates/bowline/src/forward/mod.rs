@@ -210,6 +210,7 @@ impl Client {
                     linger: request.linger,
                     max_payload: request.max_payload,
                     tasks: self.sessions().clone(),
+                    stop: stop.clone(),
                 },
                 teller: Teller {
                     forward,
@@ -288,6 +289,7 @@ struct Carriage {
     linger: Duration,
     max_payload: Option<usize>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// The way to the reader of events.

@@ -32,8 +32,7 @@ pub(super) struct PortSession {
 }
 
 impl PortSession {
-    /// Starts one in `target`, waiting for its agent as exec does. Dropped halfway, it may leave a session that nobody is
-    /// connected to, which the service ends by itself.
+    /// Starts one in `target`, waiting for its agent as exec does. Told to stop halfway, it ends what it has begun.
     pub(super) async fn start(
         client: &Client,
         mut target: ResolvedTarget,
@@ -44,7 +43,7 @@ impl PortSession {
         let host = remote.named_host().map(str::to_owned);
         let port = remote.port;
         let opening = Opening::Port { host, port };
-        let (notes, mut said) = mpsc::channel(4);
+        let (notes, said) = mpsc::channel(4);
         let starting = async {
             let wait = carriage.wait;
             let grant = start::start(client, &mut target, &opening, wait, &notes).await;
@@ -52,7 +51,9 @@ impl PortSession {
             grant
         };
         let telling = async {
-            while let Some(note) = said.recv().await {
+            // Without somebody to tell it to, the start is broken off.
+            let mut said = said;
+            while let Some(Some(note)) = carriage.stop.run_until_cancelled(said.recv()).await {
                 if let ExecEvent::Notice(text) = note {
                     let minor = false;
                     teller
@@ -66,8 +67,10 @@ impl PortSession {
             }
         };
         let (grant, ()) = tokio::join!(starting, telling);
-        let grant = grant?;
-        match Self::connect(client, &target, &grant, remote, carriage).await {
+        let grant = grant?.ok_or(ForwardError::Closed)?;
+        let connecting = Self::connect(client, &target, &grant, remote, carriage);
+        let connected = carriage.stop.run_until_cancelled(connecting).await;
+        match connected.unwrap_or(Err(ForwardError::Closed)) {
             Ok((channel, mode)) => Ok(Self {
                 channel,
                 grant,

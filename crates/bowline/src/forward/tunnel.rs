@@ -74,11 +74,10 @@ impl Tunnel {
         let mut down: Option<Instant> = None;
         loop {
             let starting = self.start(target.take());
-            let Some(started) = waiting.during(starting, &mut accepted).await else {
-                return;
-            };
+            let started = waiting.work_on(starting, &mut accepted).await;
             let (mut session, place) = match started {
                 Ok(started) => started,
+                Err(ForwardError::Closed) => return,
                 Err(error) if !ready_before => {
                     self.tell(|forward| ForwardEvent::Failed { forward, error })
                         .await;
@@ -92,7 +91,11 @@ impl Tunnel {
                             .await;
                     }
                     let pause = pauses.next();
-                    if waiting.pause(pause, &mut accepted).await.is_none() {
+                    if waiting
+                        .pause(pause, &mut accepted, &self.carriage.stop)
+                        .await
+                        .is_none()
+                    {
                         return;
                     }
                     continue;
@@ -123,7 +126,11 @@ impl Tunnel {
             }
             if begun.elapsed() < USEFUL {
                 let pause = pauses.next();
-                if waiting.pause(pause, &mut accepted).await.is_none() {
+                if waiting
+                    .pause(pause, &mut accepted, &self.carriage.stop)
+                    .await
+                    .is_none()
+                {
                     return;
                 }
             } else {
@@ -242,18 +249,22 @@ impl Waiting {
         }
     }
 
-    /// Does some work while connections come. `None`: nobody wants it any more.
-    async fn during<T>(
+    /// Does some work while connections come, and when none come any more.
+    async fn work_on<T>(
         &mut self,
         work: impl Future<Output = T>,
         accepted: &mut mpsc::Receiver<Accepted>,
-    ) -> Option<T> {
+    ) -> T {
         let mut work = std::pin::pin!(work);
+        let mut come = true;
         loop {
             let due = self.queue.front().map(|(due, _)| *due);
             tokio::select! {
-                done = &mut work => return Some(done),
-                next = accepted.recv(), if self.queue.len() < WAITING => self.push(next?),
+                done = &mut work => return done,
+                next = accepted.recv(), if come && self.queue.len() < WAITING => match next {
+                    Some(next) => self.push(next),
+                    None => come = false,
+                },
                 () = until(due) => {
                     if let Some((_, accepted)) = self.queue.pop_front() {
                         accepted.stream.break_off();
@@ -268,6 +279,7 @@ impl Waiting {
         &mut self,
         pause: Duration,
         accepted: &mut mpsc::Receiver<Accepted>,
+        stop: &CancellationToken,
     ) -> Option<()> {
         let end = Instant::now() + pause;
         let soon = end.min(Instant::now() + HURRY);
@@ -277,7 +289,10 @@ impl Waiting {
                 () = sleep_until(end) => {}
             }
         }
-        self.during(sleep_until(soon), accepted).await
+        tokio::select! {
+            () = self.work_on(sleep_until(soon), accepted) => Some(()),
+            () = stop.cancelled() => None,
+        }
     }
 }
 
