@@ -16,6 +16,7 @@ use crate::commands::config::ConfigArgs;
 use crate::commands::describe::DescribeArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
+use crate::commands::forward::ForwardArgs;
 use crate::commands::help::HelpArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logs::LogsArgs;
@@ -159,6 +160,7 @@ pub enum Command {
     Exec(ExecArgs),
     Run(Box<RunArgs>),
     Attach(AttachArgs),
+    Forward(Box<ForwardArgs>),
     Logs(LogsArgs),
     #[command(alias = "list")]
     Ls(LsArgs),

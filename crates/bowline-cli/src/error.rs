@@ -3,6 +3,7 @@
 //! All conversions from library errors are here, so that one situation reads the same in every command.
 
 mod credentials;
+mod forward;
 mod refusal;
 mod run;
 

@@ -4,12 +4,14 @@
 //! coverage (`fuzz/`). What they make of their bytes may change; a failing input is kept as a test of its own.
 
 mod conversation;
+mod smux;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::conversation::session;
+pub use self::smux::smux;
 use crate::payload::{acknowledged, from_json};
 use crate::{
     Acknowledge, AgentSessionState, ChannelClosed, ClientConfig, DataKey, DigestCheck,

@@ -43,11 +43,13 @@ pub mod fuzz;
 mod handshake;
 mod id;
 mod payload;
+mod port;
 mod recv;
 mod send;
 mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod smux;
 mod time;
 
 pub use cipher::DataKey;
@@ -65,6 +67,7 @@ pub use payload::{
     Acknowledge, AgentSessionState, ChannelClosed, EncryptionChallenge, Flag, PayloadType, Size,
     exit_code,
 };
+pub use port::PortMode;
 pub use send::Resend;
 pub use session::Session;
 pub use time::Timestamp;

@@ -87,6 +87,17 @@ fn sessions() {
     run(4, &seeds, fuzz::session);
 }
 
+#[test]
+fn streams() {
+    // For a setup byte: opens, pushes and a close, which are good smux and good steps of a conversation too.
+    let good = "0100000003000000010205000300000068656c6c6f010300000000000001000000050000000102020005000000ffff0101000003000000";
+    let seeds: Vec<Vec<u8>> = [0_u8, 1, 2, 3, 0x81, 0xff]
+        .iter()
+        .map(|setup| [&[*setup][..], &hex::decode(good).unwrap()].concat())
+        .collect();
+    run(5, &seeds, fuzz::smux);
+}
+
 /// Calls `body`; the panic of a failing input names the number that makes it again.
 fn run(seed: u64, seeds: &[Vec<u8>], body: fn(&[u8])) {
     let mut random = Random::new(seed);

@@ -1,7 +1,7 @@
 //! The far end of a session: the agent in the container, over `bowline_proto::Session`.
 //!
 //! One task per session owns the protocol state, the process and the way to the client (`agent/line.rs`). What runs
-//! on a terminal is in `agent/interactive.rs`, what runs without one in `agent/pipes.rs`. The other half of the
+//! on a terminal is in `agent/interactive.rs`, what runs without one in `agent/pipes.rs`, ports are in `agent/port/`. The other half of the
 //! service, tokens and sockets, is in `channel.rs`.
 //!
 //! These agents have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
@@ -13,6 +13,7 @@ mod interactive;
 mod line;
 mod options;
 mod pipes;
+mod port;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -77,6 +78,7 @@ pub(crate) async fn serve(
             let words = words::split(command).map_err(|error| error.to_string());
             interactive::serve(&job, words, options, service, cancel).await
         }
+        SessionKind::Port(request) => port::serve(&job, request, options, service, cancel).await,
         SessionKind::Interactive { .. } | SessionKind::Shell => {
             interactive::serve(&job, Ok(vec!["sh".to_owned()]), options, service, cancel).await
         }

@@ -125,6 +125,7 @@ mod api;
 mod auth;
 mod channel;
 mod clock;
+mod database;
 mod demo_web;
 mod dispositions;
 mod dormant;
@@ -141,6 +142,7 @@ mod logs;
 mod mishaps;
 mod network;
 mod prerequisites;
+mod reach;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
 #[doc(hidden)]
 pub mod process;
@@ -177,6 +179,7 @@ use guard::Door;
 use identifiers::Account;
 use kms::Kms;
 pub use process::InitCommand;
+pub use reach::{RemoteHost, RemoteHostError};
 use scenario::Plan;
 pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;

@@ -26,6 +26,7 @@ use crate::idle::{self, Idle};
 use crate::image::Place;
 use crate::kms::Kms;
 use crate::logs::SessionLog;
+use crate::reach::PortRequest;
 
 /// Ended sessions that DescribeSessions can still show.
 const HISTORY: usize = 1000;
@@ -71,6 +72,8 @@ pub(crate) enum SessionKind {
     NonInteractive { command: String, separate: bool },
     /// `Standard_Stream`: the default shell.
     Shell,
+    /// `Port`: connections to a port of the task, or of a host that it reaches.
+    Port(PortRequest),
 }
 
 /// Where a session stands, in the words of DescribeSessions.

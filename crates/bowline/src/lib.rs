@@ -7,6 +7,7 @@ mod aws;
 mod client;
 pub mod config;
 pub mod doctor;
+pub mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod inspect;

@@ -7,6 +7,7 @@ pub mod describe;
 pub mod doctor;
 pub mod exec;
 mod follow;
+pub mod forward;
 pub(crate) mod guard;
 pub mod help;
 pub mod login;
@@ -98,6 +99,11 @@ impl Context {
             self.printer.note(note);
         }
         Some(expanded.target)
+    }
+
+    /// The target that is meant, without a word about it.
+    pub(crate) fn config_target(&self, given: Option<&TargetSpec>) -> Option<TargetSpec> {
+        given.map(|given| self.config.expand(given).target)
     }
 
     /// An error about a cluster or a profile that no option named says who did.
@@ -193,6 +199,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Attach(args) => attach::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
+        Command::Forward(args) => forward::run(*args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_sandbox::{
-    AgentOptions, FaultError, Faults, InitCommand, Options, Sandbox, Scenario, ScenarioError,
-    StartError, WorldFile, WorldFileError,
+    AgentOptions, FaultError, Faults, InitCommand, Options, RemoteHost, Sandbox, Scenario,
+    ScenarioError, StartError, WorldFile, WorldFileError,
 };
 use clap::Args;
 use tokio::io::AsyncReadExt;
@@ -50,7 +50,7 @@ pub struct SandboxArgs {
     ///
     /// More words after commas change that: start-delay=1s (before the first output), ready-delay=2s (input is refused
     /// so long), no-reack (as agents before 3.2.1041.0), handshake-wait=5s, require-challenge, session-limit=5 (instead
-    /// of 2), version=3.1.0.0.
+    /// of 2), dial-delay=2s (of forwarded ports), no-hosts (only ports of the task are forwarded), version=3.1.0.0.
     #[arg(long, default_value = "fast", value_name = "KIND[,WORD…]")]
     agent: AgentOptions,
     /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s
@@ -67,6 +67,11 @@ pub struct SandboxArgs {
     /// Its tasks start no process until a session needs them, so thousands are cheap.
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
+    /// A host that only tasks reach, and where it really is: db.internal:5432=127.0.0.1:15432 (repeatable)
+    ///
+    /// `db.demo.internal:5432`, which answers simple queries of psql, is there without it.
+    #[arg(long, value_name = "NAME:PORT=ADDRESS:PORT")]
+    remote_host: Vec<RemoteHost>,
     /// Run the sandbox's clock so many times as fast: idle limits, agents and tasks, not processes
     #[arg(long, default_value = "1", value_name = "FACTOR")]
     fast_clock: NonZeroU32,
@@ -108,6 +113,7 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     agent.start_delay = args.agent_start_delay.unwrap_or(agent.start_delay);
     let mut options = Options::new(init_command()?);
     options.port = args.port;
+    agent.hosts.clone_from(&args.remote_host);
     options.agent = agent;
     options.agent_pending = args.agent_pending;
     options.accept_any_credentials = args.accept_any_credentials;

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use bowline::target::TargetSpec;
 
-use crate::cli::{self, Cli, Command};
+use super::PickArgs;
+use crate::cli::{self, Cli, Command, GlobalArgs};
 
 /// The line that was typed, with the target that was chosen in place of the question, quoted for a shell. What is
 /// offered has been read again and means the same; if no such line is found, nothing is offered.
@@ -32,9 +33,16 @@ pub(super) fn equivalent(
             without.collect()
         }
     };
-    let lines = candidates
-        .into_iter()
-        .map(|options| [&options[..], &[chosen.to_string()], command].concat());
+    let chosen_word = [chosen.to_string()];
+    // What is forwarded stands behind the target; with other verbs nothing does but a command.
+    let lines = candidates.into_iter().flat_map(|options| {
+        let verb = options.iter().position(|word| word == "forward");
+        let places = [verb.map(|at| at + 1), Some(options.len())];
+        let lines = places.into_iter().flatten();
+        let lines =
+            lines.map(|at| [&options[..at], &chosen_word, &options[at..], command].concat());
+        lines.collect::<Vec<_>>()
+    });
     let mut good = lines.filter(|line| means(line, chosen));
     good.next().map(shell_words::join)
 }
@@ -48,11 +56,17 @@ fn means(line: &[String], chosen: &TargetSpec) -> bool {
         Command::Login(args) => args.question(),
         Command::Exec(args) => args.question(),
         Command::Doctor(args) => args.question(),
+        Command::Forward(args) => {
+            let (target, pick) = args.question();
+            return target.as_ref() == Some(chosen) && !asks(pick, &global);
+        }
         _ => return false,
     };
-    let asks =
-        pick.pick || pick.query.is_some() || global.service.is_some() || global.task.is_some();
-    target == Some(chosen) && !asks
+    target == Some(chosen) && !asks(pick, &global)
+}
+
+fn asks(pick: &PickArgs, global: &GlobalArgs) -> bool {
+    pick.pick || pick.query.is_some() || global.service.is_some() || global.task.is_some()
 }
 
 /// Leaves out what asked for the picker or restricted it.
@@ -84,7 +98,12 @@ mod tests {
 
     #[test]
     fn the_line_is_the_one_that_was_typed_with_the_target_in_it() {
-        let cases: [(&[&str], Option<&str>, &str); 6] = [
+        let cases: [(&[&str], Option<&str>, &str); 7] = [
+            (
+                &["bowline", "forward", "--pick", "8080:80"],
+                None,
+                "bowline forward prod/web 8080:80",
+            ),
             (&["bowline", "login"], None, "bowline login prod/web"),
             (
                 &[

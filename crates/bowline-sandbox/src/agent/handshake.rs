@@ -41,8 +41,19 @@ impl Handshake {
         if job.encryption.is_none() && *kind != SessionType::NonInteractiveCommands {
             return (None, None);
         }
+        let (handshake, request) = Self::with_properties(job, kind, options, &Value::Null);
+        (Some(handshake), Some(request))
+    }
+
+    /// The same for sessions that always have one, with the document's properties for the client to see.
+    pub(super) fn with_properties(
+        job: &Job,
+        kind: &SessionType,
+        options: &AgentOptions,
+        properties: &Value,
+    ) -> (Self, HandshakeRequest) {
         let challenge = STANDARD.encode(identifiers::random::<16>());
-        let mut request = HandshakeRequest::new(&options.version, kind, &Value::Null);
+        let mut request = HandshakeRequest::new(&options.version, kind, properties);
         if let Some(encryption) = &job.encryption {
             // A key that does not exist is named as it was configured; the client finds out.
             let key = match encryption.kms.describe(&encryption.key) {
@@ -56,20 +67,20 @@ impl Handshake {
             encryption: job.encryption.clone(),
             challenge,
         };
-        (Some(handshake), Some(request))
+        (handshake, request)
     }
 
-    /// Serves the line until data can flow. The error is the text of `channel_closed`.
+    /// Serves the line until data can flow, and says the client's version. The error is the text of `channel_closed`.
     pub(super) async fn shake(
         &self,
         line: &mut Line,
         cancel: &CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<Option<String>, String> {
         loop {
             line.transmit();
             while let Some(event) = line.session.poll_event() {
                 match event {
-                    Event::Established { .. } => return Ok(()),
+                    Event::Established { version, .. } => return Ok(version),
                     Event::Refused(reason) => return Err(failure(&reason)),
                     Event::Closed { .. } => return Err(String::new()),
                     Event::KeyOffered {

@@ -18,6 +18,8 @@ pub(super) struct Line {
     client: Option<mpsc::Sender<Bytes>>,
     /// The socket that `client` belongs to.
     socket: u64,
+    /// What the service says is left where it is.
+    pub(super) deaf: bool,
     /// The service's word is all it knows of the client's connection, and it resends at its own pace.
     stock: bool,
 }
@@ -71,6 +73,7 @@ impl Line {
             service,
             client: None,
             socket: 0,
+            deaf: false,
             stock: options.stock,
         }
     }
@@ -126,7 +129,7 @@ impl Line {
         let deadline = deadline.into_iter().chain(wake).min();
         tokio::select! {
             () = cancel.cancelled() => return Turn::Cancelled,
-            message = self.service.recv() => match message {
+            message = self.service.recv(), if !self.deaf => match message {
                 None => return Turn::Gone,
                 Some(FromService::Attached(socket, client)) => {
                     self.client = Some(client);

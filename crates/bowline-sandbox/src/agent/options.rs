@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::faults;
+use crate::reach::RemoteHost;
 
 /// New enough for separate output, exit codes and the challenge of encrypted sessions.
 const VERSION: &str = "3.3.3050.0";
@@ -29,6 +30,12 @@ pub struct AgentOptions {
     pub require_challenge: bool,
     /// What the handshake says; clients decide features by it.
     pub version: String,
+    /// Pause before a port session's target answers.
+    pub dial_delay: Duration,
+    /// Refuse every host of a port session, as agents do with some.
+    pub refuses_hosts: bool,
+    /// Hosts that tasks reach besides the demo database.
+    pub hosts: Vec<RemoteHost>,
 }
 
 impl Default for AgentOptions {
@@ -42,6 +49,9 @@ impl Default for AgentOptions {
             handshake_wait: Duration::from_secs(15),
             require_challenge: false,
             version: VERSION.to_owned(),
+            dial_delay: Duration::ZERO,
+            refuses_hosts: false,
+            hosts: Vec::new(),
         }
     }
 }
@@ -56,13 +66,20 @@ impl AgentOptions {
             ..Self::default()
         }
     }
+
+    /// Whether the agent says that it is at least this version.
+    pub(crate) fn is_at_least(&self, version: [u32; 4]) -> bool {
+        let own = self.version.split('.').map(str::parse);
+        own.collect::<Result<Vec<u32>, _>>()
+            .is_ok_and(|own| own.as_slice() >= &version[..])
+    }
 }
 
 /// Why a text says nothing about agents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{word:?} says nothing about agents; there are fast, stock, start-delay=TIME, ready-delay=TIME, no-reack, \
-     handshake-wait=TIME, require-challenge, session-limit=N, version=A.B.C.D"
+     handshake-wait=TIME, require-challenge, session-limit=N, dial-delay=TIME, no-hosts, version=A.B.C.D"
 )]
 pub struct AgentError {
     word: String,
@@ -86,6 +103,8 @@ impl FromStr for AgentOptions {
                 ("start-delay", _) => options.start_delay = time()?,
                 ("ready-delay", _) => options.ready_delay = time()?,
                 ("handshake-wait", _) => options.handshake_wait = time()?,
+                ("dial-delay", _) => options.dial_delay = time()?,
+                ("no-hosts", "") => options.refuses_hosts = true,
                 ("no-reack", "") => options.reacknowledge = false,
                 ("require-challenge", "") => options.require_challenge = true,
                 ("session-limit", _) => {

@@ -9,6 +9,7 @@ use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::{Account, CALLER_NAME};
 use crate::prerequisites;
+use crate::reach::PortRequest;
 use crate::sessions::{
     self, Grant, Resumed, SessionInfo, SessionKind, SessionRequest, SessionStatus,
 };
@@ -21,6 +22,13 @@ pub(crate) const EXEC_DOCUMENT: &str = "AmazonECS-ExecuteInteractiveCommand";
 /// One command without a terminal, its stderr apart and its exit code reported. Whether AWS lets it be used on
 /// containers is not known; their agent could.
 const COMMAND_DOCUMENT: &str = "AWS-StartNonInteractiveCommand";
+
+/// Forwards a port of the target …
+const PORT_DOCUMENT: &str = "AWS-StartPortForwardingSession";
+/// … or of a host that it reaches …
+const REMOTE_DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+/// … or carries SSH.
+const SSH_DOCUMENT: &str = "AWS-StartSSHSession";
 
 /// The document that StartSession without any uses.
 const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
@@ -94,7 +102,6 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
         return Err(validation("Reason must have between 1 and 256 characters."));
     }
     let document = input.document_name.as_deref().unwrap_or(SHELL_DOCUMENT);
-    let kind = kind(document, &input.parameters)?;
     // The session starts while the world stands still: a container that ends then ends the session too.
     let world = call.shared.world();
     // The service answers alike for whatever it cannot reach: wrong names, stopped, started without exec.
@@ -104,6 +111,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
             format!("{} is not connected.", input.target),
         )
     })?;
+    let kind = kind(document, &input.parameters, &world, &input.target)?;
     let place = container.place.clone();
     let grant = call.shared.sessions.start(SessionRequest {
         id_prefix: CALLER_NAME.to_owned(),
@@ -121,7 +129,12 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
     Ok(granted(call, &grant))
 }
 
-fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, ApiError> {
+fn kind(
+    document: &str,
+    parameters: &Map<String, Value>,
+    world: &World,
+    target: &str,
+) -> Result<SessionKind, ApiError> {
     match document {
         SHELL_DOCUMENT if parameters.is_empty() => Ok(SessionKind::Shell),
         SHELL_DOCUMENT => Err(ApiError::new(
@@ -135,17 +148,64 @@ fn kind(document: &str, parameters: &Map<String, Value>) -> Result<SessionKind, 
             command: command(parameters)?,
             separate: separate(parameters)?,
         }),
-        "AWS-StartPortForwardingSession"
-        | "AWS-StartPortForwardingSessionToRemoteHost"
-        | "AWS-StartSSHSession" => Err(ApiError::new(
-            "UnsupportedOperationException",
-            format!("the sandbox does not serve the document {document} yet"),
-        )),
+        PORT_DOCUMENT | REMOTE_DOCUMENT | SSH_DOCUMENT => {
+            port(document, parameters, world, target).map(SessionKind::Port)
+        }
         _ => Err(ApiError::new(
             "InvalidDocument",
             format!("Document with name {document} does not exist."),
         )),
     }
+}
+
+fn port(
+    document: &str,
+    parameters: &Map<String, Value>,
+    world: &World,
+    target: &str,
+) -> Result<PortRequest, ApiError> {
+    let known: &[&str] = match document {
+        PORT_DOCUMENT => &["portNumber", "localPortNumber"],
+        REMOTE_DOCUMENT => &["host", "portNumber", "localPortNumber"],
+        _ => &["portNumber"],
+    };
+    let invalid = |text: String| ApiError::new("InvalidParameters", text);
+    if let Some(name) = parameters
+        .keys()
+        .find(|name| !known.contains(&name.as_str()))
+    {
+        return Err(invalid(format!("The document has no parameter {name}.")));
+    }
+    let text = |name: &str| match parameters.get(name) {
+        None => Ok(None),
+        Some(values) => match values.as_array().map(Vec::as_slice) {
+            Some([Value::String(text)]) => Ok(Some(text.clone())),
+            _ => Err(invalid(format!(
+                "The parameter {name} must be a list of one string."
+            ))),
+        },
+    };
+    let usual = if document == SSH_DOCUMENT { "22" } else { "80" };
+    let port = text("portNumber")?.unwrap_or_else(|| usual.to_owned());
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+        invalid(format!(
+            "The parameter portNumber has the value {port:?}, which is no port."
+        ))
+    })?;
+    let host = text("host")?;
+    if document == REMOTE_DOCUMENT && host.as_ref().is_none_or(String::is_empty) {
+        return Err(invalid("The parameter host is missing.".to_owned()));
+    }
+    let task = Target::parse(target).and_then(|target| world.task(&target.task));
+    let task = task.ok_or_else(|| validation("Target is not a task."))?;
+    Ok(PortRequest {
+        host,
+        port,
+        local_port: text("localPortNumber")?.unwrap_or_else(|| "0".to_owned()),
+        forwards: document != SSH_DOCUMENT,
+        task: task.key.id.clone(),
+        address: task.address,
+    })
 }
 
 /// Whether the outputs are kept apart; as a parameter the sandbox's own, in AWS a property of documents.
@@ -458,17 +518,26 @@ mod tests {
 
     #[test]
     fn documents_decide_what_runs() {
-        let none = Map::new();
-        assert_eq!(kind(SHELL_DOCUMENT, &none).unwrap(), SessionKind::Shell);
+        let (none, world) = (Map::new(), World::default());
+        assert_eq!(
+            kind(SHELL_DOCUMENT, &none, &world, "").unwrap(),
+            SessionKind::Shell
+        );
         let parameters = json!({ "command": ["echo hi"] });
-        let interactive = kind(EXEC_DOCUMENT, parameters.as_object().unwrap()).unwrap();
+        let interactive = kind(EXEC_DOCUMENT, parameters.as_object().unwrap(), &world, "").unwrap();
         assert_eq!(
             interactive,
             SessionKind::Interactive {
                 command: "echo hi".to_owned()
             }
         );
-        let command = kind(COMMAND_DOCUMENT, parameters.as_object().unwrap()).unwrap();
+        let command = kind(
+            COMMAND_DOCUMENT,
+            parameters.as_object().unwrap(),
+            &world,
+            "",
+        )
+        .unwrap();
         assert_eq!(
             command,
             SessionKind::NonInteractive {
@@ -476,9 +545,12 @@ mod tests {
                 separate: true,
             }
         );
-        assert_eq!(kind("Nope", &none).unwrap_err().code, "InvalidDocument");
         assert_eq!(
-            kind(EXEC_DOCUMENT, &none).unwrap_err().code,
+            kind("Nope", &none, &world, "").unwrap_err().code,
+            "InvalidDocument"
+        );
+        assert_eq!(
+            kind(EXEC_DOCUMENT, &none, &world, "").unwrap_err().code,
             "InvalidParameters"
         );
     }

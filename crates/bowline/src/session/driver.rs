@@ -8,7 +8,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
 
-use bowline_proto::{ClientConfig, Event, PayloadType, Session, Size};
+use bowline_proto::{ClientConfig, Event, Flag, PayloadType, Session, Size};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -52,6 +52,12 @@ pub(crate) enum ChannelEvent {
     ExitCode(i64),
     /// A text for the user, of the agent or about the connection.
     Message(String),
+    /// Data can flow. The agent's version is known after a handshake.
+    Established { version: Option<String> },
+    /// A signal of the agent's.
+    Flag(Flag),
+    /// Everything up to and with the last [`Command::Flag`] was acknowledged.
+    Settled,
     /// The connection is gone and being restored: nothing comes until it is.
     Away,
     /// The connection is back.
@@ -67,13 +73,16 @@ pub(crate) enum ChannelEvent {
 pub(crate) enum Command {
     Write(Bytes),
     Resize(Size),
+    Flag(Flag),
 }
 
 /// How a session is to be driven.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelOptions {
-    /// Of the remote terminal, announced at once.
-    pub(crate) size: Size,
+    /// Of the remote terminal, announced at once, if there is one.
+    pub(crate) size: Option<Size>,
+    /// Payload of one message at most, if not as the reference has it.
+    pub(crate) max_payload: Option<usize>,
     /// After so long without input the size is repeated: the service counts input and resizes as activity, not output,
     /// and ends exec sessions after 20 idle minutes.
     pub(crate) keep_alive: Option<Duration>,
@@ -108,9 +117,13 @@ impl Channel {
         let (commands, from_writer) = mpsc::channel(COMMANDS);
         let config = ClientConfig {
             client_version: connect::CLIENT_VERSION.to_owned(),
-            size: Some(options.size),
+            size: options.size,
             speak_after: options.speak_after,
             ..ClientConfig::new(seed)
+        };
+        let config = ClientConfig {
+            max_payload: options.max_payload.unwrap_or(config.max_payload),
+            ..config
         };
         let driver = Driver {
             session: Session::client(config, clock.now()),
@@ -124,6 +137,8 @@ impl Channel {
             commands: from_writer,
             reader: to_reader,
             unwritten: Bytes::new(),
+            kind: PayloadType::Output,
+            unsettled: false,
             joined: BytesMut::new(),
             peeked: None,
             told: VecDeque::new(),
@@ -157,6 +172,10 @@ struct Driver {
     reader: mpsc::Sender<ChannelEvent>,
     /// Of the last write, what the send window had no room for.
     unwritten: Bytes,
+    /// And what kind it is.
+    kind: PayloadType,
+    /// A flag was sent, and the reader waits for what is acknowledged with it.
+    unsettled: bool,
     /// Output being joined.
     joined: BytesMut,
     /// What came after the output being joined.
@@ -165,7 +184,7 @@ struct Driver {
     told: VecDeque<ChannelEvent>,
     /// Ready for the reader, whose queue was full.
     held: Option<ChannelEvent>,
-    size: Size,
+    size: Option<Size>,
     keep_alive: Option<Duration>,
     last_input: Instant,
 }
@@ -341,7 +360,10 @@ impl Driver {
             .keep_alive
             .is_some_and(|every| self.last_input.elapsed() >= every)
         {
-            self.obey(Command::Resize(self.size));
+            match self.size {
+                Some(size) => self.obey(Command::Resize(size)),
+                None => self.last_input = Instant::now(),
+            }
         }
         self.session.handle_timeout(self.clock.now());
         if let Some(outage) = &mut self.outage {
@@ -461,22 +483,28 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         self.last_input = Instant::now();
         match command {
-            Command::Write(bytes) => {
-                self.unwritten = bytes;
-                self.write();
+            Command::Write(bytes) => self.begin(PayloadType::Output, bytes),
+            Command::Flag(flag) => {
+                self.begin(PayloadType::Flag, Bytes::copy_from_slice(&flag.encode()));
+                self.unsettled = true;
             }
             Command::Resize(size) => {
-                self.size = size;
+                self.size = Some(size);
                 self.session.resize(self.clock.now(), size);
             }
         }
+    }
+
+    fn begin(&mut self, kind: PayloadType, bytes: Bytes) {
+        (self.kind, self.unwritten) = (kind, bytes);
+        self.write();
     }
 
     fn write(&mut self) {
         if !self.unwritten.is_empty() {
             let taken = self
                 .session
-                .write(self.clock.now(), PayloadType::Output, &self.unwritten);
+                .write(self.clock.now(), self.kind, &self.unwritten);
             self.unwritten.advance(taken);
         }
     }
@@ -537,12 +565,21 @@ impl Driver {
                         "the agent has not acknowledged anything for five minutes; still trying";
                     return Some(ChannelEvent::Message(text.to_owned()));
                 }
-                Event::Writable | Event::Established { .. } => self.write(),
+                Event::Writable => self.write(),
+                Event::Established { version, .. } => {
+                    self.write();
+                    return Some(ChannelEvent::Established { version });
+                }
+                Event::Flag(flag) => return Some(ChannelEvent::Flag(flag)),
                 other => debug!(?other, "passed over"),
             }
         }
         if !self.joined.is_empty() {
             return Some(ChannelEvent::Output(self.joined.split().freeze()));
+        }
+        if self.unsettled && self.unwritten.is_empty() && self.session.is_idle() {
+            self.unsettled = false;
+            return Some(ChannelEvent::Settled);
         }
         self.told.pop_front()
     }

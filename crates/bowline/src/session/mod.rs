@@ -1,8 +1,8 @@
 //! Sessions in a container: the data channel's socket and driver, and what is built on them.
 
-mod clock;
+pub(crate) mod clock;
 mod connect;
-mod driver;
+pub(crate) mod driver;
 pub mod exec;
 mod key;
 mod line;
@@ -13,3 +13,4 @@ pub use bowline_proto::Size;
 
 pub use self::connect::ChannelError;
 pub use self::resume::DEFAULT_RECONNECT;
+pub(crate) use self::resume::chain;

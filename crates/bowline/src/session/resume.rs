@@ -169,7 +169,7 @@ enum Failure {
 }
 
 /// The whole of an error in one line: it is told once, long after.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -9,7 +9,7 @@ pub(crate) mod fuzz;
 mod marked;
 mod protocol;
 mod scripts;
-mod start;
+pub(crate) mod start;
 mod worker;
 mod wrapper;
 

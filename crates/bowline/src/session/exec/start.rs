@@ -25,19 +25,25 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked of AWS.
 #[derive(Clone, Debug)]
-pub(super) enum Opening {
+pub(crate) enum Opening {
     /// ECS ExecuteCommand with this command line.
     Execute(String),
     /// SSM StartSession for one command without a terminal.
     NonInteractive(String),
     /// SSM StartSession for the default shell.
     Shell,
+    /// SSM StartSession for a port: of the task, or of a host that it reaches.
+    Port {
+        /// Not the task itself.
+        host: Option<String>,
+        port: u16,
+    },
 }
 
 /// Starts a session in `target`, waiting up to `wait` for its agent. `reader` is told what is waited for, once.
 ///
 /// When the reader leaves there is no session, or one to be ended if it was already asked for.
-pub(super) async fn start(
+pub(crate) async fn start(
     client: &Client,
     target: &mut ResolvedTarget,
     opening: &Opening,
@@ -151,6 +157,22 @@ async fn open(
             let parameters = [("command", line.as_str()), ("separateOutputStream", "true")];
             let document = Some("AWS-StartNonInteractiveCommand");
             client.start_session(&target, document, &parameters).await
+        }
+        Opening::Port { host, port } => {
+            let target = target.ssm_target().unwrap_or_default();
+            let port = port.to_string();
+            // The client's port is for the record only.
+            let mut parameters = vec![("portNumber", port.as_str()), ("localPortNumber", "0")];
+            let document = match host {
+                Some(host) => {
+                    parameters.push(("host", host));
+                    "AWS-StartPortForwardingSessionToRemoteHost"
+                }
+                None => "AWS-StartPortForwardingSession",
+            };
+            client
+                .start_session(&target, Some(document), &parameters)
+                .await
         }
         Opening::Shell => {
             let target = target.ssm_target().unwrap_or_default();

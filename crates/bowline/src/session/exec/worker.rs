@@ -139,7 +139,8 @@ async fn work(
         Engine::Bare | Engine::Native | Engine::Shell
     );
     let options = ChannelOptions {
-        size: request.size,
+        size: Some(request.size),
+        max_payload: None,
         keep_alive: request.keep_alive,
         // Sessions without a terminal begin with a handshake.
         speak_after: (!wrapped && request.engine != Engine::Native).then_some(BARE_PATIENCE),
@@ -286,6 +287,11 @@ impl Worker<'_> {
                 Turn::Channel(Some(ChannelEvent::Message(text))) => {
                     self.pending.push_back(ExecEvent::Notice(text));
                 }
+                Turn::Channel(Some(
+                    ChannelEvent::Established { .. }
+                    | ChannelEvent::Flag(_)
+                    | ChannelEvent::Settled,
+                )) => {}
                 Turn::Channel(Some(ChannelEvent::Away)) => self.away = true,
                 Turn::Channel(Some(ChannelEvent::Back)) => {
                     self.away = false;
