@@ -203,11 +203,10 @@ async fn follow(
             ended = Companion::ended(&mut companion), if companion.is_some() => return Ok(ended?),
             signal = signals.next() => {
                 // It has the terminal too, and decides for itself what an interrupt means.
-                if let Some(companion) = &mut companion {
-                    if companion.told(signal) {
+                if let Some(companion) = &mut companion
+                    && companion.told(signal) {
                         continue;
                     }
-                }
                 return Ok(signal.code());
             }
         }
