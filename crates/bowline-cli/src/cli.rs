@@ -13,6 +13,7 @@ use bowline::{ClientOptions, TargetOptions};
 use crate::commands::attach::AttachArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::db::DbArgs;
 use crate::commands::describe::DescribeArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
@@ -161,6 +162,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     Attach(AttachArgs),
     Forward(Box<ForwardArgs>),
+    Db(DbArgs),
     Logs(LogsArgs),
     #[command(alias = "list")]
     Ls(LsArgs),

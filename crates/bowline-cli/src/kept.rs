@@ -113,7 +113,7 @@ fn identity(client: &Client, global: &GlobalArgs) -> String {
 }
 
 /// Our folder below one of XDG's. A relative path in the variable is to be ignored, by the specification.
-fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+pub(crate) fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let given = env::var_os(variable).map(PathBuf::from).filter(absolute);
     let home = || env::var_os("HOME").map(PathBuf::from).filter(absolute);

@@ -18,6 +18,7 @@ mod network;
 pub mod run;
 mod secret;
 pub mod session;
+pub mod stores;
 pub mod target;
 mod tls;
 

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod completion;
 pub mod config;
+pub mod db;
 pub mod describe;
 pub mod doctor;
 pub mod exec;
@@ -200,6 +201,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
             .await
             .map_err(CommandError::starting_remote),
         Command::Forward(args) => forward::run(*args, context).await,
+        Command::Db(args) => db::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,

@@ -11,6 +11,7 @@ mod pages;
 mod query;
 mod reply;
 mod ssm;
+mod stores;
 mod sts;
 
 use std::sync::Arc;
@@ -129,8 +130,11 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         Service::Ecs { operation }
         | Service::Ssm { operation }
         | Service::Logs { operation }
+        | Service::Secrets { operation }
         | Service::Kms { operation } => operation,
-        Service::Sts | Service::Iam | Service::Ec2 => sts::operation(body),
+        Service::Sts | Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => {
+            sts::operation(body)
+        }
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
     let faults = shared.faults.now();
@@ -142,7 +146,11 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         return Ok(());
     }
     let code = match service {
-        Service::Sts | Service::Iam | Service::UnknownQuery { .. } => "Throttling",
+        Service::Sts
+        | Service::Iam
+        | Service::Rds
+        | Service::Elasticache
+        | Service::UnknownQuery { .. } => "Throttling",
         Service::Ec2 => "RequestLimitExceeded",
         _ => "ThrottlingException",
     };
@@ -178,9 +186,14 @@ enum Service<'a> {
     Control {
         operation: &'a str,
     },
+    Secrets {
+        operation: &'a str,
+    },
     Sts,
     Iam,
     Ec2,
+    Rds,
+    Elasticache,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
         scope: &'a str,
@@ -205,6 +218,8 @@ impl<'a> Service<'a> {
                 Some("sts") => Self::Sts,
                 Some("iam") => Self::Iam,
                 Some("ec2") => Self::Ec2,
+                Some("rds") => Self::Rds,
+                Some("elasticache") => Self::Elasticache,
                 Some(scope) if form => Self::UnknownQuery { scope },
                 Some(scope) => Self::Unknown { scope },
                 None if form => Self::Sts,
@@ -216,6 +231,7 @@ impl<'a> Service<'a> {
             Some(("AmazonSSM", operation)) => Self::Ssm { operation },
             Some(("Logs_20140328", operation)) => Self::Logs { operation },
             Some(("TrentService", operation)) => Self::Kms { operation },
+            Some(("secretsmanager", operation)) => Self::Secrets { operation },
             Some((control::TARGET, operation)) => Self::Control { operation },
             _ => Self::Unknown {
                 scope: scope.unwrap_or("ecs"),
@@ -232,6 +248,9 @@ impl<'a> Service<'a> {
             Self::Sts => "sts",
             Self::Iam => "iam",
             Self::Ec2 => "ec2",
+            Self::Rds => "rds",
+            Self::Elasticache => "elasticache",
+            Self::Secrets { .. } => "secretsmanager",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
     }
@@ -243,8 +262,8 @@ impl<'a> Service<'a> {
             | Self::Logs { .. }
             | Self::Control { .. }
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
-            Self::Ssm { .. } => Protocol::Json { message: "Message" },
-            Self::Sts | Self::UnknownQuery { .. } => Protocol::STS,
+            Self::Ssm { .. } | Self::Secrets { .. } => Protocol::Json { message: "Message" },
+            Self::Sts | Self::Rds | Self::Elasticache | Self::UnknownQuery { .. } => Protocol::STS,
             Self::Iam => Protocol::IAM,
             Self::Ec2 => Protocol::Ec2,
         }
@@ -285,6 +304,9 @@ async fn answer(
     match service {
         Service::Iam => iam::call(shared, &form()).map(xml),
         Service::Ec2 => ec2::call(shared, &form()).map(xml),
+        Service::Rds => stores::rds(shared, &form()).map(xml),
+        Service::Elasticache => stores::elasticache(&form()).map(xml),
+        Service::Secrets { operation } => stores::secrets(&call(operation)?).map(Answer::Json),
         Service::Ecs { operation } => {
             let call = call(operation)?;
             rouse(&call, ecs::needed(&call)).await;
@@ -322,8 +344,9 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
         Service::Ecs { operation }
         | Service::Ssm { operation }
         | Service::Logs { operation }
+        | Service::Secrets { operation }
         | Service::Kms { operation } => operation,
-        Service::Iam | Service::Ec2 => sts::operation(body),
+        Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => sts::operation(body),
         _ => return Ok(()),
     };
     let action = format!("{}:{operation}", service.scope());
@@ -332,12 +355,12 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
         return Ok(());
     }
     let code = match service {
-        Service::Iam => "AccessDenied",
+        Service::Iam | Service::Rds | Service::Elasticache => "AccessDenied",
         Service::Ec2 => "UnauthorizedOperation",
         _ => "AccessDeniedException",
     };
     let status = match service {
-        Service::Iam | Service::Ec2 => StatusCode::FORBIDDEN,
+        Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_REQUEST,
     };
     Err(ApiError {

@@ -40,6 +40,7 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "ResumeSession" => resume(call),
         "TerminateSession" => terminate(call),
         "DescribeSessions" => describe(call),
+        "GetParameter" => super::stores::parameter(call),
         "GetConnectionStatus" => connection_status(call),
         _ => Err(ApiError::unknown_operation()),
     }

@@ -11,7 +11,8 @@ use super::Defaults;
 use super::error::ConfigError;
 use super::guard::Guard;
 use super::origin::{Origin, Setting};
-use super::schema::Document;
+use super::schema::{Document, ForwardSet};
+use crate::forward::ForwardTemplate;
 use crate::target::{AnyName, TargetSpec};
 
 /// What one file says.
@@ -19,6 +20,7 @@ use crate::target::{AnyName, TargetSpec};
 pub(super) struct FileLayer {
     pub(super) defaults: Defaults,
     pub(super) aliases: BTreeMap<String, Setting<TargetSpec>>,
+    pub(super) forwards: BTreeMap<String, Setting<ForwardSet>>,
     pub(super) guards: Vec<Setting<Guard>>,
 }
 
@@ -40,6 +42,15 @@ pub(super) fn read_project(path: &Path) -> Result<FileLayer, ConfigError> {
         let message = format!("a project's file may not set {key}: {why}");
         let hint = Some("set it in your own file; `bowline config path` names it".to_owned());
         return Err(ConfigError::at(path, &text, span, message, hint));
+    }
+    let exposed = |set: &&Spanned<ForwardSet>| {
+        let mut ports = set.get_ref().ports.iter();
+        ports.any(ForwardTemplate::is_exposed)
+    };
+    if let Some(set) = document.forward.values().find(exposed) {
+        let message = "a project's file may forward to addresses of loopback only".to_owned();
+        let hint = Some("name the address on the command line, or in your own file".to_owned());
+        return Err(ConfigError::at(path, &text, set.span(), message, hint));
     }
     layer(path, &text, document, |line| Origin::Project {
         path: path.to_owned(),
@@ -94,6 +105,18 @@ fn layer(
             return Err(ConfigError::at(path, text, target.span(), message, None));
         }
     }
+    for (name, set) in &document.forward {
+        let problem = match name.parse::<AnyName>() {
+            Err(error) => Some(format!("the name of a set is one word: {error}")),
+            Ok(_) if set.get_ref().ports.is_empty() => {
+                Some("nothing is to be forwarded".to_owned())
+            }
+            Ok(_) => None,
+        };
+        if let Some(message) = problem {
+            return Err(ConfigError::at(path, text, set.span(), message, None));
+        }
+    }
     for guard in &document.guard {
         if let Some(problem) = guard.get_ref().problem() {
             return Err(ConfigError::at(
@@ -110,6 +133,11 @@ fn layer(
             .alias
             .into_iter()
             .map(|(name, target)| (name, setting(text, &origin, target)))
+            .collect(),
+        forwards: document
+            .forward
+            .into_iter()
+            .map(|(name, set)| (name, setting(text, &origin, set)))
             .collect(),
         guards: document
             .guard

@@ -20,7 +20,7 @@ pub use self::error::ConfigError;
 pub use self::guard::{Colour, Confirm, Guard, GuardedPlace};
 pub use self::locate::{Files, locate};
 pub use self::origin::{Origin, Setting};
-pub use self::schema::{EngineName, OutputForm, json_schema};
+pub use self::schema::{EngineName, ForwardSet, OutputForm, json_schema};
 use crate::target::{ClusterName, ContainerName, TargetSpec};
 
 /// What has a default. Every layer fills in what it knows.
@@ -57,6 +57,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// Words that stand for targets.
     pub aliases: BTreeMap<String, Setting<TargetSpec>>,
+    /// Forwards that go up and down together.
+    pub forwards: BTreeMap<String, Setting<ForwardSet>>,
     /// All guards, of the user's file and of the project's.
     pub guards: Vec<Setting<Guard>>,
     /// The files that were looked for.
@@ -101,10 +103,13 @@ impl Config {
         let mut aliases = user.aliases;
         aliases.extend(project.aliases);
         alias::check(&aliases)?;
+        let mut forwards = user.forwards;
+        forwards.extend(project.forwards);
         let guards = user.guards.into_iter().chain(project.guards).collect();
         Ok(Self {
             defaults,
             aliases,
+            forwards,
             guards,
             files,
         })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::guard::Guard;
+use crate::forward::ForwardTemplate;
 use crate::target::{ClusterName, ContainerName, TargetSpec};
 
 /// The configuration of bowline: `~/.config/bowline/config.toml`, and `.bowline.toml` in a project.
@@ -49,10 +50,26 @@ pub(super) struct Document {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(super) alias: BTreeMap<String, Spanned<TargetSpec>>,
+    /// Forwards that go up and down together, by name: `[forward.dev]`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ForwardSet>")]
+    pub(super) forward: BTreeMap<String, Spanned<ForwardSet>>,
     /// Places in which to be careful. A project's file can add to the user's, and take nothing away.
     #[serde(default)]
     #[schemars(with = "Vec<Guard>")]
     pub(super) guard: Vec<Spanned<Guard>>,
+}
+
+/// Forwards that go up and down together.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSet {
+    /// The target they lead through.
+    #[schemars(with = "String")]
+    pub target: TargetSpec,
+    /// What to forward, as on the command line; values in braces are looked up: `5432:{ssm:/prod/db/host}:5432`.
+    #[schemars(with = "Vec<String>")]
+    pub ports: Vec<ForwardTemplate>,
 }
 
 /// The forms of a listing.

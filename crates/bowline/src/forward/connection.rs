@@ -1,5 +1,6 @@
 //! One local connection: a task that carries bytes between it and the session's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -34,6 +35,7 @@ pub(super) enum FromLocal {
 pub(super) async fn converse<N: Copy>(
     name: N,
     stream: Box<dyn Duplex>,
+    _held: Option<Arc<()>>,
     mut pieces: mpsc::Receiver<Bytes>,
     from_local: mpsc::Sender<(N, FromLocal)>,
     taken: mpsc::Sender<N>,

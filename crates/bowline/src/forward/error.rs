@@ -3,6 +3,7 @@
 use std::io;
 
 use super::spec::{Local, Remote};
+use crate::AwsError;
 use crate::session::ChannelError;
 use crate::session::exec::ExecError;
 use crate::target::TargetError;
@@ -63,6 +64,27 @@ pub enum ForwardError {
         /// The service's words, often none.
         reason: String,
     },
+    /// There is no way through the container.
+    #[error("container {container} cannot relay to {remote}: {reason}")]
+    Relay {
+        /// The container.
+        container: String,
+        /// Where to.
+        remote: Remote,
+        /// What went wrong there.
+        reason: String,
+    },
+    /// A value of a spec could not be looked up.
+    #[error("{{{name}}}: {reason}")]
+    Value {
+        /// What was to be looked up.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A call failed.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
     /// It was closed here.
     #[error("the forward was closed")]
     Closed,

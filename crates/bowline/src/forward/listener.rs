@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,6 +39,8 @@ impl Duplex for UnixStream {
 pub(super) struct Accepted {
     pub(super) stream: Box<dyn Duplex>,
     pub(super) peer: String,
+    /// Held as long as the connection is open.
+    pub(super) held: Option<Arc<()>>,
 }
 
 /// Listens until it is dropped.
@@ -122,6 +125,7 @@ impl Listener {
             Ok(Accepted {
                 stream: Box::new(stream),
                 peer: peer.to_string(),
+                held: None,
             })
         };
         match self {
@@ -137,8 +141,11 @@ impl Listener {
                     || "a local process".to_owned(),
                     |pid| format!("process {pid}"),
                 );
-                let stream = Box::new(stream);
-                Ok(Accepted { stream, peer })
+                Ok(Accepted {
+                    stream: Box::new(stream),
+                    peer,
+                    held: None,
+                })
             }
         }
     }

@@ -302,7 +302,7 @@ impl Carrier<'_> {
             return;
         };
         let number = self.teller.next_connection();
-        let Accepted { stream, peer } = accepted;
+        let Accepted { stream, peer, held } = accepted;
         let (pieces, from_us) = mpsc::channel(PIECES);
         let connection = Connection {
             pieces,
@@ -316,7 +316,7 @@ impl Carrier<'_> {
         let (to_us, note, broken) = (self.to_us.clone(), self.note.clone(), self.broken.clone());
         // It ends with `pieces` or `broken`, and a client that is told to finish waits for it.
         self.carriage.tasks.spawn(connection::converse(
-            id, stream, from_us, to_us, note, broken,
+            id, stream, held, from_us, to_us, note, broken,
         ));
         self.teller
             .tell(|forward| ForwardEvent::Opened {

@@ -10,9 +10,12 @@ mod error;
 mod listener;
 mod many;
 mod places;
+mod relay;
 mod session;
 mod single;
+mod socks;
 mod spec;
+mod template;
 mod tunnel;
 
 use std::sync::Arc;
@@ -26,9 +29,11 @@ use tokio_util::task::TaskTracker;
 pub use self::error::ForwardError;
 pub use self::listener::BoundTo;
 pub use self::spec::{ForwardSpec, Local, Remote, SpecError};
+pub use self::template::ForwardTemplate;
 
 use self::listener::Listener;
 use self::places::Places;
+use self::socks::Proxy;
 use self::tunnel::Tunnel;
 use crate::session::DEFAULT_RECONNECT;
 use crate::target::{Selector, TargetOptions, TargetSpec};
@@ -59,6 +64,11 @@ pub struct ForwardRequest {
     /// A connection that says nothing more here is closed when nothing came from the remote side for so long: agents
     /// cannot be told that only one direction is over.
     pub linger: Duration,
+    /// Reach other hosts by a program in the container (socat, python3, perl or busybox), which an exec session starts and
+    /// which ends with it: for agents that refuse to forward there.
+    pub relay: bool,
+    /// A SOCKS5 proxy besides: a session for each destination, started when it is first asked for.
+    pub socks: Option<Local>,
     /// Payload of one message at most, if not 1,024 bytes as with the reference.
     pub max_payload: Option<usize>,
 }
@@ -73,6 +83,8 @@ impl ForwardRequest {
             reconnect_for: DEFAULT_RECONNECT,
             keep_alive: Some(Duration::from_secs(300)),
             linger: Duration::from_secs(1),
+            socks: None,
+            relay: false,
             max_payload: None,
         }
     }
@@ -169,7 +181,7 @@ impl Forward {
         self.events.recv().await
     }
 
-    /// Where each spec listens.
+    /// Where each spec listens, and then the proxy, if there is one.
     pub fn bound(&self) -> &[BoundTo] {
         &self.bound
     }
@@ -193,36 +205,55 @@ impl Client {
             listeners.push(listener);
             bound.push(at);
         }
+        let socks = match &request.socks {
+            Some(local) => {
+                let (listener, at) = Listener::bind(local).await?;
+                bound.push(at);
+                Some(listener)
+            }
+            None => None,
+        };
         let (events, reader) = mpsc::channel(EVENTS);
         let stop = CancellationToken::new();
         let again = again(target, request.target.as_ref());
         let (places, connections) = (Places::default(), Arc::new(AtomicU64::new(1)));
+        let tunnel = |forward: usize, remote: Remote, on_demand: bool| Tunnel {
+            client: self.clone(),
+            remote,
+            again: again.clone(),
+            places: places.clone(),
+            carriage: Carriage {
+                wait: request.wait,
+                reconnect_for: request.reconnect_for,
+                keep_alive: request.keep_alive,
+                linger: request.linger,
+                max_payload: request.max_payload,
+                relay: request.relay,
+                tasks: self.sessions().clone(),
+                stop: stop.clone(),
+            },
+            teller: Teller {
+                forward,
+                events: events.clone(),
+                connections: Arc::clone(&connections),
+            },
+            on_demand,
+        };
         for (forward, (spec, listener)) in request.specs.iter().zip(listeners).enumerate() {
-            let tunnel = Tunnel {
-                client: self.clone(),
-                remote: spec.remote.clone(),
-                again: again.clone(),
-                places: places.clone(),
-                carriage: Carriage {
-                    wait: request.wait,
-                    reconnect_for: request.reconnect_for,
-                    keep_alive: request.keep_alive,
-                    linger: request.linger,
-                    max_payload: request.max_payload,
-                    tasks: self.sessions().clone(),
-                    stop: stop.clone(),
-                },
-                teller: Teller {
-                    forward,
-                    events: events.clone(),
-                    connections: Arc::clone(&connections),
-                },
-            };
+            let tunnel = tunnel(forward, spec.remote.clone(), false);
             let (to_tunnel, accepted) = mpsc::channel(ACCEPTED);
             // Both end when they are stopped, and a client that is told to finish waits for them.
             let accepting = tunnel::accept(listener, to_tunnel, stop.clone());
             self.sessions().spawn(accepting);
             self.sessions().spawn(tunnel.run(target.clone(), accepted));
+        }
+        if let Some(listener) = socks {
+            let proxy = Proxy::new(
+                tunnel(request.specs.len(), socks::nowhere(), true),
+                target.clone(),
+                self.sessions().clone(),
+            );
+            self.sessions().spawn(proxy.run(listener, stop.clone()));
         }
         Ok(Forward {
             events: reader,
@@ -288,6 +319,7 @@ struct Carriage {
     keep_alive: Option<Duration>,
     linger: Duration,
     max_payload: Option<usize>,
+    relay: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
 }

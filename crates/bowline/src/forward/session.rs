@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::ForwardError;
+use super::relay::Relay;
 use super::spec::Remote;
 use super::{Carriage, ForwardEvent, Teller};
 use crate::model::SessionGrant;
@@ -29,6 +30,8 @@ pub(super) struct PortSession {
     pub(super) grant: SessionGrant,
     pub(super) mode: PortMode,
     pub(super) target: ResolvedTarget,
+    /// The program in the container that it leads to; it ends with this.
+    _relay: Option<Relay>,
 }
 
 impl PortSession {
@@ -40,6 +43,21 @@ impl PortSession {
         carriage: &Carriage,
         teller: &Teller,
     ) -> Result<Self, ForwardError> {
+        let mut relay = None;
+        let mut remote = remote.clone();
+        if carriage.relay
+            && let Some(host) = remote.named_host().map(str::to_owned)
+        {
+            let starting = Relay::start(client, &target, &host, remote.port, carriage);
+            let started = carriage.stop.run_until_cancelled(starting).await;
+            let started = started.unwrap_or(Err(ForwardError::Closed))?;
+            remote = Remote {
+                host: None,
+                port: started.port,
+            };
+            relay = Some(started);
+        }
+        let remote = &remote;
         let host = remote.named_host().map(str::to_owned);
         let port = remote.port;
         let opening = Opening::Port { host, port };
@@ -76,6 +94,7 @@ impl PortSession {
                 grant,
                 mode,
                 target,
+                _relay: relay,
             }),
             Err(error) => {
                 end(client, &grant).await;

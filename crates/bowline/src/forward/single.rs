@@ -107,13 +107,13 @@ struct Carrier {
 
 impl Carrier {
     async fn new(accepted: Accepted, carriage: &Carriage, teller: &Teller) -> Self {
-        let Accepted { stream, peer } = accepted;
+        let Accepted { stream, peer, held } = accepted;
         let number = teller.next_connection();
         let (pieces, from_us) = mpsc::channel(PIECES);
         let (to_us, data) = mpsc::channel(PIECES);
         let (note, notes) = mpsc::channel(PIECES);
         let broken = CancellationToken::new();
-        let task = connection::converse((), stream, from_us, to_us, note, broken.clone());
+        let task = connection::converse((), stream, held, from_us, to_us, note, broken.clone());
         // It ends with `pieces` or `broken`, and a client that is told to finish waits for it.
         carriage.tasks.spawn(task);
         teller

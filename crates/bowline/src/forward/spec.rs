@@ -56,8 +56,8 @@ pub struct Remote {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not of the form [[ADDRESS:]PORT:][HOST:]PORT: {reason}")]
 pub struct SpecError {
-    text: String,
-    reason: String,
+    pub(super) text: String,
+    pub(super) reason: String,
 }
 
 /// A host of the document is anything but these, and not empty. AWS refuses them too.
@@ -84,6 +84,11 @@ impl TryFrom<String> for ForwardSpec {
 }
 
 impl Remote {
+    /// A host and a port that somebody asks for, if they can be one.
+    pub(crate) fn checked(host: &str, port: u16) -> Option<Self> {
+        remote(host, &port.to_string()).ok()
+    }
+
     /// The host to name in the request. Loopback there is the task, for which newer agents refuse a host.
     pub(crate) fn named_host(&self) -> Option<&str> {
         let host = self.host.as_deref()?;

@@ -31,6 +31,7 @@ const HURRY: Duration = Duration::from_secs(1);
 /// A session that ended sooner was of no use: the next one is not started at once.
 const USEFUL: Duration = Duration::from_secs(2);
 
+#[derive(Clone)]
 pub(super) struct Tunnel {
     pub(super) client: Client,
     pub(super) remote: Remote,
@@ -39,6 +40,8 @@ pub(super) struct Tunnel {
     pub(super) places: Places,
     pub(super) carriage: Carriage,
     pub(super) teller: Teller,
+    /// One of a proxy: that it cannot be had concerns nobody but its connections.
+    pub(super) on_demand: bool,
 }
 
 /// Accepts until it is stopped, or nobody wants connections any more.
@@ -78,6 +81,22 @@ impl Tunnel {
             let (mut session, place) = match started {
                 Ok(started) => started,
                 Err(ForwardError::Closed) => return,
+                Err(error) if !ready_before && self.on_demand => {
+                    let text = format!("{}: {}", self.remote, chain(&error));
+                    let minor = false;
+                    self.tell(|forward| ForwardEvent::Notice {
+                        forward,
+                        text,
+                        minor,
+                    })
+                    .await;
+                    // Those that come before this is known are broken off too.
+                    accepted.close();
+                    while let Some(accepted) = accepted.recv().await {
+                        accepted.stream.break_off();
+                    }
+                    return;
+                }
                 Err(error) if !ready_before => {
                     self.tell(|forward| ForwardEvent::Failed { forward, error })
                         .await;
@@ -322,4 +341,12 @@ impl Pauses {
 /// Whether the service ended the session because nothing went through it.
 fn is_idle_end(reason: &str) -> bool {
     reason.contains("inactivity") || reason.contains("idle")
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        for (_, accepted) in self.queue.drain(..) {
+            accepted.stream.break_off();
+        }
+    }
 }

@@ -1,19 +1,26 @@
 //! `bowline forward`: ports of this machine that lead to a task, or to what stands behind it.
 
+mod background;
 mod local;
 mod report;
+mod sets;
+pub(super) mod stores;
 mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline::forward::{Forward, ForwardError, ForwardEvent, ForwardRequest, ForwardSpec};
+use bowline::forward::{
+    Forward, ForwardError, ForwardEvent, ForwardRequest, ForwardSpec, ForwardTemplate, Local,
+};
 use bowline::target::TargetSpec;
 use bowline::{Client, ResolvedTarget};
 use clap::Args;
 
+use self::background::Background;
 use self::local::{Companion, Names};
 use self::report::{Lines, Report};
+use self::sets::SetCommand;
 use super::doctor::hint;
 use super::run::signals::Signals;
 use super::{Context, guard};
@@ -37,25 +44,60 @@ use crate::picker::{self, Found, PickArgs};
 ///   bowline forward web 5432:db.internal:5432 6379:cache.internal:6379
 ///   bowline forward web unix:/tmp/db.sock:db.internal:5432
 ///   bowline forward web 0:db.internal:5432 --exec 'psql -h localhost -p $BOWLINE_PORT_5432'
-///   bowline forward web 8080:80 --open
+///   bowline forward web '5432:{ssm:/prod/db/host}:5432'   (also {env:NAME}, {secret:NAME#FIELD})
+///   bowline forward web --rds orders --socks 1080
+///   bowline forward up dev           the set [forward.dev] of the configuration, in the background
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "bowline forward [OPTIONS] [TARGET] <SPEC>..."
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    override_usage = "bowline forward [OPTIONS] [TARGET] <SPEC>...\n       bowline forward up|down [SET]...\n       bowline forward ls"
 )]
 pub struct ForwardArgs {
+    #[command(subcommand)]
+    set: Option<SetCommand>,
     /// A service, task or container, if there is more than one; then what to forward
     #[arg(value_name = "TARGET|SPEC")]
     words: Vec<String>,
     /// What to forward, as with ssh
     #[arg(short = 'L', value_name = "SPEC")]
-    specs: Vec<ForwardSpec>,
+    specs: Vec<ForwardTemplate>,
+    /// A database of RDS, by its name, or ? to choose one; LOCAL: in front for another port here
+    #[arg(long, value_name = "[LOCAL:]NAME|?")]
+    rds: Vec<stores::Wanted>,
+    /// A cache of ElastiCache, by its name, or ? to choose one; LOCAL: in front for another port here
+    #[arg(long, value_name = "[LOCAL:]NAME|?")]
+    cache: Vec<stores::Wanted>,
+    /// Also serve SOCKS5 at this port, for whatever destinations are asked for
+    ///
+    /// Each destination gets a session when it is first asked for, which ends a minute after its last connection; sixteen
+    /// at once. Names are resolved by the task: curl --proxy socks5h://127.0.0.1:1080.
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = socks)]
+    socks: Option<Local>,
+    /// Reach other hosts by a program in the container, where its agent refuses to
+    ///
+    /// socat, python3, perl or busybox is started there by an exec session and ends with it.
+    #[arg(long)]
+    relay: bool,
     #[command(flatten)]
     pick: PickArgs,
     #[command(flatten)]
     local: local::LocalArgs,
     #[command(flatten)]
     times: TimeArgs,
+    /// Detach, and be asked and ended through this socket
+    #[arg(long, hide = true, value_name = "PATH")]
+    serve: Option<PathBuf>,
+}
+
+/// The place of a proxy.
+fn socks(text: &str) -> Result<Local, String> {
+    let spec: ForwardSpec = format!("{text}:1")
+        .parse()
+        .map_err(|_| format!("{text:?} is no port and no ADDRESS:PORT"))?;
+    Ok(spec.local)
 }
 
 /// How long things may take.
@@ -95,6 +137,9 @@ impl TimeArgs {
 
 /// Forwards until somebody wants an end.
 pub async fn run(args: ForwardArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Some(command) = &args.set {
+        return sets::run(command, context).await;
+    }
     let report = Report::new(context)?;
     let ended = start(&args, context, report).await;
     report.last_line(&ended, context)?;
@@ -106,32 +151,53 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
-    let (target, mut specs) = words::split(&args.words)?;
-    specs.extend(args.specs.iter().cloned());
-    if specs.is_empty() {
+    let (target, mut templates) = words::split(&args.words)?;
+    templates.extend(args.specs.iter().cloned());
+    let stores = args.rds.len() + args.cache.len();
+    if templates.is_empty() && stores == 0 && args.socks.is_none() {
         return Err(words::nothing(target.as_ref()));
     }
+    let mut background = args.background()?;
     let mut signals = Signals::listen()?;
-    let finding = find(target.as_ref(), args, context);
+    let finding = async {
+        let Ok((client, resolved)) = find(target.as_ref(), args, context).await? else {
+            return Ok(None);
+        };
+        let mut specs = Vec::new();
+        for template in &templates {
+            specs.push(template.fill(&client, &resolved).await?);
+        }
+        specs.extend(stores::specs(&client, &args.rds, &args.cache, context).await?);
+        Ok::<_, CommandError>(Some((client, resolved, specs)))
+    };
     let found = tokio::select! {
         found = finding => found?,
         signal = signals.next() => return Ok(signal.code()),
     };
-    let (client, resolved) = match found {
-        Ok(found) => found,
-        Err(code) => return Ok(code),
+    let Some((client, resolved, specs)) = found else {
+        return Ok(ExitCode::Interrupted);
     };
     let mut request = args.times.request(specs.clone());
+    request.relay = args.relay;
+    request.socks.clone_from(&args.socks);
     request.target = context.config_target(target.as_ref());
     let forward = client.forward(&resolved, request).await?;
     let names = Names::new(&specs, forward.bound());
+    if let (Some(_), Some(proxy)) = (&args.socks, forward.bound().last()) {
+        let text = format!("SOCKS5 proxy at {proxy} through {resolved}");
+        context.printer.note(&text);
+    }
     let lines = Lines {
         report,
         specs: &specs,
         bound: forward.bound().to_vec(),
         target: &resolved,
     };
-    let ended = follow(forward, args, context, &lines, &names, &mut signals).await;
+    let ends = Ends {
+        signals: &mut signals,
+        background: &mut background,
+    };
+    let ended = follow(forward, args, context, &lines, &names, ends).await;
     let ended = match ended {
         Err(Ended::Failed(error)) => Err(explain(*error, &client, &resolved).await),
         Err(Ended::Command(error)) => Err(error),
@@ -174,16 +240,30 @@ impl From<CommandError> for Ended {
     }
 }
 
+/// Who can want an end.
+struct Ends<'a> {
+    signals: &'a mut Signals,
+    background: &'a mut Option<Background>,
+}
+
 async fn follow(
     mut forward: Forward,
     args: &ForwardArgs,
     context: &Context,
     lines: &Lines<'_>,
     names: &Names,
-    signals: &mut Signals,
+    ends: Ends<'_>,
 ) -> Result<ExitCode, Ended> {
+    let Ends {
+        signals,
+        background,
+    } = ends;
     let mut missing: Vec<bool> = vec![true; lines.specs.len()];
     let mut companion: Option<Companion> = None;
+    if missing.is_empty() {
+        args.local.ready(names, lines.specs)?;
+        companion = args.local.start(names)?;
+    }
     loop {
         // Every arm is cancel-safe: channels, signals that are kept, waiting for a child.
         tokio::select! {
@@ -191,7 +271,11 @@ async fn follow(
                 None => return Ok(ExitCode::Success),
                 Some(ForwardEvent::Failed { error, .. }) => return Err(Ended::Failed(Box::new(error))),
                 Some(event) => {
-                    lines.show(&event, context)?;
+                    let told = missing.contains(&true) || background.is_none();
+                    lines.show(&event, context, told)?;
+                    if let Some(background) = background {
+                        background.happened(&event, lines);
+                    }
                     let ForwardEvent::Ready { forward, .. } = event else { continue };
                     let first = missing.get_mut(forward).is_some_and(std::mem::take);
                     if first && !missing.contains(&true) {
@@ -201,6 +285,13 @@ async fn follow(
                 }
             },
             ended = Companion::ended(&mut companion), if companion.is_some() => return Ok(ended?),
+            stream = Background::asked(background), if background.is_some() => {
+                if let Some(background) = background
+                    && background.answer(stream).await
+                {
+                    return Ok(ExitCode::Success);
+                }
+            }
             signal = signals.next() => {
                 // It has the terminal too, and decides for itself what an interrupt means.
                 if let Some(companion) = &mut companion
@@ -222,6 +313,10 @@ async fn explain(error: ForwardError, client: &Client, target: &ResolvedTarget) 
 }
 
 impl ForwardArgs {
+    fn background(&self) -> Result<Option<Background>, CommandError> {
+        self.serve.as_deref().map(Background::start).transpose()
+    }
+
     /// The target, and what is asked about it.
     pub(crate) fn question(&self) -> (Option<TargetSpec>, &PickArgs) {
         let target = words::split(&self.words)

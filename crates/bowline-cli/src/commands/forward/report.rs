@@ -59,13 +59,20 @@ pub(super) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    pub(super) fn show(&self, event: &ForwardEvent, context: &Context) -> Result<(), CommandError> {
+    /// Says what happened. Whoever started us in the background does not listen any more once all is ready: `told` is
+    /// false then.
+    pub(super) fn show(
+        &self,
+        event: &ForwardEvent,
+        context: &Context,
+        told: bool,
+    ) -> Result<(), CommandError> {
         match self.report {
-            Report::Json => match self.document(event) {
+            Report::Json if told => match self.document(event) {
                 Some(document) => context.printer.document(&format!("{document}\n")),
                 None => Ok(()),
             },
-            Report::Talk => {
+            Report::Talk | Report::Json => {
                 if let Some(text) = self.text(event, context.global.verbose > 0) {
                     context.printer.note(&text);
                 }
@@ -175,7 +182,7 @@ impl Lines<'_> {
         Some(text)
     }
 
-    fn document(&self, event: &ForwardEvent) -> Option<Value> {
+    pub(super) fn document(&self, event: &ForwardEvent) -> Option<Value> {
         let document = match event {
             ForwardEvent::Ready {
                 forward,

@@ -1,6 +1,6 @@
 //! Telling the target from what to forward: both are words.
 
-use bowline::forward::ForwardSpec;
+use bowline::forward::ForwardTemplate;
 use bowline::target::TargetSpec;
 
 use crate::error::CommandError;
@@ -11,7 +11,7 @@ const KINDS: [&str; 4] = ["service:", "task:", "family:", "tag:"];
 /// The target, if the first word is none of a forward's, and what to forward.
 pub(super) fn split(
     words: &[String],
-) -> Result<(Option<TargetSpec>, Vec<ForwardSpec>), CommandError> {
+) -> Result<(Option<TargetSpec>, Vec<ForwardTemplate>), CommandError> {
     let (target, specs) = match words {
         [first, rest @ ..] if is_target(first) => (Some(first), rest),
         specs => (None, specs),
@@ -21,7 +21,7 @@ pub(super) fn split(
         .transpose()
         .map_err(|error| match words {
             [only] => CommandError::usage(
-                only.parse::<ForwardSpec>()
+                only.parse::<ForwardTemplate>()
                     .err()
                     .map_or_else(|| error.to_string(), |spec| spec.to_string()),
             ),
@@ -46,7 +46,7 @@ pub(super) fn nothing(target: Option<&TargetSpec>) -> CommandError {
 }
 
 fn is_target(word: &str) -> bool {
-    KINDS.iter().any(|kind| word.starts_with(kind)) || word.parse::<ForwardSpec>().is_err()
+    KINDS.iter().any(|kind| word.starts_with(kind)) || word.parse::<ForwardTemplate>().is_err()
 }
 
 #[cfg(test)]

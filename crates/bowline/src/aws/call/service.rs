@@ -27,7 +27,34 @@ pub(super) enum Protocol {
     Query { version: &'static str, lists: Lists },
 }
 
-const SERVICES: [Service; 5] = [
+const SERVICES: [Service; 8] = [
+    Service {
+        name: "secretsmanager",
+        id: "SECRETS_MANAGER",
+        protocol: Protocol::Json {
+            target: "secretsmanager",
+            version: "1.1",
+        },
+        global: false,
+    },
+    Service {
+        name: "rds",
+        id: "RDS",
+        protocol: Protocol::Query {
+            version: "2014-10-31",
+            lists: Lists::Member,
+        },
+        global: false,
+    },
+    Service {
+        name: "elasticache",
+        id: "ELASTICACHE",
+        protocol: Protocol::Query {
+            version: "2015-02-02",
+            lists: Lists::Member,
+        },
+        global: false,
+    },
     Service {
         name: "ecs",
         id: "ECS",
