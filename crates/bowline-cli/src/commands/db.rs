@@ -36,15 +36,18 @@ enum DbCommand {
     /// List databases and caches
     Ls,
     /// Start a client on a forwarded port
-    Connect {
-        /// The database or cache; ? to choose one
-        name: String,
-        /// The task to go through, if there is more than one
-        target: Option<TargetSpec>,
-        /// Arguments of the client
-        #[arg(last = true, value_name = "ARGUMENT")]
-        arguments: Vec<String>,
-    },
+    Connect(Box<ConnectArgs>),
+}
+
+#[derive(Args, Debug)]
+struct ConnectArgs {
+    /// The database or cache; ? to choose one
+    name: String,
+    /// The task to go through, if there is more than one
+    target: Option<TargetSpec>,
+    /// Arguments of the client
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<String>,
 }
 
 /// Lists, or connects.
@@ -52,14 +55,10 @@ pub async fn run(args: DbArgs, context: &Context) -> Result<ExitCode, CommandErr
     let stores = all(context).await?;
     match args.command {
         DbCommand::Ls => list(&stores, context),
-        DbCommand::Connect {
-            name,
-            target,
-            arguments,
-        } => {
-            let name = Some(name.as_str()).filter(|name| *name != "?");
+        DbCommand::Connect(args) => {
+            let name = Some(args.name.as_str()).filter(|name| *name != "?");
             let store = stores::find(&stores, name, "database", context).await?;
-            connect(store, target.as_ref(), &arguments, context).await
+            connect(store, args.target.as_ref(), &args.arguments, context).await
         }
     }
 }

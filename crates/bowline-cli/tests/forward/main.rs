@@ -15,6 +15,7 @@ mod agents;
 mod healing;
 mod local;
 mod server;
+mod sets;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

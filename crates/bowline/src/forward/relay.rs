@@ -78,13 +78,12 @@ impl Relay {
         let mut deadline = Instant::now() + carriage.wait + START;
         let mut listens = None;
         let reason = loop {
-            let event = match timeout_at(deadline, exec.next()).await {
-                Ok(event) => event,
-                // It did not end: it works.
-                Err(_) => match listens {
+            let Ok(event) = timeout_at(deadline, exec.next()).await else {
+                match listens {
+                    // It did not end: it works.
                     Some(port) => return Ok(Self { port, _exec: exec }),
                     None => break "it did not listen in time".to_owned(),
-                },
+                }
             };
             match event {
                 Some(ExecEvent::Stdout(bytes)) => {

@@ -67,7 +67,7 @@ impl Background {
     }
 
     /// The next one who asks. Cancel-safe.
-    pub(super) async fn asked(background: &Option<Self>) -> UnixStream {
+    pub(super) async fn asked(background: Option<&Self>) -> UnixStream {
         let Some(background) = background else {
             return std::future::pending().await;
         };

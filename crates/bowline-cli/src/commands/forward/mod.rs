@@ -285,7 +285,7 @@ async fn follow(
                 }
             },
             ended = Companion::ended(&mut companion), if companion.is_some() => return Ok(ended?),
-            stream = Background::asked(background), if background.is_some() => {
+            stream = Background::asked(background.as_ref()), if background.is_some() => {
                 if let Some(background) = background
                     && background.answer(stream).await
                 {
@@ -295,9 +295,10 @@ async fn follow(
             signal = signals.next() => {
                 // It has the terminal too, and decides for itself what an interrupt means.
                 if let Some(companion) = &mut companion
-                    && companion.told(signal) {
-                        continue;
-                    }
+                    && companion.told(signal)
+                {
+                    continue;
+                }
                 return Ok(signal.code());
             }
         }
