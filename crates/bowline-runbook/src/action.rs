@@ -318,7 +318,8 @@ const LAMBDA_INPUTS: [Input; 7] = [
     may("LogType", Text),
     may("ClientContext", Text),
     may("InputPayload", StringMap),
-    may("Payload", Text),
+    // A map is not documented, and public documents give one.
+    either("Payload", Text, StringMap),
 ];
 // StatusCode is a String: the service types it so, and refuses to compare it as a number.
 const LAMBDA_OUTPUTS: [(&str, Type); 5] = [

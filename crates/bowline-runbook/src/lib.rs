@@ -12,19 +12,26 @@
 )]
 
 mod action;
+mod check;
 mod document;
+mod engine;
 mod finding;
 mod node;
+mod parameters;
 mod reader;
 mod reference;
 mod selector;
 mod source;
+mod time;
 mod value;
 
 pub use action::{Action, Tier};
+pub use check::{Edge, Graph, Report, Row, StepTypes, Types, Way, check};
 pub use document::{Document, Named, OnFailure, OutputDeclaration, Parameter, Step};
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};
+pub use parameters::{Given, Parameters};
 pub use reader::{ReadError, read};
+pub use reference::Reference;
 pub use source::{Span, excerpt};
 pub use value::Type;

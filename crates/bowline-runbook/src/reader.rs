@@ -16,6 +16,8 @@ pub(crate) const SIZE_LIMIT: usize = 1 << 20;
 const NODE_LIMIT: usize = 100_000;
 /// Levels of lists and maps within each other.
 const DEPTH_LIMIT: usize = 64;
+/// Lines of quoted texts at the left margin.
+const MARGIN_LIMIT: usize = 50;
 
 /// Why a text is not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,27 +43,70 @@ pub fn read(text: &str) -> Result<Node, ReadError> {
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let options = granit_parser::options! { block_nesting_limit: DEPTH_LIMIT, flow_nesting_limit: DEPTH_LIMIT };
-    Builder::new(text, options).document()
+    let mut text = std::borrow::Cow::Borrowed(text);
+    // Quoted texts may go on at the left margin for the parsers that the service and its users have, and not for this
+    // one. A line break there is a blank, so that one in its place changes nothing but the counting of lines, which
+    // `Lines` does on the original.
+    let lines = Lines::of(&text);
+    for _ in 0..MARGIN_LIMIT {
+        let builder = Builder::new(&text, &lines, options.clone());
+        let at = match builder.document() {
+            Err((_, Some(at))) => at,
+            Err((error, None)) => return Err(error),
+            Ok(node) => return Ok(node),
+        };
+        text.to_mut().replace_range(at..=at, " ");
+    }
+    Builder::new(&text, &lines, options).document().map_err(|it| it.0)
 }
+
+/// Where the lines of a text begin, in bytes.
+struct Lines {
+    starts: Vec<usize>,
+    /// Where characters are longer than a byte, columns are counted.
+    text: String,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self {
+            starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        let line = self.starts.partition_point(|begin| *begin <= start);
+        let begin = line.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or_default();
+        let before = self.text.get(begin..start).map_or(0, |it| it.chars().count());
+        Span { start, end, line, column: before + 1 }
+    }
+}
+
+/// An error, and the line break that a blank has to replace for another try.
+type Failure = (ReadError, Option<usize>);
 
 struct Builder<'t> {
     text: &'t str,
+    lines: &'t Lines,
     events: Parser<'t, granit_parser::StrInput<'t>>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
 }
 
 impl<'t> Builder<'t> {
-    fn new(text: &'t str, options: Options) -> Self {
+    fn new(text: &'t str, lines: &'t Lines, options: Options) -> Self {
         Self {
             text,
+            lines,
             events: Parser::new_from_str_with_options(text, options),
             anchors: HashMap::new(),
             nodes: 0,
         }
     }
 
-    fn document(mut self) -> Result<Node, ReadError> {
+    fn document(mut self) -> Result<Node, Failure> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
@@ -77,7 +122,7 @@ impl<'t> Builder<'t> {
         root.ok_or_else(|| error("the document is empty", Span { line: 1, column: 1, ..Span::default() }))
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Span), ReadError> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), Failure> {
         match self.events.next_event() {
             Some(Ok((event, span))) => Ok((event, self.span(span))),
             Some(Err(scan)) => Err(self.unreadable(&scan)),
@@ -85,7 +130,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, ReadError> {
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Failure> {
         self.count(1, span)?;
         if depth > DEPTH_LIMIT {
             return Err(error(&format!("more than {DEPTH_LIMIT} levels"), span));
@@ -128,7 +173,7 @@ impl<'t> Builder<'t> {
         Ok(node)
     }
 
-    fn entries(&mut self, depth: usize) -> Result<(Vec<Entry>, Span), ReadError> {
+    fn entries(&mut self, depth: usize) -> Result<(Vec<Entry>, Span), Failure> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
         loop {
@@ -152,7 +197,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), ReadError> {
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Failure> {
         self.nodes = self.nodes.saturating_add(nodes);
         match self.nodes > NODE_LIMIT {
             true => Err(error(&format!("more than {NODE_LIMIT} values"), span)),
@@ -164,21 +209,20 @@ impl<'t> Builder<'t> {
         let bytes = span.byte_range().unwrap_or_default();
         // The parser puts the end of block values behind the white space that follows them.
         let covered = self.text.get(bytes.clone()).unwrap_or_default();
-        Span {
-            start: bytes.start,
-            end: bytes.start + covered.trim_end().len(),
-            line: span.start.line(),
-            column: span.start.col() + 1,
-        }
+        self.lines.span(bytes.start, bytes.start + covered.trim_end().len())
     }
 
-    fn unreadable(&self, scan: &ScanError) -> ReadError {
+    fn unreadable(&self, scan: &ScanError) -> Failure {
         let at = scan.marker();
         let start = at.byte_offset().unwrap_or_default().min(self.text.len());
-        ReadError {
+        let error = ReadError {
             message: scan.info().to_owned(),
-            span: Span { start, end: start, line: at.line(), column: at.col() + 1 },
-        }
+            span: self.lines.span(start, start),
+        };
+        let quoted = scan.info().contains("multiline quoted scalar");
+        let before = start.checked_sub(1).filter(|_| quoted);
+        let margin = before.filter(|at| self.text.as_bytes().get(*at) == Some(&b'\n'));
+        (error, margin)
     }
 }
 
@@ -189,11 +233,9 @@ fn joined(start: Span, end: Span) -> Span {
     }
 }
 
-fn error(message: &str, span: Span) -> ReadError {
-    ReadError {
-        message: message.to_owned(),
-        span,
-    }
+fn error(message: &str, span: Span) -> Failure {
+    let message = message.to_owned();
+    (ReadError { message, span }, None)
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Kind {
@@ -271,6 +313,13 @@ mod tests {
         assert_eq!((list.span.line, list.span.column), (2, 7));
         let item = &list.as_list().unwrap()[1];
         assert_eq!((item.span.line, item.span.column, item.span.end - item.span.start), (2, 11, 4));
+    }
+
+    #[test]
+    fn quoted_texts_may_go_on_at_the_margin() {
+        let node = read("a: \"one,\ntwo\nthree\"\nb: 1\n").unwrap();
+        assert_eq!(node.value(), json!({ "a": "one, two three", "b": 1 }));
+        assert_eq!(node.get("b").unwrap().span.line, 4);
     }
 
     #[test]

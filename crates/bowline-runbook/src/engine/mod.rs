@@ -1,0 +1,3 @@
+//! A run as a state machine.
+
+pub(crate) mod condition;
