@@ -28,6 +28,7 @@ mod value;
 pub use action::{Action, Tier};
 pub use check::{Edge, Graph, Report, Row, StepTypes, Types, Way, check};
 pub use document::{Document, Named, OnFailure, OutputDeclaration, Parameter, Step};
+pub use engine::{Answer, CallFailure, Event, Execution, Options, Request, Script, Snapshot, Status, Surroundings, Work};
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};
 pub use parameters::{Given, Parameters};

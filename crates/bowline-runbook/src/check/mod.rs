@@ -15,10 +15,14 @@ use crate::finding::{Code, Finding, Severity};
 use crate::reader::read;
 use crate::source::Span;
 
-pub(crate) use self::api::{Called, called};
 pub use self::flow::{Edge, Graph, Way};
 pub use self::typing::{Row, StepTypes, Types};
-pub(crate) use self::typing::{Static, type_of};
+
+/// Whether a step is known to have an output.
+pub(crate) fn has_output(step: &Step, output: &str) -> bool {
+    typing::output_type(step, output).is_some()
+}
+
 
 /// What a check found.
 #[derive(Debug)]
