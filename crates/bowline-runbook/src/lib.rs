@@ -1,6 +1,6 @@
 //! SSM Automation runbooks: reading, checking, planning, and running them as a state machine.
 //!
-//! Nothing here does I/O or looks at a clock. [`check()`] reads a text and finds what is wrong with it; [`plan`] says
+//! Nothing here does I/O or looks at a clock. [`check()`] reads a text and finds what is wrong with it; [`plan()`] says
 //! what a run would do; [`Execution`] is a run: it asks for calls, is told their answers and the time, and says
 //! what happened.
 
@@ -14,10 +14,12 @@
 mod action;
 mod check;
 mod document;
+pub mod draw;
 mod engine;
 mod finding;
 mod node;
 mod parameters;
+mod plan;
 mod reader;
 mod reference;
 mod selector;
@@ -32,6 +34,7 @@ pub use engine::{Answer, CallFailure, Event, Execution, Options, Request, Script
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};
 pub use parameters::{Given, Parameters};
+pub use plan::{Onward, Plan, Planned, Runs, plan};
 pub use reader::{ReadError, read};
 pub use reference::Reference;
 pub use source::{Span, excerpt};

@@ -18,6 +18,17 @@ use crate::source::Span;
 pub use self::flow::{Edge, Graph, Way};
 pub use self::typing::{Row, StepTypes, Types};
 
+/// The service and operation that a step calls, as far as its inputs say.
+pub(crate) fn call_name(step: &Step) -> Option<String> {
+    let call = api::called(step).ok()?;
+    Some(format!("{} {}", call.service.name, call.operation.name))
+}
+
+/// The type of what a reference stands for.
+pub(crate) fn type_name_of(document: &Document, reference: &crate::Reference) -> &'static str {
+    typing::type_of(document, reference).name()
+}
+
 /// Whether a step is known to have an output.
 pub(crate) fn has_output(step: &Step, output: &str) -> bool {
     typing::output_type(step, output).is_some()
