@@ -112,7 +112,9 @@ fn service(model: &Value) -> Result<Value> {
         other => other,
     };
     let text = |name: &str| meta[name].as_str().map_or(json!(0), |text| json!(text));
-    let signing = meta["signingName"].as_str().or(meta["endpointPrefix"].as_str());
+    let signing = meta["signingName"]
+        .as_str()
+        .or(meta["endpointPrefix"].as_str());
     let fields = json!([
         protocol,
         text("endpointPrefix"),

@@ -190,7 +190,9 @@ impl Action {
     pub const fn calls_api(self) -> bool {
         matches!(
             self,
-            Self::ExecuteAwsApi | Self::WaitForAwsResourceProperty | Self::AssertAwsResourceProperty
+            Self::ExecuteAwsApi
+                | Self::WaitForAwsResourceProperty
+                | Self::AssertAwsResourceProperty
         )
     }
 
@@ -211,12 +213,18 @@ impl Action {
 
     pub(crate) const fn facts(self) -> Facts {
         let (inputs, outputs): (&[Input], &[(&str, Type)]) = match self {
-            Self::ExecuteAwsApi => (const { &[must("Service", Text), must("Api", Text)] }, &API_OUTPUTS),
+            Self::ExecuteAwsApi => (
+                const { &[must("Service", Text), must("Api", Text)] },
+                &API_OUTPUTS,
+            ),
             Self::WaitForAwsResourceProperty | Self::AssertAwsResourceProperty => {
                 (&WAIT_INPUTS, &[])
             }
             Self::InvokeLambdaFunction => (&LAMBDA_INPUTS, &LAMBDA_OUTPUTS),
-            Self::Sleep => (const { &[may("Duration", Text), may("Timestamp", Text)] }, &[]),
+            Self::Sleep => (
+                const { &[may("Duration", Text), may("Timestamp", Text)] },
+                &[],
+            ),
             Self::Branch => (const { &[any("Choices", true), may("Default", Text)] }, &[]),
             Self::ExecuteScript => (&SCRIPT_INPUTS, &SCRIPT_OUTPUTS),
             Self::UpdateVariable => (const { &[must("Name", Text), any("Value", true)] }, &[]),
@@ -228,34 +236,49 @@ impl Action {
             Self::RunCommand => (&COMMAND_INPUTS, &COMMAND_OUTPUTS),
             Self::ExecuteAutomation => (
                 &AUTOMATION_INPUTS,
-                &[("ExecutionId", Text), ("Status", Text), ("Output", StringList)],
+                &[
+                    ("ExecutionId", Text),
+                    ("Status", Text),
+                    ("Output", StringList),
+                ],
             ),
             Self::ChangeInstanceState => (&STATE_INPUTS, &[]),
             Self::CreateStack => (
                 &STACK_INPUTS,
-                &[("StackId", Text), ("StackStatus", Text), ("StackStatusReason", Text)],
+                &[
+                    ("StackId", Text),
+                    ("StackStatus", Text),
+                    ("StackStatusReason", Text),
+                ],
             ),
             Self::DeleteStack => (
-                const { &[
-                    must("StackName", Text),
-                    may("RoleARN", Text),
-                    may("ClientRequestToken", Text),
-                    may("RetainResources", StringList),
-                ] },
+                const {
+                    &[
+                        must("StackName", Text),
+                        may("RoleARN", Text),
+                        may("ClientRequestToken", Text),
+                        may("RetainResources", StringList),
+                    ]
+                },
                 &[],
             ),
             Self::Loop => (
                 &LOOP_INPUTS,
-                &[("CurrentIteration", Integer), ("CurrentIteratorValue", Text)],
+                &[
+                    ("CurrentIteration", Integer),
+                    ("CurrentIteratorValue", Text),
+                ],
             ),
             Self::CreateImage => (&IMAGE_INPUTS, &[("ImageId", Text), ("ImageState", Text)]),
             Self::DeleteImage => (const { &[must("ImageId", Text)] }, &[]),
             Self::CreateTags => (
-                const { &[
-                    must("ResourceIds", StringList),
-                    must("Tags", MapList),
-                    may("ResourceType", Text),
-                ] },
+                const {
+                    &[
+                        must("ResourceIds", StringList),
+                        must("Tags", MapList),
+                        may("ResourceType", Text),
+                    ]
+                },
                 &[],
             ),
             Self::RunInstances => (
@@ -263,11 +286,23 @@ impl Action {
                 &[("InstanceIds", StringList), ("InstanceStates", StringList)],
             ),
             Self::ExecuteStateMachine => (
-                const { &[must("stateMachineArn", Text), may("name", Text), may("input", Text)] },
+                const {
+                    &[
+                        must("stateMachineArn", Text),
+                        may("name", Text),
+                        may("input", Text),
+                    ]
+                },
                 &MACHINE_OUTPUTS,
             ),
             Self::CopyImage => (
-                const { &[any("SourceImageId", true), any("SourceRegion", true), any("ImageName", true)] },
+                const {
+                    &[
+                        any("SourceImageId", true),
+                        any("SourceRegion", true),
+                        any("ImageName", true),
+                    ]
+                },
                 &[("ImageId", Text), ("ImageState", Text)],
             ),
             Self::InvokeWebhook => (

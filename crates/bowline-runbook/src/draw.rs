@@ -11,7 +11,11 @@ pub fn terminal(document: &Document) -> String {
     let graph = Graph::of(document);
     let mut text = String::new();
     for (place, step) in document.all_steps().enumerate() {
-        let depth = if document.steps.iter().any(|it| it.name == step.name) { "" } else { "  " };
+        let depth = if document.steps.iter().any(|it| it.name == step.name) {
+            ""
+        } else {
+            "  "
+        };
         let _ = writeln!(text, "{depth}\u{25cf} {}  {}", step.name.name, action(step));
         let mut falls = false;
         for edge in graph.from(place) {
@@ -46,12 +50,22 @@ pub fn mermaid(document: &Document) -> String {
             Some(Action::Sleep | Action::Pause | Action::Approve) => ("([\"", "\"])"),
             _ => ("[\"", "\"]"),
         };
-        let _ = writeln!(text, "    s{place}{open}{}<br/>{}{close}", escaped(name), escaped(action(step)));
+        let _ = writeln!(
+            text,
+            "    s{place}{open}{}<br/>{}{close}",
+            escaped(name),
+            escaped(action(step))
+        );
     }
     let _ = writeln!(text, "    done((end))");
     for edge in &graph.edges {
-        let to = edge.to.map_or_else(|| "done".to_owned(), |to| format!("s{to}"));
-        let step = graph.names.get(edge.from).and_then(|name| document.step(name));
+        let to = edge
+            .to
+            .map_or_else(|| "done".to_owned(), |to| format!("s{to}"));
+        let step = graph
+            .names
+            .get(edge.from)
+            .and_then(|name| document.step(name));
         let words = match edge.way {
             Way::Failure | Way::Continue => "fails".to_owned(),
             Way::Cancel => "cancelled".to_owned(),
@@ -75,8 +89,14 @@ const LANE: usize = 16;
 pub fn svg(document: &Document) -> String {
     let graph = Graph::of(document);
     let count = graph.names.len();
-    let is_plain = |edge: &&Edge| edge.way == Way::Sequence && edge.to.unwrap_or(count) == edge.from + 1;
-    let sides = |success: bool| graph.edges.iter().filter(move |it| it.way.is_success() == success && !is_plain(it));
+    let is_plain =
+        |edge: &&Edge| edge.way == Way::Sequence && edge.to.unwrap_or(count) == edge.from + 1;
+    let sides = |success: bool| {
+        graph
+            .edges
+            .iter()
+            .filter(move |it| it.way.is_success() == success && !is_plain(it))
+    };
     let (right, left) = (sides(true).count(), sides(false).count());
     let margin = 24 + left * LANE;
     let width = margin + BOX.0 + 24 + right * LANE;
@@ -90,9 +110,15 @@ pub fn svg(document: &Document) -> String {
     let middle = margin + BOX.0 / 2;
     for edge in graph.edges.iter().filter(is_plain) {
         let (from, to) = (top(edge.from) + BOX.1, top(edge.from + 1));
-        let _ = writeln!(text, "<path d=\"M{middle} {from}V{to}\" stroke=\"#333\" marker-end=\"url(#a)\"/>");
+        let _ = writeln!(
+            text,
+            "<path d=\"M{middle} {from}V{to}\" stroke=\"#333\" marker-end=\"url(#a)\"/>"
+        );
     }
-    for (success, color, dash) in [(true, "#333", ""), (false, "#b00", " stroke-dasharray=\"5 3\"")] {
+    for (success, color, dash) in [
+        (true, "#333", ""),
+        (false, "#b00", " stroke-dasharray=\"5 3\""),
+    ] {
         for (lane, edge) in sides(success).enumerate() {
             // Starts below the middle and arrives above it, so that lines of one box are apart.
             let from = top(edge.from) + BOX.1 * 2 / 3;
@@ -111,7 +137,11 @@ pub fn svg(document: &Document) -> String {
     }
     for (place, step) in document.all_steps().enumerate() {
         let y = top(place);
-        let round = if step.action == Some(Action::Branch) { 20 } else { 5 };
+        let round = if step.action == Some(Action::Branch) {
+            20
+        } else {
+            5
+        };
         let _ = writeln!(
             text,
             "<rect x=\"{margin}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"{round}\" fill=\"#f4f7fb\" stroke=\"#456\"/>\n\
@@ -156,5 +186,8 @@ fn label(step: &Step, way: Way) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

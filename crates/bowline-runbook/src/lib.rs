@@ -17,6 +17,8 @@ mod document;
 pub mod draw;
 mod engine;
 mod finding;
+#[doc(hidden)]
+pub mod fuzz;
 mod node;
 mod parameters;
 mod plan;
@@ -30,7 +32,10 @@ mod value;
 pub use action::{Action, Tier};
 pub use check::{Edge, Graph, Report, Row, StepTypes, Types, Way, check};
 pub use document::{Document, Named, OnFailure, OutputDeclaration, Parameter, Step};
-pub use engine::{Answer, CallFailure, Event, Execution, Options, Request, Script, Snapshot, Status, Surroundings, Work};
+pub use engine::{
+    Answer, CallFailure, Event, Execution, Options, Request, Script, Snapshot, Status,
+    Surroundings, Work,
+};
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};
 pub use parameters::{Given, Parameters};

@@ -67,7 +67,9 @@ impl Parameters {
                         Err(problem) => problems.push(format!("parameter {name}: {problem}")),
                     }
                 }
-                (None, None) => problems.push(format!("parameter {name} has no default and was not given")),
+                (None, None) => {
+                    problems.push(format!("parameter {name} has no default and was not given"))
+                }
             }
         }
         match problems.is_empty() {
@@ -78,7 +80,10 @@ impl Parameters {
 
     /// The names of the Parameter Store that defaults refer to, of parameters that were not given.
     pub fn stored(document: &Document, given: &BTreeMap<String, Given>) -> Vec<String> {
-        let open = document.parameters.iter().filter(|it| !given.contains_key(&it.name.name));
+        let open = document
+            .parameters
+            .iter()
+            .filter(|it| !given.contains_key(&it.name.name));
         let mut names = Vec::new();
         for default in open.filter_map(|it| it.default.as_ref()) {
             default.each_text(&mut |_, text| {
@@ -95,7 +100,9 @@ impl Parameters {
 
 /// A pattern of the service, which is Java's: it may look ahead and behind.
 pub(crate) fn pattern(text: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(text).backtrack_limit(PATTERN_STEPS).build();
+    let built = RegexBuilder::new(text)
+        .backtrack_limit(PATTERN_STEPS)
+        .build();
     built.map_err(|error| error.to_string())
 }
 
@@ -115,7 +122,10 @@ fn supplied(parameter: &Parameter, given: &Given) -> Result<Value, String> {
         }
         Given::Value(Value::String(text)) => vec![text.clone()],
         Given::Value(value) => {
-            return Err(format!("a {kind} is needed, and this is {}", crate::value::type_name(value)));
+            return Err(format!(
+                "a {kind} is needed, and this is {}",
+                crate::value::type_name(value)
+            ));
         }
         Given::Texts(texts) => texts.clone(),
     };
@@ -123,12 +133,15 @@ fn supplied(parameter: &Parameter, given: &Given) -> Result<Value, String> {
         [one] => Some(one.as_str()),
         _ => None,
     };
-    let single = || one.ok_or_else(|| format!("a {kind} takes one value, and {} were given", texts.len()));
+    let single =
+        || one.ok_or_else(|| format!("a {kind} takes one value, and {} were given", texts.len()));
     match kind {
         Type::String => Ok(single()?.into()),
         Type::Integer => {
             let text = single()?;
-            Ok(decimal(text).ok_or_else(|| format!("{text} is no whole number"))?.into())
+            Ok(decimal(text)
+                .ok_or_else(|| format!("{text} is no whole number"))?
+                .into())
         }
         Type::Boolean => match single()? {
             "true" | "True" => Ok(true.into()),
@@ -199,7 +212,9 @@ fn defaulted(
     match (&resolved, parameter.kind) {
         (Value::String(text), Type::StringMap) if text.is_empty() => Ok(Value::Object(Map::new())),
         (Value::String(text), Type::MapList) if text.is_empty() => Ok(Value::Array(Vec::new())),
-        (Value::Array(items), Type::StringList) => Ok(items.iter().map(|it| Value::from(embedded(it))).collect()),
+        (Value::Array(items), Type::StringList) => {
+            Ok(items.iter().map(|it| Value::from(embedded(it))).collect())
+        }
         _ => supplied(parameter, &Given::Value(resolved)),
     }
 }
@@ -217,7 +232,11 @@ fn violations(parameter: &Parameter, value: &Value) -> Vec<String> {
             let is_same = |other: &Value| other == *element || embedded(other) == embedded(element);
             if !allowed.iter().any(is_same) {
                 let allowed: Vec<String> = allowed.iter().map(embedded).collect();
-                problems.push(format!("parameter {name}: {} is not one of {}", embedded(element), allowed.join(", ")));
+                problems.push(format!(
+                    "parameter {name}: {} is not one of {}",
+                    embedded(element),
+                    allowed.join(", ")
+                ));
             }
         }
     }
@@ -225,7 +244,10 @@ fn violations(parameter: &Parameter, value: &Value) -> Vec<String> {
         for text in elements.iter().filter_map(|it| it.as_str()) {
             match matches(&pattern, text) {
                 Ok(true) => {}
-                Ok(false) => problems.push(format!("parameter {name}: {text} does not match {}", pattern.as_str())),
+                Ok(false) => problems.push(format!(
+                    "parameter {name}: {text} does not match {}",
+                    pattern.as_str()
+                )),
                 Err(problem) => problems.push(format!("parameter {name}: {problem}")),
             }
         }
@@ -244,10 +266,14 @@ fn violations(parameter: &Parameter, value: &Value) -> Vec<String> {
     ] {
         let Some(number) = number else { continue };
         if let Some(least) = least.filter(|least| number < *least) {
-            problems.push(format!("parameter {name} has {number} {what}; the least is {least}"));
+            problems.push(format!(
+                "parameter {name} has {number} {what}; the least is {least}"
+            ));
         }
         if let Some(most) = most.filter(|most| number > *most) {
-            problems.push(format!("parameter {name} has {number} {what}; the most is {most}"));
+            problems.push(format!(
+                "parameter {name} has {number} {what}; the most is {most}"
+            ));
         }
     }
     problems
@@ -278,15 +304,29 @@ mainSteps: [{name: a, action: aws:pause, inputs: {}}]
         let document = crate::check(TEXT).document.unwrap();
         let given = given
             .iter()
-            .map(|(name, texts)| ((*name).to_owned(), Given::Texts(texts.iter().map(|it| (*it).to_owned()).collect())))
+            .map(|(name, texts)| {
+                (
+                    (*name).to_owned(),
+                    Given::Texts(texts.iter().map(|it| (*it).to_owned()).collect()),
+                )
+            })
             .collect();
         let system = |_: &Reference| Some("eu-west-1".to_owned());
-        Parameters::new(&document, &given, &system, &|name| Ok(json!(format!("stored {name}")))).map(|it| it.values)
+        Parameters::new(&document, &given, &system, &|name| {
+            Ok(json!(format!("stored {name}")))
+        })
+        .map(|it| it.values)
     }
 
     #[test]
     fn defaults_and_texts_become_values() {
-        let values = start(&[("Name", &["good"]), ("Ids", &["a,b"]), ("Flag", &["true"]), ("Maps", &["[{}]"])]).unwrap();
+        let values = start(&[
+            ("Name", &["good"]),
+            ("Ids", &["a,b"]),
+            ("Flag", &["true"]),
+            ("Maps", &["[{}]"]),
+        ])
+        .unwrap();
         assert_eq!(
             Value::Object(values.into_iter().collect()),
             json!({
@@ -294,8 +334,14 @@ mainSteps: [{name: a, action: aws:pause, inputs: {}}]
                 "Region": "x-eu-west-1", "Stored": "stored /a/b", "Slow": "",
             })
         );
-        assert_eq!(start(&[("Name", &["x"]), ("Ids", &["a", "b"])]).unwrap()["Ids"], json!(["a", "b"]));
-        assert_eq!(start(&[("Name", &["x"]), ("Ids", &["[\"a\"]"])]).unwrap()["Ids"], json!(["a"]));
+        assert_eq!(
+            start(&[("Name", &["x"]), ("Ids", &["a", "b"])]).unwrap()["Ids"],
+            json!(["a", "b"])
+        );
+        assert_eq!(
+            start(&[("Name", &["x"]), ("Ids", &["[\"a\"]"])]).unwrap()["Ids"],
+            json!(["a"])
+        );
     }
 
     #[test]
@@ -321,6 +367,9 @@ mainSteps: [{name: a, action: aws:pause, inputs: {}}]
         parameter Tags: a StringMap is given as JSON
         parameter Slow: its allowedPattern is too complex to be tried
         ");
-        assert_eq!(start(&[]).unwrap_err(), ["parameter Name has no default and was not given"]);
+        assert_eq!(
+            start(&[]).unwrap_err(),
+            ["parameter Name has no default and was not given"]
+        );
     }
 }

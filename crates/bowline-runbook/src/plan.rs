@@ -77,7 +77,11 @@ pub struct Onward {
 
 /// What a run with these parameters would do. `system` gives what `global:` and `automation:` references stand for, where
 /// that is known.
-pub fn plan(document: &Document, parameters: &Parameters, system: &dyn Fn(&Reference) -> Option<String>) -> Plan {
+pub fn plan(
+    document: &Document,
+    parameters: &Parameters,
+    system: &dyn Fn(&Reference) -> Option<String>,
+) -> Plan {
     let graph = Graph::of(document);
     let planner = Planner {
         document,
@@ -86,7 +90,12 @@ pub fn plan(document: &Document, parameters: &Parameters, system: &dyn Fn(&Refer
     };
     let mut order: Vec<(String, Runs)> = Vec::new();
     let mut open: VecDeque<(String, Runs)> = VecDeque::new();
-    open.extend(document.steps.first().map(|step| (step.name.name.clone(), Runs::Yes)));
+    open.extend(
+        document
+            .steps
+            .first()
+            .map(|step| (step.name.name.clone(), Runs::Yes)),
+    );
     while let Some((name, runs)) = open.pop_front() {
         if let Some(known) = order.iter_mut().find(|it| it.0 == name) {
             if runs == Runs::Yes && known.1 == Runs::Maybe {
@@ -97,7 +106,9 @@ pub fn plan(document: &Document, parameters: &Parameters, system: &dyn Fn(&Refer
         } else {
             order.push((name.clone(), runs));
         }
-        let Some(step) = document.step(&name) else { continue };
+        let Some(step) = document.step(&name) else {
+            continue;
+        };
         let onward = planner.onward(step, &graph);
         let next = if onward.len() > 1 { Runs::Maybe } else { runs };
         for way in onward.into_iter().filter_map(|it| it.to) {
@@ -111,7 +122,9 @@ pub fn plan(document: &Document, parameters: &Parameters, system: &dyn Fn(&Refer
             order.push((step.name.name.clone(), Runs::No));
         }
     }
-    let steps = order.into_iter().filter_map(|(name, runs)| Some(planner.planned(document.step(&name)?, runs, &graph)));
+    let steps = order
+        .into_iter()
+        .filter_map(|(name, runs)| Some(planner.planned(document.step(&name)?, runs, &graph)));
     Plan {
         steps: steps.collect(),
     }
@@ -128,7 +141,9 @@ impl Planner<'_> {
         let known = match reference {
             Reference::Parameter(name) => self.parameters.get(name).cloned(),
             Reference::Global(name) if name.starts_with("DATE") => None,
-            Reference::Global(_) | Reference::Automation(_) => (self.system)(reference).map(Value::from),
+            Reference::Global(_) | Reference::Automation(_) => {
+                (self.system)(reference).map(Value::from)
+            }
             _ => None,
         };
         Lookup::Value(known.unwrap_or_else(|| {
@@ -149,7 +164,10 @@ impl Planner<'_> {
                 continue;
             }
             let value = match entry.key.as_str() {
-                "Script" => Value::from(format!("({} lines)", entry.value.as_str().map_or(0, |it| it.lines().count()))),
+                "Script" => Value::from(format!(
+                    "({} lines)",
+                    entry.value.as_str().map_or(0, |it| it.lines().count())
+                )),
                 _ => self.resolve(&entry.value.value()),
             };
             inputs.insert(entry.key.clone(), value);
@@ -176,7 +194,9 @@ impl Planner<'_> {
 
     /// Where a step goes on when it succeeds; several ways where a result decides.
     fn onward(&self, step: &Step, graph: &Graph) -> Vec<Onward> {
-        let Some(place) = graph.place(&step.name.name) else { return Vec::new() };
+        let Some(place) = graph.place(&step.name.name) else {
+            return Vec::new();
+        };
         let to = |to: Option<usize>| to.and_then(|it| graph.names.get(it)).cloned();
         let mut ways = Vec::new();
         let choices = step.input("Choices").map(Node::value).unwrap_or_default();
@@ -187,7 +207,10 @@ impl Planner<'_> {
                     match self.holds(&choice) {
                         Some(false) => continue,
                         Some(true) => {
-                            ways.push(Onward { to: to(edge.to), why: format!("branch:{}", index + 1) });
+                            ways.push(Onward {
+                                to: to(edge.to),
+                                why: format!("branch:{}", index + 1),
+                            });
                             return ways;
                         }
                         None => format!("branch:{}", index + 1),
@@ -200,7 +223,10 @@ impl Planner<'_> {
                 _ if step.is_end => "isEnd".to_owned(),
                 _ => "sequence".to_owned(),
             };
-            ways.push(Onward { to: to(edge.to), why });
+            ways.push(Onward {
+                to: to(edge.to),
+                why,
+            });
         }
         ways
     }
@@ -211,7 +237,9 @@ impl Planner<'_> {
             return self.holds(inner).map(|it| !it);
         }
         for (name, all) in [("And", true), ("Or", false)] {
-            let Some(list) = condition.get(name).and_then(Value::as_array) else { continue };
+            let Some(list) = condition.get(name).and_then(Value::as_array) else {
+                continue;
+            };
             let each: Vec<Option<bool>> = list.iter().map(|it| self.holds(it)).collect();
             return match (each.contains(&Some(!all)), each.contains(&None)) {
                 (true, _) => Some(!all),
@@ -221,7 +249,10 @@ impl Planner<'_> {
         }
         let resolved = self.resolve(condition);
         let open = |value: &Value| value.as_str().is_some_and(|text| text.contains(UNKNOWN.0));
-        let members = resolved.as_object()?.iter().filter(|(name, _)| *name != "NextStep");
+        let members = resolved
+            .as_object()?
+            .iter()
+            .filter(|(name, _)| *name != "NextStep");
         if members.into_iter().any(|(_, value)| open(value)) {
             return None;
         }

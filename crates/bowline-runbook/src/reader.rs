@@ -39,7 +39,14 @@ pub fn read(text: &str) -> Result<Node, ReadError> {
             "the document is {} bytes long; at most {SIZE_LIMIT} are read",
             text.len()
         );
-        return Err(ReadError { message, span: Span { line: 1, column: 1, ..Span::default() } });
+        return Err(ReadError {
+            message,
+            span: Span {
+                line: 1,
+                column: 1,
+                ..Span::default()
+            },
+        });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let options = granit_parser::options! { block_nesting_limit: DEPTH_LIMIT, flow_nesting_limit: DEPTH_LIMIT };
@@ -57,7 +64,9 @@ pub fn read(text: &str) -> Result<Node, ReadError> {
         };
         text.to_mut().replace_range(at..=at, " ");
     }
-    Builder::new(&text, &lines, options).document().map_err(|it| it.0)
+    Builder::new(&text, &lines, options)
+        .document()
+        .map_err(|it| it.0)
 }
 
 /// Where the lines of a text begin, in bytes.
@@ -71,16 +80,30 @@ impl Lines {
     fn of(text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self {
-            starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect(),
+            starts: std::iter::once(0)
+                .chain(ends.map(|(at, _)| at + 1))
+                .collect(),
             text: text.to_owned(),
         }
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
         let line = self.starts.partition_point(|begin| *begin <= start);
-        let begin = line.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or_default();
-        let before = self.text.get(begin..start).map_or(0, |it| it.chars().count());
-        Span { start, end, line, column: before + 1 }
+        let begin = line
+            .checked_sub(1)
+            .and_then(|at| self.starts.get(at))
+            .copied()
+            .unwrap_or_default();
+        let before = self
+            .text
+            .get(begin..start)
+            .map_or(0, |it| it.chars().count());
+        Span {
+            start,
+            end,
+            line,
+            column: before + 1,
+        }
     }
 }
 
@@ -114,12 +137,24 @@ impl<'t> Builder<'t> {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 Event::StreamEnd => break,
                 _ if root.is_some() => {
-                    return Err(error("a second document begins here; a runbook is one", span));
+                    return Err(error(
+                        "a second document begins here; a runbook is one",
+                        span,
+                    ));
                 }
                 event => root = Some(self.node(event, span, 0)?),
             }
         }
-        root.ok_or_else(|| error("the document is empty", Span { line: 1, column: 1, ..Span::default() }))
+        root.ok_or_else(|| {
+            error(
+                "the document is empty",
+                Span {
+                    line: 1,
+                    column: 1,
+                    ..Span::default()
+                },
+            )
+        })
     }
 
     fn next(&mut self) -> Result<(Event<'t>, Span), Failure> {
@@ -150,12 +185,24 @@ impl<'t> Builder<'t> {
                     }
                 };
                 let kind = Kind::List(items);
-                (Node { kind, span: joined(span, end) }, anchor)
+                (
+                    Node {
+                        kind,
+                        span: joined(span, end),
+                    },
+                    anchor,
+                )
             }
             Event::MappingStart(_, anchor, _) => {
                 let (entries, end) = self.entries(depth)?;
                 let kind = Kind::Map(entries);
-                (Node { kind, span: joined(span, end) }, anchor)
+                (
+                    Node {
+                        kind,
+                        span: joined(span, end),
+                    },
+                    anchor,
+                )
             }
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
@@ -188,12 +235,17 @@ impl<'t> Builder<'t> {
             };
             self.count(1, key_span)?;
             if let Some(line) = known.insert(key.clone(), key_span.line) {
-                let message = format!("the key {key} is here twice; the first one is in line {line}");
+                let message =
+                    format!("the key {key} is here twice; the first one is in line {line}");
                 return Err(error(&message, key_span));
             }
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
-            entries.push(Entry { key, key_span, value });
+            entries.push(Entry {
+                key,
+                key_span,
+                value,
+            });
         }
     }
 
@@ -209,7 +261,8 @@ impl<'t> Builder<'t> {
         let bytes = span.byte_range().unwrap_or_default();
         // The parser puts the end of block values behind the white space that follows them.
         let covered = self.text.get(bytes.clone()).unwrap_or_default();
-        self.lines.span(bytes.start, bytes.start + covered.trim_end().len())
+        self.lines
+            .span(bytes.start, bytes.start + covered.trim_end().len())
     }
 
     fn unreadable(&self, scan: &ScanError) -> Failure {
@@ -300,19 +353,47 @@ mod tests {
     fn scalars_are_those_of_yaml_1_1() {
         assert_eq!(
             value("[yes, 'yes', 0.3, 010, 0x1f, -7, 1.2.3, 2020-01-01, ~, .5, 1_000, x, on, '']"),
-            json!([true, "yes", 0.3, 8, 31, -7, "1.2.3", "2020-01-01", null, 0.5, 1000, "x", true, ""])
+            json!([
+                true,
+                "yes",
+                0.3,
+                8,
+                31,
+                -7,
+                "1.2.3",
+                "2020-01-01",
+                null,
+                0.5,
+                1000,
+                "x",
+                true,
+                ""
+            ])
         );
-        assert_eq!(value("a: !!str 1\nb: |\n  x\n  y\n"), json!({ "a": "1", "b": "x\ny\n" }));
+        assert_eq!(
+            value("a: !!str 1\nb: |\n  x\n  y\n"),
+            json!({ "a": "1", "b": "x\ny\n" })
+        );
     }
 
     #[test]
     fn json_is_read_with_its_places() {
         let node = read("{\n\t\"a\": [1, true, \"x\\u00e9\\/\\n\"],\n  \"b\": null }").unwrap();
-        assert_eq!(node.value(), json!({ "a": [1, true, "x\u{e9}/\n"], "b": null }));
+        assert_eq!(
+            node.value(),
+            json!({ "a": [1, true, "x\u{e9}/\n"], "b": null })
+        );
         let list = node.get("a").unwrap();
         assert_eq!((list.span.line, list.span.column), (2, 7));
         let item = &list.as_list().unwrap()[1];
-        assert_eq!((item.span.line, item.span.column, item.span.end - item.span.start), (2, 11, 4));
+        assert_eq!(
+            (
+                item.span.line,
+                item.span.column,
+                item.span.end - item.span.start
+            ),
+            (2, 11, 4)
+        );
     }
 
     #[test]
@@ -325,7 +406,10 @@ mod tests {
     #[test]
     fn a_key_twice_names_both_lines() {
         let error = read("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n").unwrap_err();
-        assert_eq!(error.message, "the key c is here twice; the first one is in line 3");
+        assert_eq!(
+            error.message,
+            "the key c is here twice; the first one is in line 3"
+        );
         assert_eq!((error.span.line, error.span.column), (5, 3));
     }
 
@@ -353,7 +437,11 @@ mod tests {
             ("{[a]: b}", "plain name"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.message.contains(said), "{error}: {}", &text[..text.len().min(40)]);
+            assert!(
+                error.message.contains(said),
+                "{error}: {}",
+                &text[..text.len().min(40)]
+            );
         }
     }
 }

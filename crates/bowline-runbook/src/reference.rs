@@ -113,13 +113,17 @@ pub(crate) fn nested(text: &str) -> Option<Range<usize>> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.:".contains(&byte));
         let after = text.get(found.range.end..)?;
         let name_ends = after.find(|c: char| !c.is_alphanumeric() && !"_.: ".contains(c));
-        let closes = name_ends.is_some_and(|at| after.get(at..).is_some_and(|it| it.starts_with("}}")));
+        let closes =
+            name_ends.is_some_and(|at| after.get(at..).is_some_and(|it| it.starts_with("}}")));
         (plain && closes && !before.ends_with('{')).then_some(open..found.range.end)
     })
 }
 
 pub(crate) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn is_path(text: &str) -> bool {
@@ -136,9 +140,15 @@ mod tests {
     #[test]
     fn only_what_fits_the_grammar_is_a_reference() {
         let text = "a {{ P }}{{s.o}} {{global:REGION}} {{ .css }} {{ 'x' }} {{ a.b.c }} {{ssm:/a/b-c}} {{{ Q }}} {{";
-        let found: Vec<String> = references(text).iter().map(|it| it.reference.to_string()).collect();
+        let found: Vec<String> = references(text)
+            .iter()
+            .map(|it| it.reference.to_string())
+            .collect();
         assert_eq!(found, ["P", "s.o", "global:REGION", "ssm:/a/b-c", "Q"]);
-        assert_eq!(whole(" {{ variable:x }} "), Some(Reference::Variable("x".into())));
+        assert_eq!(
+            whole(" {{ variable:x }} "),
+            Some(Reference::Variable("x".into()))
+        );
         assert_eq!(whole("{{ a }} {{ b }}"), None);
     }
 

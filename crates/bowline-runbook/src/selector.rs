@@ -155,7 +155,10 @@ fn deep<'v>(value: &'v Value, name: Option<&str>, found: &mut Vec<&'v Value>) {
 
 impl Test {
     fn holds(&self, item: &Value) -> bool {
-        let value = self.path.iter().try_fold(item, |value, name| value.get(name));
+        let value = self
+            .path
+            .iter()
+            .try_fold(item, |value, name| value.get(name));
         let Some(value) = value else {
             return self.operator == Operator::Unequal;
         };
@@ -393,7 +396,10 @@ mod tests {
             ("$..code", json!([0])),
             ("$..none", json!([])),
             ("$.tasks[?(@.arn == 'b')].n", json!([2])),
-            ("$.tasks[?(@.n > 0 && @.n<2 || @.arn=='b')].arn", json!(["a", "b"])),
+            (
+                "$.tasks[?(@.n > 0 && @.n<2 || @.arn=='b')].arn",
+                json!(["a", "b"]),
+            ),
             ("$.tasks[?(@.c != 3 && @.n >= 2)].arn", json!(["b"])),
         ] {
             assert_eq!(all(selector, &root), wanted, "{selector}");
@@ -413,7 +419,10 @@ mod tests {
             ("$.a['x]", "not closed", 4),
         ] {
             let (message, place) = Selector::parse(selector).unwrap_err();
-            assert!(message.contains(said) && place == at, "{selector}: {message} at {place}");
+            assert!(
+                message.contains(said) && place == at,
+                "{selector}: {message} at {place}"
+            );
         }
     }
 }

@@ -17,11 +17,15 @@ pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
     let rest = span.weeks(0).days(0);
     let rest = SignedDuration::try_from(rest).map_err(|_| refused())?;
     let days = days.checked_mul(86_400).map(SignedDuration::from_secs);
-    let total = days.and_then(|days| days.checked_add(rest)).ok_or_else(refused)?;
+    let total = days
+        .and_then(|days| days.checked_add(rest))
+        .ok_or_else(refused)?;
     match total.as_secs() {
         0..=LONGEST_SLEEP => Ok(total),
         seconds if seconds < 0 => Err(format!("{text} is negative")),
-        _ => Err(format!("{text} is longer than the {LONGEST_SLEEP} seconds that the service allows")),
+        _ => Err(format!(
+            "{text} is longer than the {LONGEST_SLEEP} seconds that the service allows"
+        )),
     }
 }
 

@@ -37,7 +37,9 @@ impl Type {
     pub fn parse(name: &str) -> Option<Self> {
         let known = Self::ALL.into_iter().find(|it| it.name() == name);
         known.or_else(|| {
-            let picker = name.strip_prefix("List<").and_then(|it| it.strip_suffix('>'));
+            let picker = name
+                .strip_prefix("List<")
+                .and_then(|it| it.strip_suffix('>'));
             match picker {
                 Some(inner) => inner.starts_with("AWS::").then_some(Self::StringList),
                 None => name.starts_with("AWS::").then_some(Self::String),
@@ -89,7 +91,11 @@ pub fn type_name(value: &Value) -> &'static str {
         Value::Null => "nothing",
         Value::Number(_) if integer(value).is_none() => "Double",
         Value::Array(items) if items.is_empty() => "StringList",
-        Value::Array(items) if items.iter().any(|item| !item.is_string() && !item.is_object()) => {
+        Value::Array(items)
+            if items
+                .iter()
+                .any(|item| !item.is_string() && !item.is_object()) =>
+        {
             "list"
         }
         _ => Type::ALL
@@ -205,7 +211,12 @@ fn from_list(items: &[Value], to: Type) -> Option<Value> {
         _ => None,
     };
     match (only, to) {
-        (_, Type::StringList) => Some(items.iter().map(|item| Value::from(embedded(item))).collect()),
+        (_, Type::StringList) => Some(
+            items
+                .iter()
+                .map(|item| Value::from(embedded(item)))
+                .collect(),
+        ),
         (Some(only), Type::String | Type::Integer | Type::Boolean) => convert(only, to).ok(),
         (None, Type::String) => Some(Value::Array(items.to_vec()).to_string().into()),
         _ => None,
@@ -225,8 +236,21 @@ mod tests {
 
     #[test]
     fn texts_are_those_of_the_service() {
-        let values = [json!("x"), json!(0), json!(1.5), json!(true), json!(["a", "b'c"]), json!([]), json!({ "a": 1 }), json!(null), json!(3.0)];
-        let texts: Vec<_> = values.iter().map(|it| (embedded(it), comparable(it))).collect();
+        let values = [
+            json!("x"),
+            json!(0),
+            json!(1.5),
+            json!(true),
+            json!(["a", "b'c"]),
+            json!([]),
+            json!({ "a": 1 }),
+            json!(null),
+            json!(3.0),
+        ];
+        let texts: Vec<_> = values
+            .iter()
+            .map(|it| (embedded(it), comparable(it)))
+            .collect();
         let expected = [
             ("x", Some("x")),
             ("0", Some("0")),
@@ -244,7 +268,14 @@ mod tests {
 
     #[test]
     fn outputs_are_converted_by_the_table() {
-        let (s, l, i, b, m, ml) = (Type::String, Type::StringList, Type::Integer, Type::Boolean, Type::StringMap, Type::MapList);
+        let (s, l, i, b, m, ml) = (
+            Type::String,
+            Type::StringList,
+            Type::Integer,
+            Type::Boolean,
+            Type::StringMap,
+            Type::MapList,
+        );
         for (from, to, wanted) in [
             (json!("7"), i, Some(json!(7))),
             (json!("7.0"), i, None),
@@ -283,7 +314,10 @@ mod tests {
     #[test]
     fn pickers_are_texts() {
         assert_eq!(Type::parse("AWS::IAM::Role::Arn"), Some(Type::String));
-        assert_eq!(Type::parse("List<AWS::EC2::Instance::Id>"), Some(Type::StringList));
+        assert_eq!(
+            Type::parse("List<AWS::EC2::Instance::Id>"),
+            Some(Type::StringList)
+        );
         assert_eq!(Type::parse("string"), None);
     }
 }

@@ -27,11 +27,17 @@ fn published_runbooks_have_the_errors_that_are_known() {
         .iter()
         .map(|path| {
             let name = path.strip_prefix(folder.join("runbooks")).unwrap();
-            (name.to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+            (
+                name.to_string_lossy().into_owned(),
+                fs::read_to_string(path).unwrap(),
+            )
         })
         .collect();
     let started = Instant::now();
-    let reports: Vec<(&str, Report)> = texts.iter().map(|(name, text)| (name.as_str(), check(text))).collect();
+    let reports: Vec<(&str, Report)> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), check(text)))
+        .collect();
     let took = started.elapsed();
     let mut wrong = Vec::new();
     let mut warnings = BTreeMap::new();
@@ -42,19 +48,42 @@ fn published_runbooks_have_the_errors_that_are_known() {
                 *warnings.entry(finding.code.to_string()).or_insert(0) += 1;
                 continue;
             }
-            let said = format!("{} {} {}", finding.code, finding.message, finding.suggestion.as_deref().unwrap_or_default());
+            let said = format!(
+                "{} {} {}",
+                finding.code,
+                finding.message,
+                finding.suggestion.as_deref().unwrap_or_default()
+            );
             let place = missing.iter().position(|(code, words)| {
-                said.starts_with(code) && words.iter().all(|word| said.contains(word) || finding.step.as_deref() == Some(word))
+                said.starts_with(code)
+                    && words
+                        .iter()
+                        .all(|word| said.contains(word) || finding.step.as_deref() == Some(word))
             });
             match place {
                 Some(place) => drop(missing.remove(place)),
-                None => wrong.push(format!("{name}:{}:{}: {said}", finding.span.line, finding.span.column)),
+                None => wrong.push(format!(
+                    "{name}:{}:{}: {said}",
+                    finding.span.line, finding.span.column
+                )),
             }
         }
-        wrong.extend(missing.iter().map(|it| format!("{name}: not found: {it:?}")));
+        wrong.extend(
+            missing
+                .iter()
+                .map(|it| format!("{name}: not found: {it:?}")),
+        );
     }
-    println!("{} documents in {took:?}; warnings and notes: {warnings:?}", reports.len());
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    println!(
+        "{} documents in {took:?}; warnings and notes: {warnings:?}",
+        reports.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(cfg!(debug_assertions) || took < LIMIT, "{took:?}");
 }
 
@@ -65,8 +94,14 @@ fn expected(readme: &str) -> BTreeMap<String, Expected> {
     let mut all: BTreeMap<String, Expected> = BTreeMap::new();
     for line in readme.lines() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, file, kind, detail, _] = cells[..] else { continue };
-        let words: Vec<String> = detail.split(" / ").filter(|it| *it != "None").map(str::to_owned).collect();
+        let [_, file, kind, detail, _] = cells[..] else {
+            continue;
+        };
+        let words: Vec<String> = detail
+            .split(" / ")
+            .filter(|it| *it != "None")
+            .map(str::to_owned)
+            .collect();
         let (code, words) = match kind {
             "unknown-action" => ("RB003", words),
             "param-name" | "step-name" => ("RB002", words),
@@ -76,12 +111,18 @@ fn expected(readme: &str) -> BTreeMap<String, Expected> {
         };
         all.entry(file.to_owned()).or_default().push((code, words));
     }
-    assert!(all.len() >= 4, "the table of expected findings cannot be read");
+    assert!(
+        all.len() >= 4,
+        "the table of expected findings cannot be read"
+    );
     all
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
     entries.sort();
     for path in entries {
         match path.is_dir() {

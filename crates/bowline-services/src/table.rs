@@ -223,7 +223,11 @@ fn shape(fields: &Value) -> Option<Shape> {
         },
         _ => {
             let values = fields.get(1)?.as_array()?.iter();
-            Shape::Enum(values.filter_map(|v| v.as_str().map(str::to_owned)).collect())
+            Shape::Enum(
+                values
+                    .filter_map(|v| v.as_str().map(str::to_owned))
+                    .collect(),
+            )
         }
     })
 }
@@ -299,7 +303,10 @@ mod tests {
         assert_eq!(found("sfn"), Ok("stepfunctions"));
         assert_eq!(found("states"), Ok("stepfunctions"));
         assert_eq!(found("monitoring"), Ok("cloudwatch"));
-        let several = find("elasticloadbalancing").map(|_| ()).unwrap_err().several;
+        let several = find("elasticloadbalancing")
+            .map(|_| ())
+            .unwrap_err()
+            .several;
         assert_eq!(several, ["elb", "elbv2"]);
     }
 

@@ -101,7 +101,10 @@ impl Checker<'_> {
             }
         };
         if call.operation.is_streaming {
-            let message = format!("{} streams, which a runbook cannot call", call.operation.name);
+            let message = format!(
+                "{} streams, which a runbook cannot call",
+                call.operation.name
+            );
             self.error(32, span("Api"), step, message);
         }
         self.members(step, &call);
@@ -114,7 +117,10 @@ impl Checker<'_> {
             Some(crate::Action::ExecuteAwsApi) => &["Service", "Api"],
             _ => &OWN,
         };
-        let given = step.inputs.iter().filter(|entry| !own.contains(&entry.key.as_str()));
+        let given = step
+            .inputs
+            .iter()
+            .filter(|entry| !own.contains(&entry.key.as_str()));
         let Some(input) = operation.input else {
             for entry in given {
                 let message = format!("{} takes no input {}", operation.name, entry.key);
@@ -129,30 +135,58 @@ impl Checker<'_> {
                     let path = format!("{}.{}", operation.name, entry.key);
                     self.fits(step, service, &entry.value, member.shape, &path, 0);
                 }
-                None => self.unknown_member(step, shape, &operation.name, &entry.key, entry.key_span),
+                None => {
+                    self.unknown_member(step, shape, &operation.name, &entry.key, entry.key_span)
+                }
             }
         }
-        for member in shape.members().iter().filter(|it| it.is_required && !it.is_token) {
+        for member in shape
+            .members()
+            .iter()
+            .filter(|it| it.is_required && !it.is_token)
+        {
             if own.contains(&member.name.as_str()) {
-                let message = format!("{} needs its own {}, which a runbook cannot give", operation.name, member.name);
+                let message = format!(
+                    "{} needs its own {}, which a runbook cannot give",
+                    operation.name, member.name
+                );
                 self.error(31, step.name.span, step, message);
             } else if step.input(&member.name).is_none() {
                 let message = format!("{} needs {}", operation.name, member.name);
                 let span = step.input("Api").map_or(step.name.span, |node| node.span);
-                self.error(31, span, step, message)
-                    .suggest(format!("add {}: a {}", member.name, noun(service, member.shape)));
+                self.error(31, span, step, message).suggest(format!(
+                    "add {}: a {}",
+                    member.name,
+                    noun(service, member.shape)
+                ));
             }
         }
     }
 
     fn unknown_member(&mut self, step: &Step, shape: &Shape, path: &str, name: &str, span: Span) {
-        let near = shape.nearest_member(name).map(|near| format!("did you mean {near}?"));
-        let names: Vec<&str> = shape.members().iter().map(|it| it.name.as_str()).take(12).collect();
+        let near = shape
+            .nearest_member(name)
+            .map(|near| format!("did you mean {near}?"));
+        let names: Vec<&str> = shape
+            .members()
+            .iter()
+            .map(|it| it.name.as_str())
+            .take(12)
+            .collect();
         let suggestion = near.unwrap_or_else(|| format!("it has {}", names.join(", ")));
-        self.error(31, span, step, format!("{path} has no member {name}")).suggest(suggestion);
+        self.error(31, span, step, format!("{path} has no member {name}"))
+            .suggest(suggestion);
     }
 
-    fn fits(&mut self, step: &Step, service: &Service, node: &Node, id: ShapeId, path: &str, depth: usize) {
+    fn fits(
+        &mut self,
+        step: &Step,
+        service: &Service,
+        node: &Node,
+        id: ShapeId,
+        path: &str,
+        depth: usize,
+    ) {
         if depth > DEPTH_LIMIT || node.is_null() {
             return;
         }
@@ -164,16 +198,31 @@ impl Checker<'_> {
             return;
         }
         match (service.shape(id), &node.kind) {
-            (Shape::Structure { members, is_union, .. }, Kind::Map(entries)) => {
+            (
+                Shape::Structure {
+                    members, is_union, ..
+                },
+                Kind::Map(entries),
+            ) => {
                 let shape = service.shape(id);
                 for entry in entries {
                     let path = format!("{path}.{}", entry.key);
                     match shape.member(&entry.key) {
-                        Some(member) => self.fits(step, service, &entry.value, member.shape, &path, depth + 1),
-                        None => self.unknown_member(step, shape, path.rsplit_once('.').map_or("", |it| it.0), &entry.key, entry.key_span),
+                        Some(member) => {
+                            self.fits(step, service, &entry.value, member.shape, &path, depth + 1)
+                        }
+                        None => self.unknown_member(
+                            step,
+                            shape,
+                            path.rsplit_once('.').map_or("", |it| it.0),
+                            &entry.key,
+                            entry.key_span,
+                        ),
                     }
                 }
-                let missing = members.iter().filter(|it| it.is_required && !it.is_token && !is_union);
+                let missing = members
+                    .iter()
+                    .filter(|it| it.is_required && !it.is_token && !is_union);
                 for member in missing.filter(|it| node.get(&it.name).is_none()) {
                     let message = format!("{path} needs {}", member.name);
                     self.error(31, node.span, step, message);
@@ -187,25 +236,56 @@ impl Checker<'_> {
             }
             (Shape::List { member, .. }, Kind::List(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.element(step, service, item, id, *member, &format!("{path}[{index}]"), depth);
+                    self.element(
+                        step,
+                        service,
+                        item,
+                        id,
+                        *member,
+                        &format!("{path}[{index}]"),
+                        depth,
+                    );
                 }
             }
             (_, _) if accepts(service, id, static_type(self.document, node)) => {}
             _ => {
-                let message = format!("{path} takes a {}, and this is {}", noun(service, id), node.noun());
+                let message = format!(
+                    "{path} takes a {}, and this is {}",
+                    noun(service, id),
+                    node.noun()
+                );
                 self.error(31, node.span, step, message).suggestion = mend(service, id, node);
             }
         }
     }
 
     /// An element of a list, where a reference to a list gives its elements.
-    #[expect(clippy::too_many_arguments, reason = "one place of a walk over two trees")]
-    fn element(&mut self, step: &Step, service: &Service, node: &Node, list: ShapeId, member: ShapeId, path: &str, depth: usize) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place of a walk over two trees"
+    )]
+    fn element(
+        &mut self,
+        step: &Step,
+        service: &Service,
+        node: &Node,
+        list: ShapeId,
+        member: ShapeId,
+        path: &str,
+        depth: usize,
+    ) {
         if let Some(reference) = node.as_str().and_then(whole) {
             let is = type_of(self.document, &reference);
             let spliced = matches!(is, Static::Known(Type::StringList | Type::MapList));
             if !accepts(service, member, is) && !(spliced && accepts(service, list, is)) {
-                self.mismatch(step, node.span, path, &noun(service, member), is, &reference);
+                self.mismatch(
+                    step,
+                    node.span,
+                    path,
+                    &noun(service, member),
+                    is,
+                    &reference,
+                );
             }
             return;
         }
@@ -213,8 +293,19 @@ impl Checker<'_> {
     }
 
     /// RB021.
-    pub(super) fn mismatch(&mut self, step: &Step, span: Span, path: &str, wanted: &str, is: Static, reference: &Reference) {
-        let message = format!("{path} takes a {wanted}, and {reference} is a {}", is.name());
+    pub(super) fn mismatch(
+        &mut self,
+        step: &Step,
+        span: Span,
+        path: &str,
+        wanted: &str,
+        is: Static,
+        reference: &Reference,
+    ) {
+        let message = format!(
+            "{path} takes a {wanted}, and {reference} is a {}",
+            is.name()
+        );
         let suggestion = mend_reference(wanted, is, reference);
         self.error(21, span, step, message).suggest(suggestion);
     }
@@ -227,22 +318,30 @@ fn mend_reference(wanted: &str, is: Static, reference: &Reference) -> String {
             format!("write a list: [\"{{{{ {reference} }}}}\"]")
         }
         (Reference::Output { .. }, _) => format!("declare the output with Type: {wanted}"),
-        (Reference::Parameter(name), _) => format!("declare the parameter {name} with type: {wanted}"),
-        (Reference::Variable(name), _) => format!("declare the variable {name} with type: {wanted}"),
+        (Reference::Parameter(name), _) => {
+            format!("declare the parameter {name} with type: {wanted}")
+        }
+        (Reference::Variable(name), _) => {
+            format!("declare the variable {name} with type: {wanted}")
+        }
         _ => "nothing is converted in inputs".to_owned(),
     }
 }
 
 fn mend(service: &Service, id: ShapeId, node: &Node) -> Option<String> {
     match (service.shape(id), &node.kind) {
-        (Shape::Scalar(Scalar::String) | Shape::Enum(_), Kind::Integer(_) | Kind::Float(_) | Kind::Boolean(_)) => {
-            Some("put quotes around it".to_owned())
-        }
-        (Shape::Scalar(Scalar::Integer | Scalar::Long | Scalar::Boolean | Scalar::Double), Kind::Text(_)) => {
-            Some("take the quotes away".to_owned())
-        }
+        (
+            Shape::Scalar(Scalar::String) | Shape::Enum(_),
+            Kind::Integer(_) | Kind::Float(_) | Kind::Boolean(_),
+        ) => Some("put quotes around it".to_owned()),
+        (
+            Shape::Scalar(Scalar::Integer | Scalar::Long | Scalar::Boolean | Scalar::Double),
+            Kind::Text(_),
+        ) => Some("take the quotes away".to_owned()),
         (Shape::List { .. }, _) => Some("write a list".to_owned()),
-        (Shape::Scalar(Scalar::String), Kind::List(_)) => Some("write the one value without the list".to_owned()),
+        (Shape::Scalar(Scalar::String), Kind::List(_)) => {
+            Some("write the one value without the list".to_owned())
+        }
         _ => None,
     }
 }
@@ -253,9 +352,14 @@ fn accepts(service: &Service, id: ShapeId, is: Static) -> bool {
         return match is {
             Static::Double => matches!(
                 service.shape(id),
-                Shape::Scalar(Scalar::Double | Scalar::Timestamp(_) | Scalar::Document | Scalar::Unknown)
+                Shape::Scalar(
+                    Scalar::Double | Scalar::Timestamp(_) | Scalar::Document | Scalar::Unknown
+                )
             ),
-            Static::List => matches!(service.shape(id), Shape::List { .. } | Shape::Scalar(Scalar::Document | Scalar::Unknown)),
+            Static::List => matches!(
+                service.shape(id),
+                Shape::List { .. } | Shape::Scalar(Scalar::Document | Scalar::Unknown)
+            ),
             _ => true,
         };
     };
@@ -272,7 +376,9 @@ fn accepts(service: &Service, id: ShapeId, is: Static) -> bool {
             Scalar::Integer | Scalar::Long => kind == Type::Integer,
             Scalar::Boolean => kind == Type::Boolean,
             Scalar::Double => kind == Type::Integer,
-            Scalar::Timestamp(TimeFormat::Protocol | TimeFormat::Iso8601 | TimeFormat::Unix | TimeFormat::Http) => {
+            Scalar::Timestamp(
+                TimeFormat::Protocol | TimeFormat::Iso8601 | TimeFormat::Unix | TimeFormat::Http,
+            ) => {
                 matches!(kind, Type::String | Type::Integer)
             }
             Scalar::Document | Scalar::Unknown => true,

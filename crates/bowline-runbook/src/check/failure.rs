@@ -27,7 +27,10 @@ impl Checker<'_> {
             _ => {}
         }
         if let (OnFailure::Step(handler), true) = (&step.on_failure, step.is_end) {
-            let message = format!("isEnd does not end the run when this step fails: it goes on to {}", handler.name);
+            let message = format!(
+                "isEnd does not end the run when this step fails: it goes on to {}",
+                handler.name
+            );
             self.warn(63, span, step, message);
         }
         self.siblings(step);
@@ -38,30 +41,50 @@ impl Checker<'_> {
         if !can_fail(step) || step.writes_on_failure {
             return;
         }
-        let routed = self.document.steps.iter().filter_map(|other| match &other.on_failure {
-            OnFailure::Step(handler) => Some(handler.name.as_str()),
-            _ => None,
-        });
+        let routed = self
+            .document
+            .steps
+            .iter()
+            .filter_map(|other| match &other.on_failure {
+                OnFailure::Step(handler) => Some(handler.name.as_str()),
+                _ => None,
+            });
         let routed: Vec<&str> = routed.collect();
-        let Some(handler) = routed.first().copied() else { return };
+        let Some(handler) = routed.first().copied() else {
+            return;
+        };
         let alike = routed.iter().filter(|name| **name == handler).count();
         // The handlers' own steps are no siblings.
         let handlers = routed.iter().filter_map(|name| self.graph.place(name));
         let handling = self.graph.reach(handlers, None);
-        let is_handling = |name: &str| self.graph.place(name).is_some_and(|place| handling.contains(&place));
+        let is_handling = |name: &str| {
+            self.graph
+                .place(name)
+                .is_some_and(|place| handling.contains(&place))
+        };
         let unrouted = self.document.steps.iter().filter(|other| {
             can_fail(other) && !other.writes_on_failure && !is_handling(&other.name.name)
         });
-        let is_inner = !self.document.steps.iter().any(|other| other.name == step.name);
+        let is_inner = !self
+            .document
+            .steps
+            .iter()
+            .any(|other| other.name == step.name);
         if alike < 2 || is_inner || is_handling(&step.name.name) || unrouted.count() > alike {
             return;
         }
-        let message = format!("{alike} other steps go to {handler} when they fail; this one ends the run");
+        let message =
+            format!("{alike} other steps go to {handler} when they fail; this one ends the run");
         self.warn(60, step.name.span, step, message)
-            .suggest(format!("write onFailure: step:{handler}, or onFailure: Abort if that is meant"));
+            .suggest(format!(
+                "write onFailure: step:{handler}, or onFailure: Abort if that is meant"
+            ));
     }
 }
 
 fn can_fail(step: &Step) -> bool {
-    !matches!(step.action, Some(Action::Sleep | Action::Branch | Action::Pause | Action::UpdateVariable) | None)
+    !matches!(
+        step.action,
+        Some(Action::Sleep | Action::Branch | Action::Pause | Action::UpdateVariable) | None
+    )
 }

@@ -87,8 +87,12 @@ impl Graph {
     /// `leave`: where the end of this list goes on, for the body of a loop.
     fn list(&mut self, steps: &[Step], leave: Option<Option<usize>>) {
         for (index, step) in steps.iter().enumerate() {
-            let Some(from) = self.place(&step.name.name) else { continue };
-            let after = steps.get(index + 1).and_then(|next| self.place(&next.name.name));
+            let Some(from) = self.place(&step.name.name) else {
+                continue;
+            };
+            let after = steps
+                .get(index + 1)
+                .and_then(|next| self.place(&next.name.name));
             let onward = |way| match (after, leave) {
                 (Some(after), _) => (Some(after), way),
                 (None, Some(leave)) => (leave, Way::Leave),
@@ -103,37 +107,65 @@ impl Graph {
             let default = step.input("Default").and_then(Node::as_str);
             for (choice, name) in choices(step) {
                 let to = self.place(name);
-                self.edges.push(Edge { from, to, way: Way::Choice(choice) });
+                self.edges.push(Edge {
+                    from,
+                    to,
+                    way: Way::Choice(choice),
+                });
             }
             match default {
                 Some(name) if step.action == Some(Action::Branch) => {
                     let to = self.place(name);
-                    self.edges.push(Edge { from, to, way: Way::Default });
+                    self.edges.push(Edge {
+                        from,
+                        to,
+                        way: Way::Default,
+                    });
                 }
                 _ => self.edges.push(Edge { from, to, way }),
             }
             match &step.on_failure {
                 OnFailure::Abort => {}
-                OnFailure::Continue => self.edges.push(Edge { from, to, way: Way::Continue }),
+                OnFailure::Continue => self.edges.push(Edge {
+                    from,
+                    to,
+                    way: Way::Continue,
+                }),
                 OnFailure::Step(name) => {
                     let to = self.place(&name.name);
-                    self.edges.push(Edge { from, to, way: Way::Failure });
+                    self.edges.push(Edge {
+                        from,
+                        to,
+                        way: Way::Failure,
+                    });
                 }
             }
             if let Some(name) = &step.on_cancel {
                 let to = self.place(&name.name);
-                self.edges.push(Edge { from, to, way: Way::Cancel });
+                self.edges.push(Edge {
+                    from,
+                    to,
+                    way: Way::Cancel,
+                });
             }
             if let Some(first) = step.body.first() {
                 let first = self.place(&first.name.name);
-                self.edges.push(Edge { from, to: first, way: Way::Body });
+                self.edges.push(Edge {
+                    from,
+                    to: first,
+                    way: Way::Body,
+                });
                 self.list(&step.body, Some(to));
             }
         }
     }
 
     /// Every step that can be reached from these, themselves included.
-    pub(crate) fn reach(&self, from: impl IntoIterator<Item = usize>, without: Option<usize>) -> HashSet<usize> {
+    pub(crate) fn reach(
+        &self,
+        from: impl IntoIterator<Item = usize>,
+        without: Option<usize>,
+    ) -> HashSet<usize> {
         let mut seen: HashSet<usize> = from.into_iter().filter(|it| Some(*it) != without).collect();
         let mut open: VecDeque<usize> = seen.iter().copied().collect();
         while let Some(place) = open.pop_front() {
@@ -165,7 +197,9 @@ impl Graph {
         let mut done = HashSet::new();
         let forced: HashMap<usize, usize> = (0..self.names.len())
             .filter_map(|place| {
-                let mut ways = self.from(place).filter(|edge| edge.way.is_success() && edge.way != Way::Body);
+                let mut ways = self
+                    .from(place)
+                    .filter(|edge| edge.way.is_success() && edge.way != Way::Body);
                 let only = ways.next()?;
                 (ways.next().is_none()).then_some((place, only.to?))
             })
@@ -240,10 +274,14 @@ pub(crate) fn choices(step: &Step) -> Vec<(usize, &str)> {
         return Vec::new();
     }
     let choices = step.input("Choices").and_then(Node::as_list);
-    let named = |(index, choice): (usize, _)| {
-        Some((index, Node::as_str(Node::get(choice, "NextStep")?)?))
-    };
-    choices.into_iter().flatten().enumerate().filter_map(named).collect()
+    let named =
+        |(index, choice): (usize, _)| Some((index, Node::as_str(Node::get(choice, "NextStep")?)?));
+    choices
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(named)
+        .collect()
 }
 
 impl Checker<'_> {
@@ -260,16 +298,32 @@ impl Checker<'_> {
             }
         }
         for (ring, forced) in self.graph.rings() {
-            let mut names: Vec<&str> = ring.iter().filter_map(|it| self.graph.names.get(*it)).map(String::as_str).collect();
+            let mut names: Vec<&str> = ring
+                .iter()
+                .filter_map(|it| self.graph.names.get(*it))
+                .map(String::as_str)
+                .collect();
             names.extend(names.first().copied());
-            let Some(step) = names.first().and_then(|name| self.document.step(name)) else { continue };
+            let Some(step) = names.first().and_then(|name| self.document.step(name)) else {
+                continue;
+            };
             let ring = names.join(" -> ");
             match forced {
                 true => self
-                    .error(7, step.name.span, step, format!("the steps go round for ever: {ring}"))
+                    .error(
+                        7,
+                        step.name.span,
+                        step,
+                        format!("the steps go round for ever: {ring}"),
+                    )
                     .suggest("let a branch leave the ring, or use aws:loop"),
                 false => self
-                    .warn(7, step.name.span, step, format!("the steps can go round: {ring}"))
+                    .warn(
+                        7,
+                        step.name.span,
+                        step,
+                        format!("the steps can go round: {ring}"),
+                    )
                     .suggest("the service refuses rings without a way out; aws:loop has a limit"),
             }
         }
@@ -287,7 +341,10 @@ impl Checker<'_> {
             self.target(step, name, "onCancel");
             let action = self.document.step(&name.name).and_then(|it| it.action);
             if let Some(action) = action.filter(|action| !action.may_clean_up()) {
-                let message = format!("onCancel leads to {}, and {action} is not started after a cancellation", name.name);
+                let message = format!(
+                    "onCancel leads to {}, and {action} is not started after a cancellation",
+                    name.name
+                );
                 self.error(6, name.span, step, message);
             }
         }
@@ -295,11 +352,17 @@ impl Checker<'_> {
             return;
         }
         let mut named: Vec<Named> = Vec::new();
-        let list = step.input("Choices").and_then(Node::as_list).unwrap_or_default();
+        let list = step
+            .input("Choices")
+            .and_then(Node::as_list)
+            .unwrap_or_default();
         let nodes = list.iter().filter_map(|choice| choice.get("NextStep"));
         for node in nodes.chain(step.input("Default")) {
             if let Some(name) = node.as_str() {
-                named.push(Named { name: name.to_owned(), span: node.span });
+                named.push(Named {
+                    name: name.to_owned(),
+                    span: node.span,
+                });
             }
         }
         for name in &named {
@@ -323,27 +386,49 @@ impl Checker<'_> {
         // From the outside nobody gets into a loop.
         let owner = |name: &str| {
             let is_in = |outer: &&Step| outer.body.iter().any(|inner| inner.name.name == name);
-            self.document.all_steps().find(is_in).map(|it| it.name.name.clone())
+            self.document
+                .all_steps()
+                .find(is_in)
+                .map(|it| it.name.name.clone())
         };
         let (target_owner, own) = (owner(wanted), owner(&step.name.name));
         if target_owner.is_some() && target_owner != own {
-            let message = format!("{what} leads to {wanted} inside of the loop {}", target_owner.unwrap_or_default());
-            self.error(4, name.span, step, message).suggest("lead to the loop itself");
+            let message = format!(
+                "{what} leads to {wanted} inside of the loop {}",
+                target_owner.unwrap_or_default()
+            );
+            self.error(4, name.span, step, message)
+                .suggest("lead to the loop itself");
         }
     }
 
     /// RB062: a handler that success falls into.
     fn handlers(&mut self) {
-        for edge in self.graph.edges.iter().filter(|edge| edge.way == Way::Sequence) {
+        for edge in self
+            .graph
+            .edges
+            .iter()
+            .filter(|edge| edge.way == Way::Sequence)
+        {
             let Some(to) = edge.to else { continue };
-            let handles = |other: &&super::Edge| other.to == Some(to) && other.way == Way::Failure && other.from != edge.from;
-            let Some(handled) = self.graph.edges.iter().find(handles) else { continue };
+            let handles = |other: &&super::Edge| {
+                other.to == Some(to) && other.way == Way::Failure && other.from != edge.from
+            };
+            let Some(handled) = self.graph.edges.iter().find(handles) else {
+                continue;
+            };
             let name = |place: usize| self.graph.names.get(place).map_or("", String::as_str);
             let (before, handler, source) = (name(edge.from), name(to), name(handled.from));
-            let Some(step) = self.document.step(handler) else { continue };
-            let message = format!("{handler} handles failures of {source}, and {before} goes on to it when all is well");
+            let Some(step) = self.document.step(handler) else {
+                continue;
+            };
+            let message = format!(
+                "{handler} handles failures of {source}, and {before} goes on to it when all is well"
+            );
             self.say(Severity::Note, 62, step.name.span, Some(step), message)
-                .suggest(format!("if that is not meant, give {before} isEnd: true or a nextStep"));
+                .suggest(format!(
+                    "if that is not meant, give {before} isEnd: true or a nextStep"
+                ));
         }
     }
 }

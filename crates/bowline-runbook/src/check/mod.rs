@@ -34,7 +34,6 @@ pub(crate) fn has_output(step: &Step, output: &str) -> bool {
     typing::output_type(step, output).is_some()
 }
 
-
 /// What a check found.
 #[derive(Debug)]
 pub struct Report {
@@ -47,7 +46,9 @@ pub struct Report {
 impl Report {
     /// Whether something in it cannot work.
     pub fn has_errors(&self) -> bool {
-        self.findings.iter().any(|it| it.severity == Severity::Error)
+        self.findings
+            .iter()
+            .any(|it| it.severity == Severity::Error)
     }
 }
 
@@ -142,11 +143,23 @@ impl Checker<'_> {
         })
     }
 
-    pub(crate) fn error(&mut self, code: u16, span: Span, step: &Step, message: impl Into<String>) -> &mut Finding {
+    pub(crate) fn error(
+        &mut self,
+        code: u16,
+        span: Span,
+        step: &Step,
+        message: impl Into<String>,
+    ) -> &mut Finding {
         self.say(Severity::Error, code, span, Some(step), message)
     }
 
-    pub(crate) fn warn(&mut self, code: u16, span: Span, step: &Step, message: impl Into<String>) -> &mut Finding {
+    pub(crate) fn warn(
+        &mut self,
+        code: u16,
+        span: Span,
+        step: &Step,
+        message: impl Into<String>,
+    ) -> &mut Finding {
         self.say(Severity::Warning, code, span, Some(step), message)
     }
 }

@@ -6,12 +6,12 @@ use bowline_services::nearest;
 
 use super::Checker;
 use super::flow::Follows;
+use super::typing::output_type;
 use crate::document::{Parameter, Step};
 use crate::finding::Severity;
 use crate::node::Node;
 use crate::reference::{Reference, nested, references};
 use crate::source::Span;
-use super::typing::output_type;
 
 const GLOBALS: [&str; 5] = ["ACCOUNT_ID", "REGION", "AWS_PARTITION", "DATE", "DATE_TIME"];
 
@@ -23,14 +23,22 @@ impl Checker<'_> {
         for (node, text) in texts {
             if let Some(range) = nested(text).filter(|_| !in_script) {
                 let span = within(node, text, &range);
-                self.error(14, span, step, "a reference inside of a reference is never resolved");
+                self.error(
+                    14,
+                    span,
+                    step,
+                    "a reference inside of a reference is never resolved",
+                );
                 continue;
             }
             for found in references(text) {
                 let span = within(node, text, &found.range);
                 match in_script {
                     true if self.is_declared(&found.reference) => {
-                        let message = format!("{{{{ {} }}}} is put into the script's source", found.reference);
+                        let message = format!(
+                            "{{{{ {} }}}} is put into the script's source",
+                            found.reference
+                        );
                         self.warn(50, span, step, message)
                             .suggest("hand it over in InputPayload and read it from the handler's first argument");
                     }
@@ -70,21 +78,31 @@ impl Checker<'_> {
             Reference::Variable(name) if document.variable(name).is_none() => {
                 let names = document.variables.iter().map(|it| it.name.name.as_str());
                 let suggestion = mean(name, names);
-                self.error(10, span, step, format!("there is no variable {name}")).suggestion = suggestion;
+                self.error(10, span, step, format!("there is no variable {name}"))
+                    .suggestion = suggestion;
             }
             Reference::Global(name) if !GLOBALS.contains(&name.as_str()) => {
                 let suggestion = mean(name, GLOBALS);
-                self.error(10, span, step, format!("there is no global:{name}")).suggestion = suggestion;
+                self.error(10, span, step, format!("there is no global:{name}"))
+                    .suggestion = suggestion;
             }
             Reference::Automation(name) if name != "EXECUTION_ID" => {
                 self.error(10, span, step, format!("there is no automation:{name}"))
                     .suggest("automation: has EXECUTION_ID");
             }
             Reference::Stored(name) => {
-                self.error(12, span, step, format!("{{{{ssm:{name}}}}} is not allowed in a step"))
-                    .suggest("declare a parameter with this as its default, and use the parameter");
+                self.error(
+                    12,
+                    span,
+                    step,
+                    format!("{{{{ssm:{name}}}}} is not allowed in a step"),
+                )
+                .suggest("declare a parameter with this as its default, and use the parameter");
             }
-            Reference::Output { step: source, output } => self.output(step, source, output, span),
+            Reference::Output {
+                step: source,
+                output,
+            } => self.output(step, source, output, span),
             _ => {}
         }
     }
@@ -96,23 +114,34 @@ impl Checker<'_> {
                 return;
             }
             let suggestion = mean(source, self.graph.names.iter().map(String::as_str));
-            self.error(10, span, step, format!("there is no step {source}")).suggestion = suggestion;
+            self.error(10, span, step, format!("there is no step {source}"))
+                .suggestion = suggestion;
             return;
         };
         if from.action.is_some() && output_type(from, output).is_none() {
             let declared = from.outputs.iter().map(|it| it.name.name.as_str());
             let fixed = from.action.map_or(&[][..], |action| action.facts().outputs);
-            let names: Vec<&str> = declared.chain(fixed.iter().map(|(name, _)| *name)).collect();
-            let suggestion = mean(output, names.iter().copied()).unwrap_or_else(|| match names.is_empty() {
-                true => "declare it in the step's outputs".to_owned(),
-                false => format!("it has {}; declare others in its outputs", names.join(", ")),
-            });
-            self.error(10, span, step, format!("the step {source} has no output {output}"))
-                .suggest(suggestion);
+            let names: Vec<&str> = declared
+                .chain(fixed.iter().map(|(name, _)| *name))
+                .collect();
+            let suggestion =
+                mean(output, names.iter().copied()).unwrap_or_else(|| match names.is_empty() {
+                    true => "declare it in the step's outputs".to_owned(),
+                    false => format!("it has {}; declare others in its outputs", names.join(", ")),
+                });
+            self.error(
+                10,
+                span,
+                step,
+                format!("the step {source} has no output {output}"),
+            )
+            .suggest(suggestion);
             return;
         }
         let places = (self.graph.place(source), self.graph.place(&step.name.name));
-        let (Some(earlier), Some(later)) = places else { return };
+        let (Some(earlier), Some(later)) = places else {
+            return;
+        };
         // What is never reached has its own finding.
         if !self.graph.reach([0], None).contains(&later) {
             return;
@@ -120,15 +149,25 @@ impl Checker<'_> {
         match self.graph.follows(earlier, later) {
             Follows::Always => {}
             Follows::Never if source == step.name.name => {
-                self.error(11, span, step, "the step refers to an output of its own, which has no value yet");
+                self.error(
+                    11,
+                    span,
+                    step,
+                    "the step refers to an output of its own, which has no value yet",
+                );
             }
             Follows::Never => {
-                let message = format!("{source} cannot have run successfully before {}", step.name.name);
+                let message = format!(
+                    "{source} cannot have run successfully before {}",
+                    step.name.name
+                );
                 self.error(11, span, step, message)
                     .suggest("no way through the steps leads from there to here");
             }
             Follows::Sometimes => {
-                let message = format!("on some ways here {source} has not run, and {source}.{output} has no value");
+                let message = format!(
+                    "on some ways here {source} has not run, and {source}.{output} has no value"
+                );
                 self.warn(11, span, step, message);
             }
         }
@@ -136,7 +175,12 @@ impl Checker<'_> {
 
     /// Parameters: what their defaults refer to, and whether their patterns can be read.
     pub(super) fn parameters(&mut self) {
-        for parameter in self.document.parameters.iter().chain(&self.document.variables) {
+        for parameter in self
+            .document
+            .parameters
+            .iter()
+            .chain(&self.document.variables)
+        {
             self.parameter(parameter);
         }
         if let Some(role) = &self.document.assume_role {
@@ -158,7 +202,9 @@ impl Checker<'_> {
             let message = format!("allowedPattern cannot be read: {error}");
             self.say(Severity::Warning, 1, pattern.span, None, message);
         }
-        let Some(default) = &parameter.default else { return };
+        let Some(default) = &parameter.default else {
+            return;
+        };
         let mut texts = Vec::new();
         default.each_text(&mut |node, text| texts.push((node, text)));
         for (node, text) in texts {
@@ -166,11 +212,18 @@ impl Checker<'_> {
                 let span = within(node, text, &found.range);
                 let message = match &found.reference {
                     Reference::Parameter(name) if self.document.parameter(name).is_some() => {
-                        format!("the default refers to the parameter {name}, which is documented as unsupported; it is resolved one level deep")
+                        format!(
+                            "the default refers to the parameter {name}, which is documented as unsupported; it is resolved one level deep"
+                        )
                     }
-                    Reference::Parameter(name) => format!("{{{{ {name} }}}} in a default is text and nothing else"),
+                    Reference::Parameter(name) => {
+                        format!("{{{{ {name} }}}} in a default is text and nothing else")
+                    }
                     Reference::Output { .. } | Reference::Variable(_) => {
-                        format!("{{{{ {} }}}} has no value when parameters are read", found.reference)
+                        format!(
+                            "{{{{ {} }}}} has no value when parameters are read",
+                            found.reference
+                        )
                     }
                     _ => continue,
                 };

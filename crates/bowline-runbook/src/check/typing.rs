@@ -39,11 +39,13 @@ pub(crate) fn type_of(document: &Document, reference: &Reference) -> Static {
         Reference::Global(_) | Reference::Automation(_) => Some(Type::String),
         Reference::Stored(_) => None,
         Reference::Output { step, output } if step == "loop" && document.step("loop").is_none() => {
-            Action::Loop.fixed_output(output).filter(|kind| *kind == Type::Integer)
+            Action::Loop
+                .fixed_output(output)
+                .filter(|kind| *kind == Type::Integer)
         }
-        Reference::Output { step, output } => {
-            document.step(step).and_then(|step| output_type(step, output))
-        }
+        Reference::Output { step, output } => document
+            .step(step)
+            .and_then(|step| output_type(step, output)),
     };
     known.map_or(Static::Unknown, Static::Known)
 }
@@ -137,7 +139,10 @@ impl Types {
         });
         Self {
             parameters: parameters.collect(),
-            steps: document.all_steps().map(|step| step_types(document, step)).collect(),
+            steps: document
+                .all_steps()
+                .map(|step| step_types(document, step))
+                .collect(),
         }
     }
 }
@@ -151,23 +156,35 @@ fn uses(step: &Step, parameter: &str) -> Vec<String> {
         });
         found
     });
-    used.map(|entry| format!("{}.{}", step.name.name, entry.key)).collect()
+    used.map(|entry| format!("{}.{}", step.name.name, entry.key))
+        .collect()
 }
 
 fn step_types(document: &Document, step: &Step) -> StepTypes {
     let known = step.action.map_or(&[][..], |action| action.facts().inputs);
     let operation = called(step).ok();
-    let inputs = step.inputs.iter().filter(|entry| !entry.value.is_null()).map(|entry| {
-        let fixed = known.iter().find(|input| input.name == entry.key);
-        let wanted = match (fixed.map(|input| input.takes), &operation) {
-            (Some(Takes::One(kind)), _) => kind.name().to_owned(),
-            (Some(Takes::Either(one, other)), _) => format!("{one} or {other}"),
-            (None, Some(call)) => call.wants(&entry.key).unwrap_or_else(|| "?".to_owned()),
-            _ => "any".to_owned(),
-        };
-        row(&entry.key, &wanted, static_type(document, &entry.value).name())
-    });
-    let declared = step.outputs.iter().map(|it| (it.name.name.as_str(), it.kind, "declared"));
+    let inputs = step
+        .inputs
+        .iter()
+        .filter(|entry| !entry.value.is_null())
+        .map(|entry| {
+            let fixed = known.iter().find(|input| input.name == entry.key);
+            let wanted = match (fixed.map(|input| input.takes), &operation) {
+                (Some(Takes::One(kind)), _) => kind.name().to_owned(),
+                (Some(Takes::Either(one, other)), _) => format!("{one} or {other}"),
+                (None, Some(call)) => call.wants(&entry.key).unwrap_or_else(|| "?".to_owned()),
+                _ => "any".to_owned(),
+            };
+            row(
+                &entry.key,
+                &wanted,
+                static_type(document, &entry.value).name(),
+            )
+        });
+    let declared = step
+        .outputs
+        .iter()
+        .map(|it| (it.name.name.as_str(), it.kind, "declared"));
     let fixed = step.action.map_or(&[][..], |action| action.facts().outputs);
     let implicit = fixed.iter().map(|(name, kind)| match *name {
         "Output" | "OutputPayload" => (*name, *kind, "implicit"),
@@ -179,7 +196,9 @@ fn step_types(document: &Document, step: &Step) -> StepTypes {
         step: step.name.name.clone(),
         action: step.action.map_or("?", Action::name).to_owned(),
         inputs: inputs.collect(),
-        outputs: outputs.map(|(name, kind, from)| row(name, kind.name(), from)).collect(),
+        outputs: outputs
+            .map(|(name, kind, from)| row(name, kind.name(), from))
+            .collect(),
     }
 }
 

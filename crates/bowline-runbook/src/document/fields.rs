@@ -80,7 +80,13 @@ impl<'n, 'f> Fields<'n, 'f> {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("it has {}", known.join(", ")),
             };
-            self.say(Severity::Error, 1, entry.key_span, message, Some(suggestion));
+            self.say(
+                Severity::Error,
+                1,
+                entry.key_span,
+                message,
+                Some(suggestion),
+            );
         }
     }
 
@@ -89,7 +95,11 @@ impl<'n, 'f> Fields<'n, 'f> {
     }
 
     fn wrong(&mut self, key: &str, node: &Node, wanted: &str) {
-        let message = format!("{key} of {} has to be {wanted}, and is {}", self.what, node.noun());
+        let message = format!(
+            "{key} of {} has to be {wanted}, and is {}",
+            self.what,
+            node.noun()
+        );
         self.error(1, node.span, message);
     }
 
@@ -155,7 +165,9 @@ impl<'n, 'f> Fields<'n, 'f> {
     }
 
     pub(super) fn list(&mut self, key: &str) -> &'n [Node] {
-        let Some(node) = self.get(key) else { return &[] };
+        let Some(node) = self.get(key) else {
+            return &[];
+        };
         if node.as_list().is_none() {
             self.wrong(key, node, "a list");
         }
@@ -163,7 +175,9 @@ impl<'n, 'f> Fields<'n, 'f> {
     }
 
     pub(super) fn map(&mut self, key: &str) -> &'n [crate::node::Entry] {
-        let Some(node) = self.get(key) else { return &[] };
+        let Some(node) = self.get(key) else {
+            return &[];
+        };
         if node.as_map().is_none() {
             self.wrong(key, node, "a map");
         }

@@ -22,8 +22,21 @@ pub(crate) fn parse(root: &Node, text: &str, findings: &mut Vec<Finding>) -> Doc
         return Document::default();
     }
     fields.only(
-        &["schemaVersion", "description", "assumeRole", "parameters", "variables", "mainSteps", "outputs", "files"],
-        &["templateInformation", "executableRunBooks", "emergencyChange"],
+        &[
+            "schemaVersion",
+            "description",
+            "assumeRole",
+            "parameters",
+            "variables",
+            "mainSteps",
+            "outputs",
+            "files",
+        ],
+        &[
+            "templateInformation",
+            "executableRunBooks",
+            "emergencyChange",
+        ],
     );
     schema_version(&mut fields, root);
     let description = fields.prose("description");
@@ -37,7 +50,13 @@ pub(crate) fn parse(root: &Node, text: &str, findings: &mut Vec<Finding>) -> Doc
         None => fields.error(1, root.span, "the runbook has no mainSteps"),
         // Designs are published like this; they are refused when they are to run.
         Some(node) if node.as_list().is_some_and(<[Node]>::is_empty) => {
-            fields.say(Severity::Warning, 1, node.span, "the runbook has no steps", None);
+            fields.say(
+                Severity::Warning,
+                1,
+                node.span,
+                "the runbook has no steps",
+                None,
+            );
         }
         Some(_) => {}
     }
@@ -57,7 +76,11 @@ pub(crate) fn parse(root: &Node, text: &str, findings: &mut Vec<Finding>) -> Doc
 
 fn schema_version(fields: &mut Fields<'_, '_>, root: &Node) {
     let Some(node) = fields.get("schemaVersion") else {
-        return fields.error(1, root.span, "this is not an Automation runbook: schemaVersion '0.3' is missing");
+        return fields.error(
+            1,
+            root.span,
+            "this is not an Automation runbook: schemaVersion '0.3' is missing",
+        );
     };
     match &node.kind {
         Kind::Text(version) if version == "0.3" => {}
@@ -79,7 +102,11 @@ fn schema_version(fields: &mut Fields<'_, '_>, root: &Node) {
 fn role(fields: &mut Fields<'_, '_>) -> Option<Named> {
     let role = fields.text("assumeRole")?;
     if role.name.replace(' ', "").contains("{{ssm:") {
-        fields.error(12, role.span, "assumeRole cannot be a reference to the Parameter Store");
+        fields.error(
+            12,
+            role.span,
+            "assumeRole cannot be a reference to the Parameter Store",
+        );
     }
     Some(role)
 }
@@ -88,8 +115,18 @@ fn outputs(fields: &mut Fields<'_, '_>) -> Vec<Named> {
     let mut outputs = Vec::new();
     for node in fields.list("outputs") {
         match node.as_str() {
-            Some(text) => outputs.push(Named { name: text.to_owned(), span: node.span }),
-            None => fields.error(1, node.span, format!("an output of the runbook is written step.Output, and this is {}", node.noun())),
+            Some(text) => outputs.push(Named {
+                name: text.to_owned(),
+                span: node.span,
+            }),
+            None => fields.error(
+                1,
+                node.span,
+                format!(
+                    "an output of the runbook is written step.Output, and this is {}",
+                    node.noun()
+                ),
+            ),
         }
     }
     outputs
@@ -98,11 +135,21 @@ fn outputs(fields: &mut Fields<'_, '_>) -> Vec<Named> {
 fn files(fields: &mut Fields<'_, '_>) -> Vec<(Named, Option<String>)> {
     let entries = fields.map("files");
     if let Some(entry) = entries.get(MOST_FILES) {
-        fields.error(1, entry.key_span, format!("a runbook has at most {MOST_FILES} files"));
+        fields.error(
+            1,
+            entry.key_span,
+            format!("a runbook has at most {MOST_FILES} files"),
+        );
     }
     let files = entries.iter().map(|entry| {
-        let sum = entry.value.get("checksums").and_then(|sums| sums.get("sha256"));
-        let name = Named { name: entry.key.clone(), span: entry.key_span };
+        let sum = entry
+            .value
+            .get("checksums")
+            .and_then(|sums| sums.get("sha256"));
+        let name = Named {
+            name: entry.key.clone(),
+            span: entry.key_span,
+        };
         (name, sum.and_then(Node::as_str).map(str::to_owned))
     });
     files.collect()
@@ -118,12 +165,16 @@ fn parameters(entries: &[Entry], what: &str, findings: &mut Vec<Finding>) -> Vec
         let name = &entry.key;
         let mut fields = Fields::new(&entry.value, format!("{what} {name}"), None, findings);
         let fits = match what {
-            "parameter" => !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "parameter" => {
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            }
             _ => is_name(name),
         };
         if !fits {
             let message = format!("the {what} name {name} has to be letters and digits");
-            let suggestion = name.contains("${").then(|| "fill in the template before it is checked".to_owned());
+            let suggestion = name
+                .contains("${")
+                .then(|| "fill in the template before it is checked".to_owned());
             fields.say(Severity::Error, 2, entry.key_span, message, suggestion);
         }
         parameters.push(parameter(entry, &mut fields));
@@ -133,10 +184,26 @@ fn parameters(entries: &[Entry], what: &str, findings: &mut Vec<Finding>) -> Vec
 
 fn parameter(entry: &Entry, fields: &mut Fields<'_, '_>) -> Parameter {
     fields.only(
-        &["type", "description", "displayType", "default", "allowedValues", "allowedPattern", "minItems", "maxItems", "minChars", "maxChars", "minValue", "maxValue"],
+        &[
+            "type",
+            "description",
+            "displayType",
+            "default",
+            "allowedValues",
+            "allowedPattern",
+            "minItems",
+            "maxItems",
+            "minChars",
+            "maxChars",
+            "minValue",
+            "maxValue",
+        ],
         &[],
     );
-    let name = Named { name: entry.key.clone(), span: entry.key_span };
+    let name = Named {
+        name: entry.key.clone(),
+        span: entry.key_span,
+    };
     let declared = fields.text("type");
     let kind = declared.as_ref().and_then(|it| Type::parse(&it.name));
     match (&declared, kind) {
@@ -155,7 +222,9 @@ fn parameter(entry: &Entry, fields: &mut Fields<'_, '_>) -> Parameter {
     let kind = kind.unwrap_or(Type::String);
     for key in ["minValue", "maxValue"] {
         if let Some(node) = fields.get(key) {
-            let message = format!("{key} is not documented; it is enforced here and may not be by the service");
+            let message = format!(
+                "{key} is not documented; it is enforced here and may not be by the service"
+            );
             fields.say(Severity::Warning, 66, node.span, message, None);
         }
     }
@@ -176,12 +245,17 @@ fn parameter(entry: &Entry, fields: &mut Fields<'_, '_>) -> Parameter {
         pattern: fields.text("allowedPattern"),
         items: (fields.number("minItems", 0), fields.number("maxItems", 0)),
         chars: (fields.number("minChars", 0), fields.number("maxChars", 0)),
-        range: (fields.number("minValue", i64::MIN), fields.number("maxValue", i64::MIN)),
+        range: (
+            fields.number("minValue", i64::MIN),
+            fields.number("maxValue", i64::MIN),
+        ),
     }
 }
 
 fn check_default(fields: &mut Fields<'_, '_>, kind: Type, default: &Node) {
-    let refers = default.as_str().is_some_and(|text| !references(text).is_empty());
+    let refers = default
+        .as_str()
+        .is_some_and(|text| !references(text).is_empty());
     let value = default.value();
     let fits = match (&default.kind, kind) {
         _ if refers || kind.holds(&value) => true,
@@ -204,7 +278,10 @@ fn check_default(fields: &mut Fields<'_, '_>, kind: Type, default: &Node) {
 }
 
 fn steps(nodes: &[Node], names: &mut HashSet<String>, findings: &mut Vec<Finding>) -> Vec<Step> {
-    nodes.iter().filter_map(|node| step(node, names, findings)).collect()
+    nodes
+        .iter()
+        .filter_map(|node| step(node, names, findings))
+        .collect()
 }
 
 fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -> Option<Step> {
@@ -213,7 +290,20 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
     let mut fields = Fields::new(node, what, name.clone(), findings);
     node.as_map()?;
     fields.only(
-        &["name", "action", "inputs", "description", "outputs", "maxAttempts", "timeoutSeconds", "onFailure", "onCancel", "isEnd", "isCritical", "nextStep"],
+        &[
+            "name",
+            "action",
+            "inputs",
+            "description",
+            "outputs",
+            "maxAttempts",
+            "timeoutSeconds",
+            "onFailure",
+            "onCancel",
+            "isEnd",
+            "isCritical",
+            "nextStep",
+        ],
         &[],
     );
     let Some(name) = fields.text("name") else {
@@ -223,8 +313,14 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
         return None;
     };
     if !is_name(&name.name) {
-        let message = format!("the step name {} has to be letters, digits and underscores", name.name);
-        let suggestion = name.name.contains("${").then(|| "fill in the template before it is checked".to_owned());
+        let message = format!(
+            "the step name {} has to be letters, digits and underscores",
+            name.name
+        );
+        let suggestion = name
+            .name
+            .contains("${")
+            .then(|| "fill in the template before it is checked".to_owned());
         fields.say(Severity::Error, 2, name.span, message, suggestion);
     }
     if !names.insert(name.name.clone()) {
@@ -232,7 +328,13 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
     }
     let action = action(&mut fields, &name);
     if node.get("inputs").is_none() && action.is_some_and(|it| it != Action::Pause) {
-        fields.say(Severity::Warning, 20, name.span, "the step has no inputs", None);
+        fields.say(
+            Severity::Warning,
+            20,
+            name.span,
+            "the step has no inputs",
+            None,
+        );
     }
     let timeout_span = fields.get("timeoutSeconds").map(|node| node.span);
     let (on_failure, writes_on_failure) = on_failure(&mut fields);
@@ -241,8 +343,13 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
         description: fields.prose("description"),
         inputs: fields.map("inputs").to_vec(),
         outputs: declarations(&mut fields),
-        max_attempts: fields.number("maxAttempts", 1).and_then(|it| u32::try_from(it).ok()).unwrap_or(1),
-        timeout: fields.number("timeoutSeconds", 1).and_then(|it| u64::try_from(it).ok()),
+        max_attempts: fields
+            .number("maxAttempts", 1)
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(1),
+        timeout: fields
+            .number("timeoutSeconds", 1)
+            .and_then(|it| u64::try_from(it).ok()),
         on_failure,
         writes_on_failure,
         on_cancel: on_cancel(&mut fields, action),
@@ -270,7 +377,13 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
 fn action(fields: &mut Fields<'_, '_>, name: &Named) -> Option<Action> {
     let Some(named) = fields.text("action") else {
         let suggestion = Some("add an action such as aws:executeAwsApi".to_owned());
-        fields.say(Severity::Error, 3, name.span, format!("the step {} has no action", name.name), suggestion);
+        fields.say(
+            Severity::Error,
+            3,
+            name.span,
+            format!("the step {} has no action", name.name),
+            suggestion,
+        );
         return None;
     };
     let action = Action::parse(&named.name);
@@ -278,10 +391,19 @@ fn action(fields: &mut Fields<'_, '_>, name: &Named) -> Option<Action> {
         None => {
             let near = nearest(&named.name, Action::ALL.map(Action::name));
             let suggestion = near.map(|near| format!("did you mean {near}?"));
-            fields.say(Severity::Error, 3, named.span, format!("there is no action {}", named.name), suggestion);
+            fields.say(
+                Severity::Error,
+                3,
+                named.span,
+                format!("there is no action {}", named.name),
+                suggestion,
+            );
         }
         Some(Tier::Remote) => {
-            let message = format!("step {}: action {} is not supported locally", name.name, named.name);
+            let message = format!(
+                "step {}: action {} is not supported locally",
+                name.name, named.name
+            );
             let suggestion = Some("`runbook submit` lets the service run it".to_owned());
             fields.say(Severity::Error, 3, named.span, message, suggestion);
         }
@@ -302,7 +424,10 @@ fn on_failure(fields: &mut Fields<'_, '_>) -> (OnFailure, bool) {
         "Abort" => OnFailure::Abort,
         "Continue" => OnFailure::Continue,
         other => match other.strip_prefix("step:") {
-            Some(step) => OnFailure::Step(Named { name: step.trim().to_owned(), span: named.span }),
+            Some(step) => OnFailure::Step(Named {
+                name: step.trim().to_owned(),
+                span: named.span,
+            }),
             None => {
                 let message = format!("onFailure {other} is neither Abort, Continue nor step:NAME");
                 let suggestion = is_name(other).then(|| format!("write step:{other}"));
@@ -317,7 +442,11 @@ fn on_failure(fields: &mut Fields<'_, '_>) -> (OnFailure, bool) {
 fn on_cancel(fields: &mut Fields<'_, '_>, action: Option<Action>) -> Option<Named> {
     let named = fields.text("onCancel")?;
     if matches!(action, Some(Action::Loop | Action::UpdateVariable)) {
-        fields.error(6, named.span, "onCancel is not allowed on loop and updateVariable steps");
+        fields.error(
+            6,
+            named.span,
+            "onCancel is not allowed on loop and updateVariable steps",
+        );
     }
     if named.name == "Abort" {
         return None;
@@ -328,7 +457,10 @@ fn on_cancel(fields: &mut Fields<'_, '_>, action: Option<Action>) -> Option<Name
         fields.say(Severity::Error, 4, named.span, message, suggestion);
         return None;
     };
-    Some(Named { name: step.trim().to_owned(), span: named.span })
+    Some(Named {
+        name: step.trim().to_owned(),
+        span: named.span,
+    })
 }
 
 fn declarations(fields: &mut Fields<'_, '_>) -> Vec<OutputDeclaration> {
@@ -349,7 +481,13 @@ fn declarations(fields: &mut Fields<'_, '_>) -> Vec<OutputDeclaration> {
         if let (Some(declared), Some(None)) = (&declared, kind) {
             let near = nearest(&declared.name, Type::ALL.map(Type::name));
             let suggestion = near.map(|near| format!("did you mean {near}?"));
-            fields.say(Severity::Error, 1, declared.span, format!("there is no type {}", declared.name), suggestion);
+            fields.say(
+                Severity::Error,
+                1,
+                declared.span,
+                format!("there is no type {}", declared.name),
+                suggestion,
+            );
         }
         outputs.push(OutputDeclaration {
             name,

@@ -19,17 +19,26 @@ const POLL_NEWS: SignedDuration = SignedDuration::from_secs(15);
 impl Execution {
     pub(super) fn take(&mut self, answer: Answer) {
         let document = Arc::clone(&self.document);
-        let Phase::Running(running) = &self.phase else { return };
-        let Some(step) = document.steps.get(running.step) else { return };
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
+        let Some(step) = document.steps.get(running.step) else {
+            return;
+        };
         if matches!(running.wait, Wait::Account(_)) {
             return self.take_account(step, answer);
         }
         let Some(action) = step.action else { return };
         match (action, answer) {
-            (Action::WaitForAwsResourceProperty | Action::AssertAwsResourceProperty, Answer::Called(value)) => {
+            (
+                Action::WaitForAwsResourceProperty | Action::AssertAwsResourceProperty,
+                Answer::Called(value),
+            ) => {
                 self.take_look(step, action, &value);
             }
-            (Action::WaitForAwsResourceProperty, Answer::CallFailed(failure)) if failure.is_patient() => {
+            (Action::WaitForAwsResourceProperty, Answer::CallFailed(failure))
+                if failure.is_patient() =>
+            {
                 self.events.push_back(Event::StepNote {
                     step: step.name.name.clone(),
                     note: failure.text(&self.operation()),
@@ -60,7 +69,9 @@ impl Execution {
             }
             (_, Answer::ScriptFailed(message)) => self.fail(Failure::failed(message)),
             (_, Answer::Approved { by }) => self.take_approval(step, by),
-            (_, Answer::Rejected { by }) => self.fail(Failure::for_good(format!("rejected by {by}"))),
+            (_, Answer::Rejected { by }) => {
+                self.fail(Failure::for_good(format!("rejected by {by}")))
+            }
             (_, Answer::Resumed) => self.succeed(None, Map::new()),
         }
     }
@@ -72,35 +83,54 @@ impl Execution {
                 self.state.surroundings.account = Some(account.unwrap_or_default().to_owned());
                 self.act(step);
             }
-            Answer::CallFailed(failure) => self.fail(Failure::failed(failure.text("GetCallerIdentity"))),
+            Answer::CallFailed(failure) => {
+                self.fail(Failure::failed(failure.text("GetCallerIdentity")))
+            }
             _ => self.fail(Failure::failed("the account is not known")),
         }
     }
 
     fn operation(&self) -> String {
-        let Phase::Running(running) = &self.phase else { return String::new() };
+        let Phase::Running(running) = &self.phase else {
+            return String::new();
+        };
         let api = running.inputs.get("Api").and_then(Value::as_str);
         api.unwrap_or("Invoke").to_owned()
     }
 
     fn take_look(&mut self, step: &Step, action: Action, value: &Value) {
-        let Phase::Running(running) = &mut self.phase else { return };
-        let text = running.inputs.get("PropertySelector").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        let text = running
+            .inputs
+            .get("PropertySelector")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let desired: Vec<String> = match running.inputs.get("DesiredValues") {
-            Some(Value::Array(values)) => values.iter().map(|it| comparable(it).unwrap_or_default()).collect(),
+            Some(Value::Array(values)) => values
+                .iter()
+                .map(|it| comparable(it).unwrap_or_default())
+                .collect(),
             Some(other) => vec![embedded(other)],
             None => Vec::new(),
         };
         let selector = match Selector::parse(&text) {
             Ok(selector) => selector,
-            Err((message, _)) => return self.fail(Failure::for_good(format!("PropertySelector {text}: {message}"))),
+            Err((message, _)) => {
+                return self.fail(Failure::for_good(format!(
+                    "PropertySelector {text}: {message}"
+                )));
+            }
         };
         let found = match selector.select(value) {
             Selected::Nothing => Vec::new(),
             Selected::One(value) => vec![value.clone()],
             Selected::Many(values) => values.into_iter().cloned().collect(),
         };
-        let is_desired = |value: &Value| comparable(value).is_some_and(|text| desired.contains(&text));
+        let is_desired =
+            |value: &Value| comparable(value).is_some_and(|text| desired.contains(&text));
         // \[X\] Of several values all have to be desired.
         if !found.is_empty() && found.iter().all(is_desired) {
             self.tell(step, &found, &desired, true);
@@ -110,8 +140,14 @@ impl Execution {
             let wanted = python(&desired.clone().into());
             let message = match &found[..] {
                 [] => format!("{text} selects nothing, wanted one of {wanted}"),
-                [one] => format!("{text} is {}, wanted one of {wanted}", comparable(one).unwrap_or_else(|| python(one))),
-                many => format!("{text} is {}, wanted only {wanted}", python(&many.to_vec().into())),
+                [one] => format!(
+                    "{text} is {}, wanted one of {wanted}",
+                    comparable(one).unwrap_or_else(|| python(one))
+                ),
+                many => format!(
+                    "{text} is {}, wanted only {wanted}",
+                    python(&many.to_vec().into())
+                ),
             };
             return self.fail(Failure::failed(message));
         }
@@ -122,11 +158,19 @@ impl Execution {
     /// What was seen, if it is news.
     fn tell(&mut self, step: &Step, found: &[Value], desired: &[String], always: bool) {
         let now = self.now;
-        let Phase::Running(running) = &mut self.phase else { return };
-        let texts: Vec<String> = found.iter().map(|it| comparable(it).unwrap_or_else(|| python(it))).collect();
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        let texts: Vec<String> = found
+            .iter()
+            .map(|it| comparable(it).unwrap_or_else(|| python(it)))
+            .collect();
         let value = (!texts.is_empty()).then(|| texts.join(", "));
         let is_new = running.poll.value.as_ref() != Some(&value);
-        let is_due = running.poll.told.is_none_or(|told| now.duration_since(told) >= POLL_NEWS);
+        let is_due = running
+            .poll
+            .told
+            .is_none_or(|told| now.duration_since(told) >= POLL_NEWS);
         running.poll.value = Some(value.clone());
         if !(is_new || is_due || always) {
             return;
@@ -142,7 +186,10 @@ impl Execution {
     }
 
     fn take_invocation(&mut self, value: &Value) {
-        let payload = value.get("Payload").and_then(Value::as_str).unwrap_or_default();
+        let payload = value
+            .get("Payload")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let parsed: Option<Value> = serde_json::from_str(payload).ok();
         if let Some(error) = value.get("FunctionError").and_then(Value::as_str) {
             let said = |name: &str| Some(parsed.as_ref()?.get(name)?.as_str()?.to_owned());
@@ -152,7 +199,9 @@ impl Execution {
                 _ => payload.to_owned(),
             };
             // \[X\] The documentation implies it.
-            return self.fail(Failure::failed(format!("the function failed ({error}): {reason}")));
+            return self.fail(Failure::failed(format!(
+                "the function failed ({error}): {reason}"
+            )));
         }
         let mut fixed = Map::new();
         if let Some(code) = value.get("StatusCode") {
@@ -174,13 +223,24 @@ impl Execution {
     }
 
     fn take_approval(&mut self, step: &Step, by: String) {
-        let Phase::Running(running) = &mut self.phase else { return };
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
         let decision = json!({ "Approver": by, "Status": "Approved" });
         running.approvals.push(decision);
         if running.approvals.len() < running.needed {
             let missing = running.needed - running.approvals.len();
-            let message = running.inputs.get("Message").map(embedded).unwrap_or_default();
-            let approvers = running.inputs.get("Approvers").and_then(Value::as_array).cloned().unwrap_or_default();
+            let message = running
+                .inputs
+                .get("Message")
+                .map(embedded)
+                .unwrap_or_default();
+            let approvers = running
+                .inputs
+                .get("Approvers")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             let deadline = running.deadline;
             let work = super::Work::Approval {
                 message,
@@ -193,7 +253,10 @@ impl Execution {
         }
         let fixed = Map::from_iter([
             ("ApprovalStatus".to_owned(), "Approved".into()),
-            ("ApproverDecisions".to_owned(), running.approvals.clone().into()),
+            (
+                "ApproverDecisions".to_owned(),
+                running.approvals.clone().into(),
+            ),
         ]);
         self.succeed(None, fixed);
     }
@@ -201,8 +264,12 @@ impl Execution {
     /// The action succeeded: outputs are evaluated, once.
     fn conclude(&mut self, root: Root, fixed: Map<String, Value>) {
         let document = Arc::clone(&self.document);
-        let Phase::Running(running) = &self.phase else { return };
-        let Some(step) = document.steps.get(running.step) else { return };
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
+        let Some(step) = document.steps.get(running.step) else {
+            return;
+        };
         match outputs::evaluate(step, &root, fixed) {
             Ok(outputs) => self.succeed(None, outputs),
             Err(message) => self.fail(Failure::for_good(message)),
@@ -210,11 +277,19 @@ impl Execution {
     }
 
     /// The step is done; a branch says where to go.
-    pub(super) fn succeed(&mut self, target: Option<(String, String)>, outputs: Map<String, Value>) {
+    pub(super) fn succeed(
+        &mut self,
+        target: Option<(String, String)>,
+        outputs: Map<String, Value>,
+    ) {
         let document = Arc::clone(&self.document);
-        let Phase::Running(running) = &self.phase else { return };
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
         let place = running.step;
-        let Some(step) = document.steps.get(place) else { return };
+        let Some(step) = document.steps.get(place) else {
+            return;
+        };
         self.state.outputs.insert(step.name.name.clone(), outputs);
         if self.state.status == Status::Waiting {
             self.state.status = Status::InProgress;

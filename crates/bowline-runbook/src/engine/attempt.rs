@@ -27,7 +27,9 @@ impl Execution {
         let limit = self.limit(step);
         let deadline = limit.and_then(|limit| {
             let seconds = i64::try_from(limit).ok()?;
-            self.now.checked_add(SignedDuration::from_secs(seconds)).ok()
+            self.now
+                .checked_add(SignedDuration::from_secs(seconds))
+                .ok()
         });
         self.phase = Phase::Running(Box::new(Running {
             step: place,
@@ -71,7 +73,9 @@ impl Execution {
     }
 
     fn try_to_act(&mut self, step: &Step) -> Result<(), Failure> {
-        let action = step.action.ok_or_else(|| Failure::for_good("the step has no action"))?;
+        let action = step
+            .action
+            .ok_or_else(|| Failure::for_good("the step has no action"))?;
         if action == Action::Branch {
             return self.choose(step);
         }
@@ -90,7 +94,10 @@ impl Execution {
                 handler: text("Handler"),
                 source: text("Script"),
                 attachment: text("Attachment"),
-                payload: inputs.get("InputPayload").cloned().unwrap_or_else(|| json!({})),
+                payload: inputs
+                    .get("InputPayload")
+                    .cloned()
+                    .unwrap_or_else(|| json!({})),
             }),
             Action::Sleep => return self.sleep(step, &inputs),
             Action::UpdateVariable => return self.update(&inputs),
@@ -140,10 +147,17 @@ impl Execution {
             let (fits, wanted) = match input.takes {
                 Takes::Any => continue,
                 Takes::One(kind) => (kind.holds(value), kind.name().to_owned()),
-                Takes::Either(one, other) => (one.holds(value) || other.holds(value), format!("{one} or {other}")),
+                Takes::Either(one, other) => (
+                    one.holds(value) || other.holds(value),
+                    format!("{one} or {other}"),
+                ),
             };
             if !fits {
-                return Err(format!("{} takes a {wanted}, and this is a {}", input.name, type_name(value)));
+                return Err(format!(
+                    "{} takes a {wanted}, and this is a {}",
+                    input.name,
+                    type_name(value)
+                ));
             }
         }
         Ok(inputs)
@@ -169,11 +183,18 @@ impl Execution {
                 "DATE_TIME" => Some(self.date("%Y-%m-%d_%H.%M.%S").into()),
                 _ => return Lookup::Unknown,
             },
-            Reference::Automation(name) if name == "EXECUTION_ID" => Some(known.execution_id.clone().into()),
+            Reference::Automation(name) if name == "EXECUTION_ID" => {
+                Some(known.execution_id.clone().into())
+            }
             Reference::Automation(_) | Reference::Stored(_) => return Lookup::Unknown,
             Reference::Output { step, output } => match self.document.step(step) {
                 None => return Lookup::Unknown,
-                Some(_) => self.state.outputs.get(step).and_then(|outputs| outputs.get(output)).cloned(),
+                Some(_) => self
+                    .state
+                    .outputs
+                    .get(step)
+                    .and_then(|outputs| outputs.get(output))
+                    .cloned(),
             },
         };
         match value.filter(|value| !value.is_null()) {
@@ -190,7 +211,10 @@ impl Execution {
         let declared = found.and_then(|it| it.outputs.iter().find(|it| it.name.name == *output));
         match (self.state.statuses.get(step), declared) {
             (Some(Status::Success), Some(declared)) => {
-                format!("{reference} has no value: selector {} matched nothing", declared.selector.name)
+                format!(
+                    "{reference} has no value: selector {} matched nothing",
+                    declared.selector.name
+                )
             }
             (Some(Status::Success), None) => format!("{reference} has no value"),
             (Some(status), _) => format!("{reference} has no value: the step {step} is {status}"),
@@ -214,19 +238,32 @@ impl Execution {
     }
 
     fn date(&self, format: &str) -> String {
-        self.now.to_zoned(TimeZone::UTC).strftime(format).to_string()
+        self.now
+            .to_zoned(TimeZone::UTC)
+            .strftime(format)
+            .to_string()
     }
 
     /// The operation that inputs name, with the rest of them as its input.
     fn call_of(&self, inputs: &Map<String, Value>) -> Result<Work, Failure> {
-        let name = inputs.get("Service").and_then(Value::as_str).unwrap_or_default();
-        let api = inputs.get("Api").and_then(Value::as_str).unwrap_or_default();
-        let service = bowline_services::find(name).map_err(|_| Failure::for_good(format!("there is no service {name}")))?;
+        let name = inputs
+            .get("Service")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let api = inputs
+            .get("Api")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let service = bowline_services::find(name)
+            .map_err(|_| Failure::for_good(format!("there is no service {name}")))?;
         let operation = service
             .operation(api)
             .ok_or_else(|| Failure::for_good(format!("{} has no operation {api}", service.name)))?;
         if operation.is_streaming {
-            return Err(Failure::for_good(format!("{} streams, which a runbook cannot call", operation.name)));
+            return Err(Failure::for_good(format!(
+                "{} streams, which a runbook cannot call",
+                operation.name
+            )));
         }
         let mut input = inputs.clone();
         for own in ["Service", "Api", "PropertySelector", "DesiredValues"] {
@@ -234,7 +271,10 @@ impl Execution {
         }
         let problems = validate::problems(service, operation, &input);
         if !problems.is_empty() {
-            return Err(Failure::for_good(format!("Parameter validation failed:\n{}", problems.join("\n"))));
+            return Err(Failure::for_good(format!(
+                "Parameter validation failed:\n{}",
+                problems.join("\n")
+            )));
         }
         Ok(Work::Call {
             service: service.name,
@@ -246,8 +286,12 @@ impl Execution {
     /// One more look of a step that waits.
     pub(super) fn look(&mut self) {
         let document = Arc::clone(&self.document);
-        let Phase::Running(running) = &mut self.phase else { return };
-        let Some(step) = document.steps.get(running.step) else { return };
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        let Some(step) = document.steps.get(running.step) else {
+            return;
+        };
         running.poll.last = Some(self.now);
         let (inputs, deadline) = (running.inputs.clone(), running.deadline);
         match self.call_of(&inputs) {
@@ -264,7 +308,9 @@ impl Execution {
     pub(super) fn look_again(&mut self) {
         let now = self.now;
         let fixed = self.options.poll_interval;
-        let Phase::Running(running) = &mut self.phase else { return };
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
         let interval = running.poll.interval;
         let grown = interval.mul_f32(1.5).min(Duration::from_secs(15));
         running.poll.interval = fixed.unwrap_or(grown);
@@ -294,28 +340,42 @@ impl Execution {
             (Some(text), None) => {
                 let span = duration(text).map_err(Failure::for_good)?;
                 let factor = i32::try_from(self.options.fast_sleep.max(1)).unwrap_or(i32::MAX);
-                self.now.checked_add(span / factor).map_err(|it| Failure::for_good(it.to_string()))?
+                self.now
+                    .checked_add(span / factor)
+                    .map_err(|it| Failure::for_good(it.to_string()))?
             }
             (None, Some(text)) => {
                 let until = moment(text).map_err(Failure::for_good)?;
                 let most = SignedDuration::from_secs(crate::time::LONGEST_SLEEP);
                 if until.duration_since(self.now) > most {
-                    return Err(Failure::for_good(format!("{text} is more than seven days away")));
+                    return Err(Failure::for_good(format!(
+                        "{text} is more than seven days away"
+                    )));
                 }
                 until
             }
-            _ => return Err(Failure::for_good("aws:sleep takes a Duration or a Timestamp")),
+            _ => {
+                return Err(Failure::for_good(
+                    "aws:sleep takes a Duration or a Timestamp",
+                ));
+            }
         };
         self.events.push_back(Event::StepWaiting {
             step: step.name.name.clone(),
-            r#for: format!("{} s to pass", until.duration_since(self.now).as_secs().max(0)),
+            r#for: format!(
+                "{} s to pass",
+                until.duration_since(self.now).as_secs().max(0)
+            ),
         });
         self.wait(Wait::SleepUntil(until));
         Ok(())
     }
 
     fn update(&mut self, inputs: &Map<String, Value>) -> Result<(), Failure> {
-        let text = inputs.get("Name").and_then(Value::as_str).unwrap_or_default();
+        let text = inputs
+            .get("Name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let name = text.trim().strip_prefix("variable:").unwrap_or(text);
         let Some(variable) = self.document.variable(name) else {
             return Err(Failure::for_good(format!("there is no variable {name}")));
@@ -334,9 +394,16 @@ impl Execution {
     }
 
     fn approval(&mut self, step: &Step, inputs: &Map<String, Value>) -> Result<Work, Failure> {
-        let approvers = inputs.get("Approvers").and_then(Value::as_array).cloned().unwrap_or_default();
+        let approvers = inputs
+            .get("Approvers")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let approvers: Vec<String> = approvers.iter().map(crate::value::embedded).collect();
-        let needed = inputs.get("MinRequiredApprovals").and_then(integer).unwrap_or(1);
+        let needed = inputs
+            .get("MinRequiredApprovals")
+            .and_then(integer)
+            .unwrap_or(1);
         let needed = usize::try_from(needed).unwrap_or_default();
         if needed == 0 || needed > approvers.len() {
             return Err(Failure::for_good(format!(
@@ -347,7 +414,10 @@ impl Execution {
         if let Phase::Running(running) = &mut self.phase {
             running.needed = needed;
         }
-        let message = inputs.get("Message").map(crate::value::embedded).unwrap_or_default();
+        let message = inputs
+            .get("Message")
+            .map(crate::value::embedded)
+            .unwrap_or_default();
         self.waiting(step, format!("approval by {}", approvers.join(", ")));
         Ok(Work::Approval {
             message,
@@ -357,18 +427,27 @@ impl Execution {
     }
 
     fn choose(&mut self, step: &Step) -> Result<(), Failure> {
-        let choices = step.input("Choices").map(crate::node::Node::value).unwrap_or_default();
-        let resolve = |value: &Value| resolve(value, Absent::IsNull, &|it| self.lookup(it)).unwrap_or(Value::Null);
+        let choices = step
+            .input("Choices")
+            .map(crate::node::Node::value)
+            .unwrap_or_default();
+        let resolve = |value: &Value| {
+            resolve(value, Absent::IsNull, &|it| self.lookup(it)).unwrap_or(Value::Null)
+        };
         let mut chosen = None;
         for (index, choice) in choices.as_array().into_iter().flatten().enumerate() {
             if condition::evaluate(choice, &resolve).map_err(Failure::failed)? {
-                let name = choice.get("NextStep").and_then(Value::as_str).map(str::to_owned);
+                let name = choice
+                    .get("NextStep")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
                 chosen = name.map(|name| (name, format!("branch:{}", index + 1)));
                 break;
             }
         }
         let default = step.input("Default").and_then(crate::node::Node::as_str);
-        let target = chosen.or_else(|| default.map(|name| (name.to_owned(), "branch:default".to_owned())));
+        let target =
+            chosen.or_else(|| default.map(|name| (name.to_owned(), "branch:default".to_owned())));
         self.succeed(target, Map::new());
         Ok(())
     }
@@ -397,12 +476,20 @@ impl Execution {
 
 fn invoke(inputs: &Map<String, Value>) -> Work {
     let mut input = Map::new();
-    for name in ["FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext"] {
+    for name in [
+        "FunctionName",
+        "Qualifier",
+        "InvocationType",
+        "LogType",
+        "ClientContext",
+    ] {
         if let Some(value) = inputs.get(name) {
             input.insert(name.to_owned(), value.clone());
         }
     }
-    let kind = input.entry("InvocationType").or_insert_with(|| "RequestResponse".into());
+    let kind = input
+        .entry("InvocationType")
+        .or_insert_with(|| "RequestResponse".into());
     if kind == "RequestResponse" {
         input.entry("LogType").or_insert_with(|| "Tail".into());
     }

@@ -36,7 +36,9 @@ pub(crate) fn evaluate(
         let Some(inner) = condition.get(name).filter(|_| logical != Some(false)) else {
             continue;
         };
-        let list = inner.as_array().map_or(std::slice::from_ref(inner), Vec::as_slice);
+        let list = inner
+            .as_array()
+            .map_or(std::slice::from_ref(inner), Vec::as_slice);
         let mut holds = all;
         for inner in list {
             if evaluate(inner, resolve)? != all {
@@ -63,7 +65,10 @@ pub(crate) fn evaluate(
     }
     for (value, written) in [(&left, variable), (&right, comparand)] {
         if !kind.holds(value) {
-            let written = written.as_str().map(|it| it.trim().trim_matches(['{', '}', ' '])).unwrap_or("the value");
+            let written = written
+                .as_str()
+                .map(|it| it.trim().trim_matches(['{', '}', ' ']))
+                .unwrap_or("the value");
             return Err(format!(
                 "{name} needs {} {kind} variable; {written} is {} ({})",
                 if kind == Type::Integer { "an" } else { "a" },
@@ -76,7 +81,10 @@ pub(crate) fn evaluate(
 }
 
 fn compare(operator: &str, left: &Value, right: &Value) -> bool {
-    let (text, other) = (left.as_str().unwrap_or_default(), right.as_str().unwrap_or_default());
+    let (text, other) = (
+        left.as_str().unwrap_or_default(),
+        right.as_str().unwrap_or_default(),
+    );
     let (number, limit) = (integer(left), integer(right));
     match operator {
         "StringEquals" => text == other,
@@ -104,19 +112,43 @@ mod tests {
         let plain = |value: &Value| value.clone();
         for (condition, wanted) in [
             (json!({ "Variable": "a", "StringEquals": "a" }), Ok(true)),
-            (json!({ "Variable": "Abc", "EqualsIgnoreCase": "aBC" }), Ok(true)),
+            (
+                json!({ "Variable": "Abc", "EqualsIgnoreCase": "aBC" }),
+                Ok(true),
+            ),
             (json!({ "Variable": "abc", "StartsWith": "ab" }), Ok(true)),
             (json!({ "Variable": "abc", "EndsWith": "ab" }), Ok(false)),
             (json!({ "Variable": "abc", "Contains": "b" }), Ok(true)),
             (json!({ "Variable": 2, "NumericGreater": 1 }), Ok(true)),
-            (json!({ "Variable": 2, "NumericLesserOrEquals": 2 }), Ok(true)),
-            (json!({ "Variable": true, "BooleanEquals": false }), Ok(false)),
+            (
+                json!({ "Variable": 2, "NumericLesserOrEquals": 2 }),
+                Ok(true),
+            ),
+            (
+                json!({ "Variable": true, "BooleanEquals": false }),
+                Ok(false),
+            ),
             (json!({ "Variable": null, "StringEquals": "a" }), Ok(false)),
-            (json!({ "Not": { "Variable": null, "StringEquals": "a" } }), Ok(true)),
-            (json!({ "And": [{ "Variable": 1, "NumericEquals": 2 }, { "Variable": 1, "StringEquals": "" }] }), Ok(false)),
-            (json!({ "Or": [{ "Variable": 1, "NumericEquals": 1 }, { "Variable": 1, "StringEquals": "" }] }), Ok(true)),
-            (json!({ "Variable": "200", "NumericEquals": 200 }), Err("NumericEquals needs an Integer variable")),
-            (json!({ "Variable": true, "BooleanEquals": "true" }), Err("BooleanEquals needs a Boolean")),
+            (
+                json!({ "Not": { "Variable": null, "StringEquals": "a" } }),
+                Ok(true),
+            ),
+            (
+                json!({ "And": [{ "Variable": 1, "NumericEquals": 2 }, { "Variable": 1, "StringEquals": "" }] }),
+                Ok(false),
+            ),
+            (
+                json!({ "Or": [{ "Variable": 1, "NumericEquals": 1 }, { "Variable": 1, "StringEquals": "" }] }),
+                Ok(true),
+            ),
+            (
+                json!({ "Variable": "200", "NumericEquals": 200 }),
+                Err("NumericEquals needs an Integer variable"),
+            ),
+            (
+                json!({ "Variable": true, "BooleanEquals": "true" }),
+                Err("BooleanEquals needs a Boolean"),
+            ),
         ] {
             let result = evaluate(&condition, &plain);
             match wanted {

@@ -144,7 +144,10 @@ impl Execution {
         now: Timestamp,
     ) -> Self {
         let variables = document.variables.iter().filter_map(|variable| {
-            Some((variable.name.name.clone(), variable.default.as_ref()?.value()))
+            Some((
+                variable.name.name.clone(),
+                variable.default.as_ref()?.value(),
+            ))
         });
         let state = Snapshot {
             surroundings,
@@ -160,9 +163,21 @@ impl Execution {
     }
 
     /// Goes on with a run that was broken off, at the step that was next.
-    pub fn resume(document: Arc<Document>, state: Snapshot, options: Options, now: Timestamp) -> Self {
-        let steps: Vec<String> = document.steps.iter().map(|it| it.name.name.clone()).collect();
-        let next = state.next.as_ref().and_then(|name| steps.iter().position(|it| it == name));
+    pub fn resume(
+        document: Arc<Document>,
+        state: Snapshot,
+        options: Options,
+        now: Timestamp,
+    ) -> Self {
+        let steps: Vec<String> = document
+            .steps
+            .iter()
+            .map(|it| it.name.name.clone())
+            .collect();
+        let next = state
+            .next
+            .as_ref()
+            .and_then(|name| steps.iter().position(|it| it == name));
         let begin = Event::RunStart {
             execution_id: state.surroundings.execution_id.clone(),
             steps,
@@ -211,7 +226,10 @@ impl Execution {
             Cancel::Asked(at) => Some(at),
             _ => None,
         };
-        [own, running.deadline, cancel, self.clean_up_until].into_iter().flatten().min()
+        [own, running.deadline, cancel, self.clean_up_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The request whose answer is waited for; others are no longer wanted.
@@ -275,7 +293,10 @@ impl Execution {
     pub fn statuses(&self) -> impl Iterator<Item = (&str, Status)> {
         self.document.steps.iter().map(|step| {
             let name = step.name.name.as_str();
-            (name, self.state.statuses.get(name).copied().unwrap_or_default())
+            (
+                name,
+                self.state.statuses.get(name).copied().unwrap_or_default(),
+            )
         })
     }
 
@@ -336,7 +357,8 @@ impl Execution {
             return true;
         }
         if let Cancel::Asked(until) = self.cancel {
-            let in_flight = matches!(running.wait, Wait::Answer(_)) && self.document.steps.get(running.step).is_some_and(calls);
+            let in_flight = matches!(running.wait, Wait::Answer(_))
+                && self.document.steps.get(running.step).is_some_and(calls);
             if !in_flight || now >= until {
                 self.cancelled();
                 return true;
@@ -393,7 +415,8 @@ impl Execution {
             return;
         };
         let name = step.name.name.clone();
-        if failure.is_retryable && running.attempt < step.max_attempts && self.cancel == Cancel::No {
+        if failure.is_retryable && running.attempt < step.max_attempts && self.cancel == Cancel::No
+        {
             let delay = pause(self.options.retry_delay, running.attempt);
             running.wait = Wait::RetryAt(self.now + delay);
             running.deadline = None;
@@ -418,7 +441,9 @@ impl Execution {
     /// The step ended; its status, its event, and what it means for the run.
     fn finish(&mut self, step: usize, status: Status, error: Option<String>) {
         let document = Arc::clone(&self.document);
-        let Some(step) = document.steps.get(step) else { return };
+        let Some(step) = document.steps.get(step) else {
+            return;
+        };
         let name = step.name.name.clone();
         self.state.statuses.insert(name.clone(), status);
         let failed = matches!(status, Status::Failed | Status::TimedOut);
@@ -427,7 +452,12 @@ impl Execution {
             self.state.failures.push((name.clone(), status, message));
         }
         let outputs = match status {
-            Status::Success => self.state.outputs.get(&name).map(outputs::masked).unwrap_or_default(),
+            Status::Success => self
+                .state
+                .outputs
+                .get(&name)
+                .map(outputs::masked)
+                .unwrap_or_default(),
             _ => Map::new(),
         };
         self.events.push_back(Event::StepEnd {
@@ -439,14 +469,17 @@ impl Execution {
         if failed && !step.is_critical() && step.on_failure == OnFailure::Abort {
             self.events.push_back(Event::StepNote {
                 step: name,
-                note: "the run ends here, and not as a failure, because the step is not critical".to_owned(),
+                note: "the run ends here, and not as a failure, because the step is not critical"
+                    .to_owned(),
             });
         }
     }
 
     fn after_failure(&mut self, place: usize) {
         let document = Arc::clone(&self.document);
-        let Some(step) = document.steps.get(place) else { return };
+        let Some(step) = document.steps.get(place) else {
+            return;
+        };
         match &step.on_failure {
             OnFailure::Abort => self.go(place, None, "onFailure"),
             OnFailure::Step(target) => self.go(place, Some(&target.name), "onFailure"),
@@ -472,7 +505,12 @@ impl Execution {
             to: to.map(str::to_owned),
             why: why.to_owned(),
         });
-        let next = to.and_then(|name| self.document.steps.iter().position(|it| it.name.name == name));
+        let next = to.and_then(|name| {
+            self.document
+                .steps
+                .iter()
+                .position(|it| it.name.name == name)
+        });
         match next {
             Some(next) => {
                 self.state.next = self.name(next);
@@ -484,13 +522,18 @@ impl Execution {
 
     /// The step at work was given up.
     fn cancelled(&mut self) {
-        let Phase::Running(running) = &self.phase else { return };
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
         let place = running.step;
         let is_clean_up = self.clean_up_until.is_some();
         self.finish(place, Status::Cancelled, None);
         self.cancel = Cancel::Accepted;
         let document = Arc::clone(&self.document);
-        let target = document.steps.get(place).and_then(|step| step.on_cancel.as_ref());
+        let target = document
+            .steps
+            .get(place)
+            .and_then(|step| step.on_cancel.as_ref());
         match target.filter(|_| !is_clean_up) {
             Some(target) => {
                 self.clean_up_until = Some(self.now + CLEAN_UP_LIMIT);
@@ -555,5 +598,8 @@ fn pause(first: Duration, attempt: u32) -> Duration {
 
 /// Whether a step has calls that change something, so that their end is waited for when the run is cancelled.
 fn calls(step: &Step) -> bool {
-    matches!(step.action, Some(Action::ExecuteAwsApi | Action::InvokeLambdaFunction))
+    matches!(
+        step.action,
+        Some(Action::ExecuteAwsApi | Action::InvokeLambdaFunction)
+    )
 }

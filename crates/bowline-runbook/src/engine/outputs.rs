@@ -19,12 +19,17 @@ pub(super) enum Root {
 }
 
 /// The outputs of a step that succeeded: fixed and declared ones. What selects nothing is absent.
-pub(super) fn evaluate(step: &Step, root: &Root, fixed: Map<String, Value>) -> Result<Map<String, Value>, String> {
+pub(super) fn evaluate(
+    step: &Step,
+    root: &Root,
+    fixed: Map<String, Value>,
+) -> Result<Map<String, Value>, String> {
     let mut outputs = fixed;
     for declared in &step.outputs {
         let text = &declared.selector.name;
         let name = &declared.name.name;
-        let selector = Selector::parse(text).map_err(|(message, _)| format!("output {name}: selector {text}: {message}"))?;
+        let selector = Selector::parse(text)
+            .map_err(|(message, _)| format!("output {name}: selector {text}: {message}"))?;
         let selected = match selector.select(root.for_selector(&selector)) {
             Selected::Nothing => None,
             Selected::One(Value::Null) => None,
@@ -38,7 +43,8 @@ pub(super) fn evaluate(step: &Step, root: &Root, fixed: Map<String, Value>) -> R
         };
         outputs.remove(name);
         if let Some(value) = selected {
-            let value = convert(&value, declared.kind).map_err(|reason| format!("output {name} of type {}: {reason}", declared.kind))?;
+            let value = convert(&value, declared.kind)
+                .map_err(|reason| format!("output {name} of type {}: {reason}", declared.kind))?;
             outputs.insert(name.clone(), value);
         }
     }
@@ -52,7 +58,8 @@ impl Root {
             Self::Payload(payload, fixed) => match selector.steps.first() {
                 Some(Part::Name(name))
                     if payload.get(name).is_none()
-                        && ["StatusCode", "FunctionError", "LogResult", "Payload"].contains(&name.as_str()) =>
+                        && ["StatusCode", "FunctionError", "LogResult", "Payload"]
+                            .contains(&name.as_str()) =>
                 {
                     fixed
                 }
@@ -100,7 +107,9 @@ impl Execution {
             };
             let texts = match value {
                 None => Value::Null,
-                Some(Value::Array(items)) => items.iter().map(|it| Value::from(embedded(it))).collect(),
+                Some(Value::Array(items)) => {
+                    items.iter().map(|it| Value::from(embedded(it))).collect()
+                }
                 Some(value) => Value::from(vec![embedded(&value)]),
             };
             (text.to_owned(), texts)

@@ -111,7 +111,10 @@ mod tests {
             }))
         );
         let gone = json!(["{{ s.gone }}"]);
-        assert_eq!(resolve(&gone, Absent::Fails, &lookup), Err("s.gone has no value".to_owned()));
+        assert_eq!(
+            resolve(&gone, Absent::Fails, &lookup),
+            Err("s.gone has no value".to_owned())
+        );
         assert_eq!(resolve(&gone, Absent::IsNull, &lookup), Ok(json!([null])));
     }
 }

@@ -43,7 +43,10 @@ impl Status {
 
     /// Whether it stays so.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Success | Self::Failed | Self::TimedOut | Self::Cancelled)
+        matches!(
+            self,
+            Self::Success | Self::Failed | Self::TimedOut | Self::Cancelled
+        )
     }
 }
 

@@ -108,7 +108,10 @@ impl CallFailure {
     /// In the order of the Python SDK, so that search engines find it.
     pub(crate) fn text(&self, operation: &str) -> String {
         let mut text = match &self.code {
-            Some(code) => format!("An error occurred ({code}) when calling the {operation} operation: {}", self.message),
+            Some(code) => format!(
+                "An error occurred ({code}) when calling the {operation} operation: {}",
+                self.message
+            ),
             None => format!("{operation}: {}", self.message),
         };
         if let Some(id) = &self.request_id {

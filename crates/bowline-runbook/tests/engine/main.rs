@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bowline_runbook::{
-    Answer, CallFailure, Event, Execution, Options, Parameters, Request, Severity, Snapshot, Status, Surroundings, Work, check,
+    Answer, CallFailure, Event, Execution, Options, Parameters, Request, Severity, Snapshot,
+    Status, Surroundings, Work, check,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -33,23 +34,67 @@ impl<'a> Run<'a> {
         Self::with(text, &[], Options::default(), script)
     }
 
-    fn with(text: &str, given: &[(&str, Value)], options: Options, script: impl FnMut(&Request, usize) -> Option<Answer> + 'a) -> Self {
+    fn with(
+        text: &str,
+        given: &[(&str, Value)],
+        options: Options,
+        script: impl FnMut(&Request, usize) -> Option<Answer> + 'a,
+    ) -> Self {
         let report = check(text);
-        let errors: Vec<_> = report.findings.iter().filter(|it| it.severity == Severity::Error).collect();
+        let errors: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Error)
+            .collect();
         assert!(errors.is_empty(), "{errors:?}");
         let document = Arc::new(report.document.unwrap());
-        let given = given.iter().map(|(name, value)| ((*name).to_owned(), bowline_runbook::Given::Value(value.clone()))).collect();
-        let parameters = Parameters::new(&document, &given, &|_| None, &|_| Err("no store".to_owned())).unwrap();
+        let given = given
+            .iter()
+            .map(|(name, value)| {
+                (
+                    (*name).to_owned(),
+                    bowline_runbook::Given::Value(value.clone()),
+                )
+            })
+            .collect();
+        let parameters =
+            Parameters::new(
+                &document,
+                &given,
+                &|_| None,
+                &|_| Err("no store".to_owned()),
+            )
+            .unwrap();
         let begun: Timestamp = "2026-01-31T23:59:58Z".parse().unwrap();
         let execution = Execution::new(document, parameters, surroundings(), options, begun);
-        Self { execution, script: Box::new(script), asked: HashMap::new(), requests: Vec::new(), events: Vec::new(), now: begun, begun }
+        Self {
+            execution,
+            script: Box::new(script),
+            asked: HashMap::new(),
+            requests: Vec::new(),
+            events: Vec::new(),
+            now: begun,
+            begun,
+        }
     }
 
-    fn resume(text: &str, snapshot: Snapshot, script: impl FnMut(&Request, usize) -> Option<Answer> + 'a) -> Self {
+    fn resume(
+        text: &str,
+        snapshot: Snapshot,
+        script: impl FnMut(&Request, usize) -> Option<Answer> + 'a,
+    ) -> Self {
         let document = Arc::new(check(text).document.unwrap());
         let begun: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         let execution = Execution::resume(document, snapshot, Options::default(), begun);
-        Self { execution, script: Box::new(script), asked: HashMap::new(), requests: Vec::new(), events: Vec::new(), now: begun, begun }
+        Self {
+            execution,
+            script: Box::new(script),
+            asked: HashMap::new(),
+            requests: Vec::new(),
+            events: Vec::new(),
+            now: begun,
+            begun,
+        }
     }
 
     /// Answers what is asked now.
@@ -58,7 +103,9 @@ impl<'a> Run<'a> {
             while let Some(event) = self.execution.poll_event() {
                 self.events.push(event);
             }
-            let Some(request) = self.execution.poll_request() else { return };
+            let Some(request) = self.execution.poll_request() else {
+                return;
+            };
             let count = self.asked.entry(request.step.clone()).or_default();
             let answer = (self.script)(&request, *count);
             *count += 1;
@@ -91,12 +138,19 @@ impl<'a> Run<'a> {
 
     fn finish(&mut self) -> &mut Self {
         self.until(10_000_000);
-        assert!(self.execution.is_ended(), "the run has not ended: {:?}", self.events);
+        assert!(
+            self.execution.is_ended(),
+            "the run has not ended: {:?}",
+            self.events
+        );
         self
     }
 
     fn statuses(&self) -> Vec<&'static str> {
-        self.execution.statuses().map(|(_, status)| status.name()).collect()
+        self.execution
+            .statuses()
+            .map(|(_, status)| status.name())
+            .collect()
     }
 
     fn elapsed(&self) -> i64 {
@@ -121,7 +175,9 @@ impl<'a> Run<'a> {
 
     fn jumps(&self) -> Vec<String> {
         let jumps = self.events.iter().filter_map(|event| match event {
-            Event::StepJump { to, why, .. } => Some(format!("{}:{why}", to.as_deref().unwrap_or("END"))),
+            Event::StepJump { to, why, .. } => {
+                Some(format!("{}:{why}", to.as_deref().unwrap_or("END")))
+            }
             _ => None,
         });
         jumps.collect()
@@ -163,17 +219,30 @@ fn called(value: Value) -> Option<Answer> {
 /// A step that succeeds or fails as `{desired}` is `a` or something else, with more of its keys.
 fn step(name: &str, kind: &str, more: &str) -> String {
     let keys = match kind {
-        "A" => "action: aws:assertAwsResourceProperty, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [a]}",
-        "F" => "action: aws:assertAwsResourceProperty, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [b]}",
-        "T" => "action: aws:waitForAwsResourceProperty, timeoutSeconds: 2, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [b]}",
+        "A" => {
+            "action: aws:assertAwsResourceProperty, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [a]}"
+        }
+        "F" => {
+            "action: aws:assertAwsResourceProperty, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [b]}"
+        }
+        "T" => {
+            "action: aws:waitForAwsResourceProperty, timeoutSeconds: 2, inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [b]}"
+        }
         other => other,
     };
-    let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+    let more = if more.is_empty() {
+        String::new()
+    } else {
+        format!(", {more}")
+    };
     format!("- {{name: {name}, {keys}{more}}}\n")
 }
 
 fn book(steps: &[(&str, &str, &str)]) -> String {
-    let steps: String = steps.iter().map(|(name, kind, more)| step(name, kind, more)).collect();
+    let steps: String = steps
+        .iter()
+        .map(|(name, kind, more)| step(name, kind, more))
+        .collect();
     format!("schemaVersion: '0.3'\nmainSteps:\n{steps}")
 }
 

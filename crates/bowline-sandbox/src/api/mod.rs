@@ -5,6 +5,7 @@ mod ec2;
 mod ecs;
 mod iam;
 mod kms;
+mod lambda;
 mod logs;
 mod metadata;
 mod pages;
@@ -61,9 +62,20 @@ pub(crate) async fn respond(
     let service = Service::of(head);
     let protocol = service.protocol();
     if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
+        if matches!(service, Service::Lambda) {
+            let error = ApiError {
+                status: StatusCode::FORBIDDEN,
+                ..ApiError::new(error.json_code(), error.to_string())
+            };
+            return dated(shared, lambda::error_response(&error, &request_id));
+        }
         return dated(shared, protocol.auth_error(&error, &request_id));
     }
     let answered = match sabotage(shared, service, &body).await {
+        Ok(()) if matches!(service, Service::Lambda) => {
+            let response = lambda::respond(shared, head, &body, &request_id).await;
+            return dated(shared, response);
+        }
         Ok(()) => answer(shared, host, service, head, &body, &request_id).await,
         Err(error) => Err(error),
     };
@@ -131,6 +143,7 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         | Service::Logs { operation }
         | Service::Kms { operation } => operation,
         Service::Sts | Service::Iam | Service::Ec2 => sts::operation(body),
+        Service::Lambda => "Invoke",
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
     let faults = shared.faults.now();
@@ -181,6 +194,8 @@ enum Service<'a> {
     Sts,
     Iam,
     Ec2,
+    /// By paths, not by targets.
+    Lambda,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
         scope: &'a str,
@@ -205,6 +220,7 @@ impl<'a> Service<'a> {
                 Some("sts") => Self::Sts,
                 Some("iam") => Self::Iam,
                 Some("ec2") => Self::Ec2,
+                Some("lambda") => Self::Lambda,
                 Some(scope) if form => Self::UnknownQuery { scope },
                 Some(scope) => Self::Unknown { scope },
                 None if form => Self::Sts,
@@ -232,6 +248,7 @@ impl<'a> Service<'a> {
             Self::Sts => "sts",
             Self::Iam => "iam",
             Self::Ec2 => "ec2",
+            Self::Lambda => "lambda",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
     }
@@ -242,6 +259,7 @@ impl<'a> Service<'a> {
             | Self::Kms { .. }
             | Self::Logs { .. }
             | Self::Control { .. }
+            | Self::Lambda
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
             Self::Ssm { .. } => Protocol::Json { message: "Message" },
             Self::Sts | Self::UnknownQuery { .. } => Protocol::STS,
@@ -301,7 +319,7 @@ async fn answer(
         Service::Sts => {
             sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
         }
-        Service::Unknown { .. } => Err(ApiError::unknown_operation()),
+        Service::Lambda | Service::Unknown { .. } => Err(ApiError::unknown_operation()),
         Service::UnknownQuery { scope } => Err(ApiError::new(
             "InvalidAction",
             format!("the sandbox does not serve {scope}"),

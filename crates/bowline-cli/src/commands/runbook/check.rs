@@ -50,24 +50,41 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode, Comma
     for path in &args.files {
         let source = read(path)?;
         let report = check(&source);
-        let types = report.document.as_ref().filter(|_| args.types).map(Types::of);
+        let types = report
+            .document
+            .as_ref()
+            .filter(|_| args.types)
+            .map(Types::of);
         let findings: Vec<Finding> = report
             .findings
             .into_iter()
             .filter(|it| strict || it.severity > Severity::Note)
             .collect();
-        all.push(Checked { path, source, findings, types });
+        all.push(Checked {
+            path,
+            source,
+            findings,
+            types,
+        });
     }
     let document = match context.global.output {
         Some(OutputFormat::Json | OutputFormat::Ndjson) => as_json(&all)?,
         Some(OutputFormat::Sarif) => json::document(&sarif::log(&all))?,
         None | Some(OutputFormat::Table | OutputFormat::Wide) => as_text(&all),
         Some(OutputFormat::Name) => {
-            return Err(CommandError::usage("runbook check prints text, JSON or SARIF").hint("use -o json or -o sarif"));
+            return Err(
+                CommandError::usage("runbook check prints text, JSON or SARIF")
+                    .hint("use -o json or -o sarif"),
+            );
         }
     };
     context.printer.document(&document)?;
-    let count = |severity| all.iter().flat_map(|it| &it.findings).filter(|it| it.severity == severity).count();
+    let count = |severity| {
+        all.iter()
+            .flat_map(|it| &it.findings)
+            .filter(|it| it.severity == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     context.printer.note(&format!(
         "{}: {}, {}",
@@ -106,7 +123,8 @@ fn as_json(all: &[Checked<'_>]) -> Result<String, CommandError> {
     let files: Vec<_> = all
         .iter()
         .map(|checked| {
-            let mut file = json!({ "file": checked.path.display().to_string(), "findings": checked.findings });
+            let mut file =
+                json!({ "file": checked.path.display().to_string(), "findings": checked.findings });
             if let Some(types) = &checked.types {
                 file["types"] = json!(types);
             }
@@ -118,11 +136,17 @@ fn as_json(all: &[Checked<'_>]) -> Result<String, CommandError> {
 
 fn explained(code: &str) -> Result<String, CommandError> {
     if code == "all" {
-        return Ok(Code::all().map(|code| format!("{code}  {}\n", code.title())).collect());
+        return Ok(Code::all()
+            .map(|code| format!("{code}  {}\n", code.title()))
+            .collect());
     }
     let Some(code) = Code::parse(code) else {
         return Err(CommandError::usage(format!("there is no rule {code}"))
             .hint("`bowline runbook check --explain` lists the rules"));
     };
-    Ok(format!("{code}: {}\n\n{}\n", code.title(), text::folded(code.explanation(), 80)))
+    Ok(format!(
+        "{code}: {}\n\n{}\n",
+        code.title(),
+        text::folded(code.explanation(), 80)
+    ))
 }

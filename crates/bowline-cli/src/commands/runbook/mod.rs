@@ -1,8 +1,11 @@
 //! `bowline runbook`: SSM Automation documents, checked, planned and run here.
 
 mod check;
+mod folder;
 mod parameters;
 mod plan;
+mod progress;
+mod run;
 mod sarif;
 mod text;
 
@@ -19,7 +22,8 @@ use crate::exit_code::ExitCode;
 /// Check, plan and run SSM Automation runbooks
 ///
 /// A runbook is a document of schemaVersion 0.3, YAML or JSON. `check` finds what
-/// is wrong with it, types included, without AWS; `plan` says what it would do.
+/// is wrong with it, types included, without AWS; `plan` says what it would do;
+/// `run` does it here, with your credentials.
 ///
 /// Example: bowline runbook check deploy.yaml
 #[derive(Args, Debug)]
@@ -33,6 +37,7 @@ pub struct RunbookArgs {
 enum RunbookCommand {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
+    Run(Box<run::RunArgs>),
 }
 
 /// Runs one of its commands.
@@ -40,6 +45,7 @@ pub async fn run(args: RunbookArgs, context: &Context) -> Result<ExitCode, Comma
     match args.command {
         RunbookCommand::Check(args) => check::run(&args, context),
         RunbookCommand::Plan(args) => plan::run(args, context).await,
+        RunbookCommand::Run(args) => run::run(*args, context).await,
     }
 }
 
@@ -48,7 +54,10 @@ fn read(path: &Path) -> Result<String, CommandError> {
     let text = match path.as_os_str() == "-" {
         true => {
             let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
+            std::io::stdin()
+                .lock()
+                .read_to_string(&mut text)
+                .map(|_| text)
         }
         false => std::fs::read_to_string(path),
     };
@@ -56,24 +65,45 @@ fn read(path: &Path) -> Result<String, CommandError> {
 }
 
 /// A document that may be planned and run: errors are shown, and end the command with the code of `check`.
-fn checked(path: &Path, text: &str, context: &Context) -> Result<Result<Document, ExitCode>, CommandError> {
+fn checked(
+    path: &Path,
+    text: &str,
+    context: &Context,
+) -> Result<Result<Document, ExitCode>, CommandError> {
     let report = bowline_runbook::check(text);
     if report.has_errors() {
-        let errors = report.findings.iter().filter(|it| it.severity == Severity::Error);
+        let errors = report
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Error);
         for finding in errors {
-            context.printer.note(text::finding(path, text, finding).trim_end());
+            context
+                .printer
+                .note(text::finding(path, text, finding).trim_end());
         }
-        context.printer.note("nothing was done: the runbook has errors");
+        context
+            .printer
+            .note("nothing was done: the runbook has errors");
         return Ok(Err(ExitCode::Findings));
     }
-    let warnings = report.findings.iter().filter(|it| it.severity == Severity::Warning).count();
+    let warnings = report
+        .findings
+        .iter()
+        .filter(|it| it.severity == Severity::Warning)
+        .count();
     if warnings > 0 {
-        context.printer.note(&format!("{}; `bowline runbook check` shows them", text::count(warnings, "warning")));
+        context.printer.note(&format!(
+            "{}; `bowline runbook check` shows them",
+            text::count(warnings, "warning")
+        ));
     }
     let Report { document, .. } = report;
     let document = document.filter(|document| !document.steps.is_empty());
     match document {
         Some(document) => Ok(Ok(document)),
-        None => Err(CommandError::new(ErrorKind::Usage, "the runbook has no steps")),
+        None => Err(CommandError::new(
+            ErrorKind::Usage,
+            "the runbook has no steps",
+        )),
     }
 }

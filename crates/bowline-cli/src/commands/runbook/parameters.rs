@@ -26,8 +26,11 @@ impl ParameterArgs {
         let mut given = BTreeMap::new();
         if let Some(path) = &self.params {
             let wrong = |what: &str| CommandError::usage(format!("{}: {what}", path.display()));
-            let node = bowline_runbook::read(&read(path)?).map_err(|error| wrong(&error.to_string()))?;
-            let entries = node.as_map().ok_or_else(|| wrong("a map of parameters is needed"))?;
+            let node =
+                bowline_runbook::read(&read(path)?).map_err(|error| wrong(&error.to_string()))?;
+            let entries = node
+                .as_map()
+                .ok_or_else(|| wrong("a map of parameters is needed"))?;
             for entry in entries {
                 given.insert(entry.key.clone(), Given::Value(entry.value.value()));
             }
@@ -46,12 +49,15 @@ impl ParameterArgs {
 /// The parameters without a default that were not given.
 pub(super) fn missing<'d>(document: &'d Document, given: &BTreeMap<String, Given>) -> Vec<&'d str> {
     let open = document.parameters.iter().filter(|it| it.default.is_none());
-    open.map(|it| it.name.name.as_str()).filter(|name| !given.contains_key(*name)).collect()
+    open.map(|it| it.name.name.as_str())
+        .filter(|name| !given.contains_key(*name))
+        .collect()
 }
 
 /// All that is wrong with the parameters, as one error.
 pub(super) fn refused(problems: &[String]) -> CommandError {
-    CommandError::usage(problems.join("\n")).hint("give parameters with --param NAME=VALUE or --params FILE")
+    CommandError::usage(problems.join("\n"))
+        .hint("give parameters with --param NAME=VALUE or --params FILE")
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

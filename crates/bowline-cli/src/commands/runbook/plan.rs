@@ -71,9 +71,15 @@ pub(super) async fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, C
     let planned = known.plan(&document, &args)?;
     let text = match context.global.output.unwrap_or(OutputFormat::Table) {
         OutputFormat::Json => json::document(&planned)?,
-        OutputFormat::Ndjson => planned.steps.iter().map(|it| json::line("step", it)).collect::<Result<_, _>>()?,
+        OutputFormat::Ndjson => planned
+            .steps
+            .iter()
+            .map(|it| json::line("step", it))
+            .collect::<Result<_, _>>()?,
         OutputFormat::Table | OutputFormat::Wide => rendered(&planned),
-        _ => return Err(CommandError::usage("runbook plan prints text or JSON").hint("use -o json")),
+        _ => {
+            return Err(CommandError::usage("runbook plan prints text or JSON").hint("use -o json"));
+        }
     };
     context.printer.document(&text)?;
     Ok(ExitCode::Success)
@@ -88,27 +94,39 @@ struct Known {
 impl Known {
     async fn gather(args: &PlanArgs, context: &Context) -> Result<Self, CommandError> {
         if args.offline {
-            return Ok(Self { region: context.global.region.clone(), account: None });
+            return Ok(Self {
+                region: context.global.region.clone(),
+                account: None,
+            });
         }
         let client = context.client().await?;
-        Ok(Self { region: Some(client.region().to_owned()), account: None })
+        Ok(Self {
+            region: Some(client.region().to_owned()),
+            account: None,
+        })
     }
 
     fn plan(&self, document: &Document, args: &PlanArgs) -> Result<Plan, CommandError> {
         let system = |reference: &Reference| match reference {
             Reference::Global(name) if name == "REGION" => self.region.clone(),
             Reference::Global(name) if name == "ACCOUNT_ID" => self.account.clone(),
-            Reference::Global(name) if name == "AWS_PARTITION" => self.region.as_deref().map(|it| bowline::regions::partition(it).to_owned()),
+            Reference::Global(name) if name == "AWS_PARTITION" => self
+                .region
+                .as_deref()
+                .map(|it| bowline::regions::partition(it).to_owned()),
             _ => None,
         };
         let mut given = args.parameters.given()?;
         // What is not given yet is shown as open; a plan is often the first thing one asks for.
         let open: Vec<&str> = parameters::missing(document, &given);
         let mut shown = document.clone();
-        shown.parameters.retain(|it| !open.contains(&it.name.name.as_str()));
+        shown
+            .parameters
+            .retain(|it| !open.contains(&it.name.name.as_str()));
         given.retain(|_, value| !matches!(value, Given::Texts(texts) if texts.is_empty()));
         let stored = |name: &str| Ok(Value::from(format!("\u{2039}ssm:{name}\u{203a}")));
-        let values = Parameters::new(&shown, &given, &system, &stored).map_err(|problems| parameters::refused(&problems))?;
+        let values = Parameters::new(&shown, &given, &system, &stored)
+            .map_err(|problems| parameters::refused(&problems))?;
         Ok(plan(document, &values, &system))
     }
 }
@@ -121,7 +139,11 @@ fn rendered(planned: &Plan) -> String {
             Runs::Maybe => "  (a result decides)",
             Runs::No => "  (not unless a step fails)",
         };
-        let calls = step.calls.as_deref().map(|calls| format!("  {calls}")).unwrap_or_default();
+        let calls = step
+            .calls
+            .as_deref()
+            .map(|calls| format!("  {calls}"))
+            .unwrap_or_default();
         let _ = writeln!(text, "{}  {}{calls}{when}", step.step, step.action);
         if !step.is_supported {
             text.push_str("    this action does not run locally yet\n");
@@ -136,20 +158,32 @@ fn rendered(planned: &Plan) -> String {
         }
     }
     text.push_str("\nif a step fails\n");
-    let width = planned.steps.iter().map(|it| it.step.chars().count()).max().unwrap_or_default();
+    let width = planned
+        .steps
+        .iter()
+        .map(|it| it.step.chars().count())
+        .max()
+        .unwrap_or_default();
     for step in &planned.steps {
         let route = match step.on_failure.as_str() {
             "END" => "the run ends".to_owned(),
             "goes on" => "the run goes on".to_owned(),
             handler => format!("{handler} is next"),
         };
-        let _ = writeln!(text, "    {:width$}  {route}, and the run ends as {}", step.step, step.ends);
+        let _ = writeln!(
+            text,
+            "    {:width$}  {route}, and the run ends as {}",
+            step.step, step.ends
+        );
     }
     text
 }
 
 fn limits(step: &Planned) -> String {
-    let limit = step.limit.map_or_else(|| "no time limit".to_owned(), |limit| format!("at most {limit} s"));
+    let limit = step.limit.map_or_else(
+        || "no time limit".to_owned(),
+        |limit| format!("at most {limit} s"),
+    );
     match step.attempts {
         1 => limit,
         attempts => format!("{limit} an attempt, {attempts} attempts"),

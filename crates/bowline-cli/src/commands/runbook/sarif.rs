@@ -27,7 +27,11 @@ pub(super) fn log(all: &[Checked<'_>]) -> Value {
 }
 
 fn results<'a>(checked: &'a Checked<'_>) -> impl Iterator<Item = Value> + 'a {
-    let uri = checked.path.to_string_lossy().replace('\\', "/").replace(' ', "%20");
+    let uri = checked
+        .path
+        .to_string_lossy()
+        .replace('\\', "/")
+        .replace(' ', "%20");
     checked.findings.iter().map(move |finding| {
         let level = match finding.severity {
             Severity::Error => "error",

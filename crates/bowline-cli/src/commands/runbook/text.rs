@@ -8,7 +8,11 @@ use bowline_runbook::{Finding, Row, Types, excerpt};
 /// A finding with its place, the line it is about, and what mends it.
 pub(super) fn finding(path: &Path, source: &str, finding: &Finding) -> String {
     let span = finding.span;
-    let step = finding.step.as_deref().map(|step| format!(" {step}:")).unwrap_or_default();
+    let step = finding
+        .step
+        .as_deref()
+        .map(|step| format!(" {step}:"))
+        .unwrap_or_default();
     let mut text = format!(
         "{}:{}:{}: {} {}:{step} {}\n",
         path.display(),
@@ -20,7 +24,11 @@ pub(super) fn finding(path: &Path, source: &str, finding: &Finding) -> String {
     );
     if let Some((line, before, width)) = excerpt(source, span) {
         // Tabs keep their width under the line.
-        let lead: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let lead: String = line
+            .chars()
+            .take(before)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
         let _ = writeln!(text, "    | {line}\n    | {lead}{}", "^".repeat(width));
     }
     if let Some(suggestion) = &finding.suggestion {
@@ -34,18 +42,22 @@ pub(super) fn types(types: &Types) -> String {
     let mut text = String::new();
     if !types.parameters.is_empty() {
         text.push_str("parameters\n");
-        rows(&mut text, &types.parameters, |row| match row.detail.as_str() {
-            "" => "not used".to_owned(),
-            uses => format!("used by {uses}"),
+        rows(&mut text, &types.parameters, |row| {
+            match row.detail.as_str() {
+                "" => "not used".to_owned(),
+                uses => format!("used by {uses}"),
+            }
         });
     }
     for step in &types.steps {
         let _ = writeln!(text, "{}  {}", step.step, step.action);
         if !step.inputs.is_empty() {
             text.push_str("  inputs\n");
-            rows(&mut text, &step.inputs, |row| match row.detail == row.kind || row.kind == "any" {
-                true => String::new(),
-                false => format!("given {}", row.detail),
+            rows(&mut text, &step.inputs, |row| {
+                match row.detail == row.kind || row.kind == "any" {
+                    true => String::new(),
+                    false => format!("given {}", row.detail),
+                }
             });
         }
         if !step.outputs.is_empty() {
@@ -57,10 +69,20 @@ pub(super) fn types(types: &Types) -> String {
 }
 
 fn rows(text: &mut String, rows: &[Row], detail: impl Fn(&Row) -> String) {
-    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or_default();
+    let width = |of: fn(&Row) -> &str| {
+        rows.iter()
+            .map(|row| of(row).chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let (name, kind) = (width(|row| &row.name), width(|row| &row.kind));
     for row in rows {
-        let line = format!("    {:name$}  {:kind$}  {}", row.name, row.kind, detail(row));
+        let line = format!(
+            "    {:name$}  {:kind$}  {}",
+            row.name,
+            row.kind,
+            detail(row)
+        );
         text.push_str(line.trim_end());
         text.push('\n');
     }
