@@ -68,7 +68,7 @@ impl Parameters {
                     }
                 }
                 (None, None) => {
-                    problems.push(format!("parameter {name} has no default and was not given"))
+                    problems.push(format!("parameter {name} has no default and was not given"));
                 }
             }
         }

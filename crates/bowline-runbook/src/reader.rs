@@ -269,7 +269,7 @@ impl<'t> Builder<'t> {
         let at = scan.marker();
         let start = at.byte_offset().unwrap_or_default().min(self.text.len());
         let error = ReadError {
-            message: scan.info().to_owned(),
+            message: scan.info(),
             span: self.lines.span(start, start),
         };
         let quoted = scan.info().contains("multiline quoted scalar");

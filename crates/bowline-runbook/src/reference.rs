@@ -27,7 +27,7 @@ pub enum Reference {
 
 /// A reference and where it stands in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The bytes with their braces.
     pub range: Range<usize>,
     /// What it refers to.
@@ -73,7 +73,7 @@ impl fmt::Display for Reference {
 }
 
 /// All references in a text, in order.
-pub fn references(text: &str) -> Vec<Found> {
+pub(crate) fn references(text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(open) = text.get(from..).and_then(|rest| rest.find("{{")) {
@@ -97,7 +97,7 @@ pub fn references(text: &str) -> Vec<Found> {
 }
 
 /// The reference that a text consists of, if that is all of it.
-pub fn whole(text: &str) -> Option<Reference> {
+pub(crate) fn whole(text: &str) -> Option<Reference> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     Reference::parse(inner)
 }

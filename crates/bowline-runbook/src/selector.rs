@@ -12,7 +12,7 @@ const LENGTH_LIMIT: usize = 2_000;
 
 /// A selector that was understood.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Selector {
+pub(crate) struct Selector {
     pub(crate) steps: Vec<Step>,
 }
 
@@ -47,7 +47,7 @@ enum Operator {
 
 /// What a selector found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Selected<'v> {
+pub(crate) enum Selected<'v> {
     /// A definite path found nothing.
     Nothing,
     /// A definite path found this.
@@ -61,7 +61,7 @@ impl Selector {
     ///
     /// # Errors
     /// What is wrong, and the byte at which.
-    pub fn parse(text: &str) -> Result<Self, (String, usize)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (String, usize)> {
         if text.len() > LENGTH_LIMIT {
             return Err(("the selector is too long".to_owned(), 0));
         }
@@ -79,13 +79,13 @@ impl Selector {
     }
 
     /// Whether it can give one value at most.
-    pub fn is_definite(&self) -> bool {
+    pub(crate) fn is_definite(&self) -> bool {
         let definite = |step: &Step| matches!(step, Step::Name(_) | Step::Index(_));
         self.steps.iter().all(definite)
     }
 
     /// What it finds. Members of objects are walked by name.
-    pub fn select<'v>(&self, root: &'v Value) -> Selected<'v> {
+    pub(crate) fn select<'v>(&self, root: &'v Value) -> Selected<'v> {
         let mut found = vec![root];
         for step in &self.steps {
             let mut next = Vec::new();

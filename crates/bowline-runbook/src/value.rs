@@ -85,8 +85,13 @@ impl fmt::Display for Type {
     }
 }
 
+/// The article of the one type that begins with a vowel.
+pub(crate) fn spelled(text: impl Into<String>) -> String {
+    text.into().replace(" a Integer", " an Integer")
+}
+
 /// What a value is, in the words of runbooks.
-pub fn type_name(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
         Value::Number(_) if integer(value).is_none() => "Double",
@@ -118,7 +123,7 @@ pub(crate) fn integer(value: &Value) -> Option<i64> {
 }
 
 /// A value inside of a text. \[X\] for booleans, lists and maps.
-pub fn embedded(value: &Value) -> String {
+pub(crate) fn embedded(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -128,7 +133,7 @@ pub fn embedded(value: &Value) -> String {
 }
 
 /// A value as `DesiredValues` are compared with it: as Python prints it. None where nothing can be equal to it.
-pub fn comparable(value: &Value) -> Option<String> {
+pub(crate) fn comparable(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Object(_) => None,
         Value::Bool(is) => Some(if *is { "True" } else { "False" }.to_owned()),
@@ -170,7 +175,7 @@ fn quoted(text: &str) -> String {
 ///
 /// # Errors
 /// The reason, for the text of the step's failure.
-pub fn convert(value: &Value, to: Type) -> Result<Value, String> {
+pub(crate) fn convert(value: &Value, to: Type) -> Result<Value, String> {
     if to.holds(value) {
         return Ok(match to {
             Type::Integer => integer(value).map_or(Value::Null, Value::from),

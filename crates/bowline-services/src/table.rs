@@ -71,7 +71,7 @@ pub fn find(name: &str) -> Result<&'static Service, Unknown> {
                 several: several.iter().map(|entry| entry.name.as_str()).collect(),
             });
         }
-        (None, several) => by_id().or(several.first().copied()),
+        (None, several) => by_id().or_else(|| several.first().copied()),
     };
     found
         .and_then(Entry::service)

@@ -136,7 +136,7 @@ impl Checker<'_> {
                     self.fits(step, service, &entry.value, member.shape, &path, 0);
                 }
                 None => {
-                    self.unknown_member(step, shape, &operation.name, &entry.key, entry.key_span)
+                    self.unknown_member(step, shape, &operation.name, &entry.key, entry.key_span);
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Checker<'_> {
                     let path = format!("{path}.{}", entry.key);
                     match shape.member(&entry.key) {
                         Some(member) => {
-                            self.fits(step, service, &entry.value, member.shape, &path, depth + 1)
+                            self.fits(step, service, &entry.value, member.shape, &path, depth + 1);
                         }
                         None => self.unknown_member(
                             step,
@@ -277,7 +277,8 @@ impl Checker<'_> {
         if let Some(reference) = node.as_str().and_then(whole) {
             let is = type_of(self.document, &reference);
             let spliced = matches!(is, Static::Known(Type::StringList | Type::MapList));
-            if !accepts(service, member, is) && !(spliced && accepts(service, list, is)) {
+            let fits = accepts(service, member, is) || (spliced && accepts(service, list, is));
+            if !fits {
                 self.mismatch(
                     step,
                     node.span,

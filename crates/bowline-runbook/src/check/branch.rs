@@ -140,7 +140,7 @@ impl Checker<'_> {
                     "Lambda's StatusCode is a String: compare it with StringEquals: '200'",
                 ),
                 false => {
-                    finding.suggest(format!("compare a {} with an operator for it", is.name()))
+                    finding.suggest(format!("compare a {} with an operator for it", is.name()));
                 }
             }
         }

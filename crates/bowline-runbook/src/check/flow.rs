@@ -234,8 +234,8 @@ impl Graph {
                     ring.reverse();
                     return Some(ring);
                 }
-                if !before.contains_key(&to) {
-                    before.insert(to, place);
+                if let std::collections::hash_map::Entry::Vacant(e) = before.entry(to) {
+                    e.insert(place);
                     open.push_back(to);
                 }
             }
@@ -411,7 +411,7 @@ impl Checker<'_> {
             .filter(|edge| edge.way == Way::Sequence)
         {
             let Some(to) = edge.to else { continue };
-            let handles = |other: &&super::Edge| {
+            let handles = |other: &&Edge| {
                 other.to == Some(to) && other.way == Way::Failure && other.from != edge.from
             };
             let Some(handled) = self.graph.edges.iter().find(handles) else {

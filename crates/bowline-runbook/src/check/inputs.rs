@@ -87,7 +87,7 @@ impl Checker<'_> {
         }
         match node.as_str().and_then(whole) {
             Some(reference) => {
-                self.mismatch(step, node.span, &entry.key, wanted.name(), is, &reference)
+                self.mismatch(step, node.span, &entry.key, wanted.name(), is, &reference);
             }
             None => {
                 let message = format!(

@@ -138,7 +138,7 @@ impl Checker<'_> {
             severity,
             span,
             step: step.map(|step| step.name.name.clone()),
-            message: message.into(),
+            message: crate::value::spelled(message),
             suggestion: None,
         })
     }

@@ -81,7 +81,7 @@ impl Checker<'_> {
             };
             match (step.action, call) {
                 (Some(Action::InvokeLambdaFunction), _) => {
-                    self.lambda_output(step, output, &selector)
+                    self.lambda_output(step, output, &selector);
                 }
                 (_, Some(call)) => self.answered(step, output, &selector, call),
                 _ => {}

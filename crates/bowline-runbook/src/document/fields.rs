@@ -57,7 +57,7 @@ impl<'n, 'f> Fields<'n, 'f> {
             severity,
             span,
             step: self.step.clone(),
-            message: message.into(),
+            message: crate::value::spelled(message),
             suggestion,
         });
     }

@@ -287,7 +287,7 @@ fn steps(nodes: &[Node], names: &mut HashSet<String>, findings: &mut Vec<Finding
 fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -> Option<Step> {
     let name = node.get("name").and_then(Node::as_str).map(str::to_owned);
     let what = format!("step {}", name.as_deref().unwrap_or("without a name"));
-    let mut fields = Fields::new(node, what, name.clone(), findings);
+    let mut fields = Fields::new(node, what, name, findings);
     node.as_map()?;
     fields.only(
         &[

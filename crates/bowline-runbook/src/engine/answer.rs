@@ -56,7 +56,7 @@ impl Execution {
                     ("Output".to_owned(), text.clone().into()),
                     ("OutputPayload".to_owned(), text.into()),
                 ]);
-                self.conclude(Root::Value(value), fixed);
+                self.conclude(&Root::Value(value), fixed);
             }
             (_, Answer::Returned(value)) => {
                 let text = value.to_string();
@@ -65,12 +65,12 @@ impl Execution {
                     ("Output".to_owned(), text.clone().into()),
                     ("OutputPayload".to_owned(), text.into()),
                 ]);
-                self.conclude(Root::Value(json!({ "Payload": value })), fixed);
+                self.conclude(&Root::Value(json!({ "Payload": value })), fixed);
             }
             (_, Answer::ScriptFailed(message)) => self.fail(Failure::failed(message)),
-            (_, Answer::Approved { by }) => self.take_approval(step, by),
+            (_, Answer::Approved { by }) => self.take_approval(step, &by),
             (_, Answer::Rejected { by }) => {
-                self.fail(Failure::for_good(format!("rejected by {by}")))
+                self.fail(Failure::for_good(format!("rejected by {by}")));
             }
             (_, Answer::Resumed) => self.succeed(None, Map::new()),
         }
@@ -84,7 +84,7 @@ impl Execution {
                 self.act(step);
             }
             Answer::CallFailed(failure) => {
-                self.fail(Failure::failed(failure.text("GetCallerIdentity")))
+                self.fail(Failure::failed(failure.text("GetCallerIdentity")));
             }
             _ => self.fail(Failure::failed("the account is not known")),
         }
@@ -134,7 +134,7 @@ impl Execution {
         // \[X\] Of several values all have to be desired.
         if !found.is_empty() && found.iter().all(is_desired) {
             self.tell(step, &found, &desired, true);
-            return self.conclude(Root::Value(value.clone()), Map::new());
+            return self.conclude(&Root::Value(value.clone()), Map::new());
         }
         if action == Action::AssertAwsResourceProperty {
             let wanted = python(&desired.clone().into());
@@ -219,10 +219,10 @@ impl Execution {
         let all = Value::Object(fixed.clone()).to_string();
         fixed.insert("OutputPayload".to_owned(), all.into());
         let root = Root::Payload(parsed.unwrap_or(Value::Null), Value::Object(fixed.clone()));
-        self.conclude(root, fixed);
+        self.conclude(&root, fixed);
     }
 
-    fn take_approval(&mut self, step: &Step, by: String) {
+    fn take_approval(&mut self, step: &Step, by: &str) {
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
@@ -262,7 +262,7 @@ impl Execution {
     }
 
     /// The action succeeded: outputs are evaluated, once.
-    fn conclude(&mut self, root: Root, fixed: Map<String, Value>) {
+    fn conclude(&mut self, root: &Root, fixed: Map<String, Value>) {
         let document = Arc::clone(&self.document);
         let Phase::Running(running) = &self.phase else {
             return;
@@ -270,7 +270,7 @@ impl Execution {
         let Some(step) = document.steps.get(running.step) else {
             return;
         };
-        match outputs::evaluate(step, &root, fixed) {
+        match outputs::evaluate(step, root, fixed) {
             Ok(outputs) => self.succeed(None, outputs),
             Err(message) => self.fail(Failure::for_good(message)),
         }

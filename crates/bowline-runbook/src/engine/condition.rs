@@ -38,7 +38,7 @@ pub(crate) fn evaluate(
         };
         let list = inner
             .as_array()
-            .map_or(std::slice::from_ref(inner), Vec::as_slice);
+            .map_or_else(|| std::slice::from_ref(inner), Vec::as_slice);
         let mut holds = all;
         for inner in list {
             if evaluate(inner, resolve)? != all {

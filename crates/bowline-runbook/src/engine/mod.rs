@@ -120,7 +120,7 @@ impl Failure {
     fn failed(message: impl Into<String>) -> Self {
         Self {
             status: Status::Failed,
-            message: message.into(),
+            message: crate::value::spelled(message),
             is_retryable: true,
         }
     }
@@ -395,7 +395,10 @@ impl Execution {
         let seconds = (self.now.duration_since(running.started)).as_secs();
         let mut message = format!("the step was not done after {seconds} seconds");
         match &running.poll.value {
-            Some(Some(value)) => message.push_str(&format!("; the last value was {value}")),
+            Some(Some(value)) => {
+                message.push_str("; the last value was ");
+                message.push_str(value);
+            }
             Some(None) => message.push_str("; the selector matched nothing"),
             None => {}
         }

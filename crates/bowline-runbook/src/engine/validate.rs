@@ -45,7 +45,7 @@ fn value(
         found.push(format!(
             "{path} takes a {wanted}, and this is a {}",
             type_name(given)
-        ))
+        ));
     };
     match (service.shape(id), given) {
         (
@@ -77,7 +77,7 @@ fn value(
             }
         }
         (Shape::Structure { .. } | Shape::Map { .. }, _) if !given.is_object() => {
-            wrong("StringMap")
+            wrong("StringMap");
         }
         (Shape::Map { value: inner, .. }, Value::Object(fields)) => {
             for (name, field) in fields {
@@ -107,15 +107,15 @@ fn value(
         (Shape::Enum(_) | Shape::Scalar(Scalar::String | Scalar::Blob), _)
             if !given.is_string() =>
         {
-            wrong("String")
+            wrong("String");
         }
         (Shape::Scalar(Scalar::Integer | Scalar::Long), _) if integer(given).is_none() => {
-            wrong("Integer")
+            wrong("Integer");
         }
         (Shape::Scalar(Scalar::Boolean), _) if !given.is_boolean() => wrong("Boolean"),
         (Shape::Scalar(Scalar::Double), _) if !given.is_number() => wrong("number"),
         (Shape::Scalar(Scalar::Timestamp(_)), _) if !given.is_string() && !given.is_number() => {
-            wrong("time")
+            wrong("time");
         }
         _ => {}
     }

@@ -115,7 +115,9 @@ impl CallFailure {
             None => format!("{operation}: {}", self.message),
         };
         if let Some(id) = &self.request_id {
-            text.push_str(&format!(" (request id {id})"));
+            text.push_str(" (request id ");
+            text.push_str(id);
+            text.push(')');
         }
         text
     }

@@ -16,7 +16,7 @@ fn function(ok: bool) -> Option<Answer> {
     }
 }
 
-fn task(exit: Value) -> Option<Answer> {
+fn task(exit: i64) -> Option<Answer> {
     called(json!({ "tasks": [{ "containers": [{ "exitCode": exit }] }] }))
 }
 
@@ -35,7 +35,7 @@ fn by_step(step: &str, other: Option<Answer>) -> impl Fn(&Request, usize) -> Opt
         name if name == step => other.clone(),
         "ecs" => started(),
         "waitecscontainer1" if count == 0 => called(json!({ "tasks": [{ "containers": [{}] }] })),
-        "waitecscontainer1" => task(json!(0)),
+        "waitecscontainer1" => task(0),
         _ => function(true),
     }
 }
@@ -100,7 +100,7 @@ fn the_revision_is_unknown() {
 
 #[test]
 fn the_container_exits_with_1() {
-    let run = run(by_step("waitecscontainer1", task(json!(1))));
+    let run = run(by_step("waitecscontainer1", task(1)));
     assert_eq!(
         run.statuses(),
         ["Success", "Success", "TimedOut", "Pending", "Success"]
