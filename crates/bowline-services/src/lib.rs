@@ -8,7 +8,7 @@
 //! let run = ecs.operation("RunTask").expect("an operation of it");
 //! let output = ecs.shape(run.output.expect("it answers something"));
 //! assert!(output.member("tasks").is_some());
-//! assert!(bowline_services::find("ecz").is_err_and(|unknown| unknown.nearest == Some("ecs")));
+//! assert!(bowline_services::find("lamda").is_err_and(|unknown| unknown.nearest == Some("lambda")));
 //! ```
 
 mod nearest;

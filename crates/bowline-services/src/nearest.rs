@@ -4,7 +4,7 @@
 /// underscores alone are the same.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(wanted);
-    let limit = (wanted.len() / 3).clamp(1, 4);
+    let limit = (wanted.len() * 2 / 5).clamp(1, 4);
     names
         .into_iter()
         .map(|name| (distance(&wanted, &plain(name), limit), name))

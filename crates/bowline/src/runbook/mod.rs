@@ -34,12 +34,15 @@ pub struct ScriptPolicy {
     pub attachments: Option<PathBuf>,
 }
 
+/// Work on its way to an answer.
+type Working = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// A run that is driven: calls are made, and its events come out.
 pub struct RunbookRun {
     client: Client,
     execution: Execution,
     scripts: ScriptPolicy,
-    work: Option<(u64, Pin<Box<dyn Future<Output = Answer> + Send>>)>,
+    work: Option<(u64, Working)>,
     clock: Clock,
 }
 
@@ -222,7 +225,7 @@ impl RunbookRun {
         self.execution.snapshot()
     }
 
-    fn start(&self, request: &Request) -> Option<Pin<Box<dyn Future<Output = Answer> + Send>>> {
+    fn start(&self, request: &Request) -> Option<Working> {
         let limit = request
             .deadline
             .map_or_else(|| Instant::now() + CALL_LIMIT, |at| self.clock.instant(at));
@@ -254,12 +257,12 @@ impl RunbookRun {
 }
 
 fn failure(error: AwsError) -> CallFailure {
-    let mut failure = CallFailure::default();
-    failure.is_transient = may_pass(&error) || error.kind == AwsErrorKind::TimedOut;
-    failure.code = error.code;
-    failure.message = error.message;
-    failure.request_id = error.request_id;
-    failure
+    CallFailure {
+        is_transient: may_pass(&error) || error.kind == AwsErrorKind::TimedOut,
+        code: error.code,
+        message: error.message,
+        request_id: error.request_id,
+    }
 }
 
 /// Wall time that does not jump while a run waits.

@@ -139,11 +139,10 @@ struct Group(Child);
 impl Group {
     async fn finish(&mut self, job: String) -> Result<Value, String> {
         let child = &mut self.0;
-        let (mut stdin, stdout, stderr) =
-            match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-                (Some(stdin), Some(stdout), Some(stderr)) => (stdin, stdout, stderr),
-                _ => return Err("the script has no pipes".to_owned()),
-            };
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err("the script has no pipes".to_owned());
+        };
         let (mut result, mut log) = (Vec::new(), Vec::new());
         let (mut stdout, mut stderr) = (stdout.take(OUTPUT_LIMIT + 1), stderr.take(OUTPUT_LIMIT));
         let feed = async {

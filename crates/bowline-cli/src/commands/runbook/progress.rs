@@ -96,8 +96,8 @@ impl Progress {
                 });
             }
             Event::StepWaiting { r#for, .. } => {
-                self.printer.note(&format!("  waits for {}", r#for));
-                self.detail(format!("waits for {}", r#for));
+                self.printer.note(&format!("  waits for {for}"));
+                self.detail(format!("waits for {for}"));
             }
             Event::StepPoll {
                 value,

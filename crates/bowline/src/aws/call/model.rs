@@ -215,16 +215,13 @@ async fn read(
             None => AwsError::foreign(name.to_owned(), status, request_id, &body),
         });
     }
-    let mut value = match answer(service, operation, status, header, &body) {
-        Ok(value) => value,
-        Err(_) => {
-            return Err(AwsError::foreign(
-                name.to_owned(),
-                status,
-                request_id,
-                &body,
-            ));
-        }
+    let Ok(mut value) = answer(service, operation, status, header, &body) else {
+        return Err(AwsError::foreign(
+            name.to_owned(),
+            status,
+            request_id,
+            &body,
+        ));
     };
     let shown: Map<String, Value> = headers
         .iter()

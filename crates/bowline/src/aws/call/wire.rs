@@ -117,7 +117,7 @@ fn rest(
             Location::Uri => path = fill(&path, wire, &plain(service, member, value))?,
             Location::Query => pairs(service, member, wire, value, &mut query),
             Location::Header => {
-                headers.push((wire.to_ascii_lowercase(), header(service, member, value)))
+                headers.push((wire.to_ascii_lowercase(), header(service, member, value)));
             }
             Location::Headers => {
                 for (name, value) in value.as_object().into_iter().flatten() {
@@ -130,7 +130,7 @@ fn rest(
             Location::Status => {}
             Location::Body if payload == Some(member.name.as_str()) => {}
             Location::Body => {
-                drop(body.insert(wire.to_owned(), body_value(service, member.shape, value, 0)))
+                drop(body.insert(wire.to_owned(), body_value(service, member.shape, value, 0)));
             }
         }
     }
@@ -216,14 +216,14 @@ fn pairs(service: &Service, member: &Member, wire: &str, value: &Value, query: &
             "{}={}",
             escaped(name, false),
             escaped(value, false)
-        ))
+        ));
     };
     match (service.shape(member.shape), value) {
         (Shape::Map { value: inner, .. }, Value::Object(entries)) => {
             for (name, value) in entries {
                 for value in value
                     .as_array()
-                    .map_or(std::slice::from_ref(value), Vec::as_slice)
+                    .map_or_else(|| std::slice::from_ref(value), Vec::as_slice)
                 {
                     pair(name, &scalar(service, *inner, value, TimeFormat::Iso8601));
                 }
@@ -504,7 +504,7 @@ mod tests {
                 .as_str()
                 .unwrap()
                 .split_once('?')
-                .unwrap_or((vector["path"].as_str().unwrap(), ""));
+                .unwrap_or_else(|| (vector["path"].as_str().unwrap(), ""));
             assert_eq!(path, wanted_path, "{name}");
             let sorted = |query: &str| {
                 let mut pairs: Vec<String> = query.split('&').map(str::to_owned).collect();
