@@ -3,6 +3,7 @@
 
 mod bench;
 mod soak;
+mod tables;
 
 use clap::{Parser, Subcommand};
 
@@ -17,11 +18,13 @@ struct Arguments {
 enum Verb {
     Soak(soak::Arguments),
     Bench(bench::Arguments),
+    Tables(tables::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().verb {
         Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Tables(arguments) => tables::run(&arguments),
     }
 }

@@ -23,6 +23,7 @@ use crate::commands::login::LoginArgs;
 use crate::commands::logs::LogsArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::runbook::RunbookArgs;
 use crate::commands::sandbox::SandboxArgs;
 use crate::commands::service::ServiceArgs;
 use crate::commands::stop::StopArgs;
@@ -123,6 +124,9 @@ pub enum OutputFormat {
     Ndjson,
     /// Names only, one per line, to be used as targets
     Name,
+    /// What code scanners read; `runbook check` alone has it
+    #[value(hide = true)]
+    Sarif,
 }
 
 impl From<OutputForm> for OutputFormat {
@@ -142,7 +146,8 @@ impl From<OutputFormat> for OutputForm {
         match format {
             OutputFormat::Table => Self::Table,
             OutputFormat::Wide => Self::Wide,
-            OutputFormat::Json => Self::Json,
+            // It is no form of a listing, and only read back from the command line.
+            OutputFormat::Json | OutputFormat::Sarif => Self::Json,
             OutputFormat::Ndjson => Self::Ndjson,
             OutputFormat::Name => Self::Name,
         }
@@ -160,6 +165,7 @@ pub enum Command {
     Login(LoginArgs),
     Exec(ExecArgs),
     Run(Box<RunArgs>),
+    Runbook(RunbookArgs),
     Attach(AttachArgs),
     Forward(Box<ForwardArgs>),
     Db(DbArgs),

@@ -130,6 +130,7 @@ mod demo_web;
 mod dispositions;
 mod dormant;
 mod faults;
+mod functions;
 mod guard;
 mod iam;
 mod identifiers;

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
+use crate::functions::Function;
 use crate::iam::Iam;
 use crate::identifiers::Account;
 use crate::kms::Kms;
@@ -208,6 +209,8 @@ pub(crate) struct World {
     addresses: HashSet<Ipv4Addr>,
     pub(crate) iam: Iam,
     pub(crate) network: Network,
+    /// Lambda functions by name.
+    pub(crate) functions: BTreeMap<String, Arc<Function>>,
 }
 
 impl World {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::api;
+use crate::functions::Function;
 use crate::iam::Iam;
 use crate::identifiers::Account;
 use crate::image;
@@ -59,6 +60,10 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
     }
     cluster.services.insert("web".to_owned(), service);
     world.clusters.insert(CLUSTER.to_owned(), cluster);
+    for name in ["test", "test2"] {
+        let function = Arc::new(Function::fine(name));
+        world.functions.insert(name.to_owned(), function);
+    }
 }
 
 /// What can only go wrong once the tasks run.

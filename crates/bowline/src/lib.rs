@@ -16,6 +16,7 @@ pub mod logs;
 pub mod model;
 mod network;
 pub mod run;
+pub mod runbook;
 mod secret;
 pub mod session;
 pub mod stores;

@@ -13,6 +13,7 @@ use super::forward::{self, stores};
 use crate::cli::{Cli, Command, OutputFormat};
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::output::listing::no_sarif;
 
 /// List databases and caches, or connect to one through a task
 ///
@@ -83,6 +84,7 @@ async fn all(context: &Context) -> Result<Vec<Store>, CommandError> {
 
 fn list(stores: &[Store], context: &Context) -> Result<ExitCode, CommandError> {
     let text: String = match context.listing_format() {
+        OutputFormat::Sarif => return Err(no_sarif()),
         OutputFormat::Json => format!("{:#}\n", json!({ "stores": stores })),
         OutputFormat::Ndjson => stores
             .iter()

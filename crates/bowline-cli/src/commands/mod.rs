@@ -15,6 +15,7 @@ pub mod login;
 pub mod logs;
 pub mod ls;
 pub mod run;
+pub mod runbook;
 pub mod sandbox;
 pub mod service;
 pub mod stop;
@@ -197,6 +198,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Run(args) => run::run(*args, context)
             .await
             .map_err(CommandError::starting_remote),
+        Command::Runbook(args) => runbook::run(args, context).await,
         Command::Attach(args) => attach::run(args, context)
             .await
             .map_err(CommandError::starting_remote),

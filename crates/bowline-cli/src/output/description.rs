@@ -54,6 +54,7 @@ impl Description {
             OutputFormat::Json => json::document(self),
             OutputFormat::Ndjson => self.lines(),
             OutputFormat::Name => Ok(self.name()),
+            OutputFormat::Sarif => Err(listing::no_sarif()),
         }
     }
 

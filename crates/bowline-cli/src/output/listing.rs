@@ -61,6 +61,7 @@ impl Listing {
             OutputFormat::Json => json::document(self),
             OutputFormat::Ndjson => self.lines(),
             OutputFormat::Name => Ok(self.names()),
+            OutputFormat::Sarif => Err(no_sarif()),
         }
     }
 
@@ -320,6 +321,11 @@ fn text(value: Option<&str>) -> String {
         .filter(|value| !value.is_empty())
         .unwrap_or("-")
         .to_owned()
+}
+
+/// SARIF is for findings.
+pub(crate) fn no_sarif() -> CommandError {
+    CommandError::usage("only `runbook check` prints SARIF").hint("use -o json")
 }
 
 #[cfg(test)]

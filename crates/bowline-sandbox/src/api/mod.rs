@@ -5,6 +5,7 @@ mod ec2;
 mod ecs;
 mod iam;
 mod kms;
+mod lambda;
 mod logs;
 mod metadata;
 mod pages;
@@ -62,9 +63,20 @@ pub(crate) async fn respond(
     let service = Service::of(head);
     let protocol = service.protocol();
     if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
+        if matches!(service, Service::Lambda) {
+            let error = ApiError {
+                status: StatusCode::FORBIDDEN,
+                ..ApiError::new(error.json_code(), error.to_string())
+            };
+            return dated(shared, lambda::error_response(&error, &request_id));
+        }
         return dated(shared, protocol.auth_error(&error, &request_id));
     }
     let answered = match sabotage(shared, service, &body).await {
+        Ok(()) if matches!(service, Service::Lambda) => {
+            let response = lambda::respond(shared, head, &body, &request_id).await;
+            return dated(shared, response);
+        }
         Ok(()) => answer(shared, host, service, head, &body, &request_id).await,
         Err(error) => Err(error),
     };
@@ -135,6 +147,7 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         Service::Sts | Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => {
             sts::operation(body)
         }
+        Service::Lambda => "Invoke",
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
     let faults = shared.faults.now();
@@ -194,6 +207,8 @@ enum Service<'a> {
     Ec2,
     Rds,
     Elasticache,
+    /// By paths, not by targets.
+    Lambda,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
         scope: &'a str,
@@ -220,6 +235,7 @@ impl<'a> Service<'a> {
                 Some("ec2") => Self::Ec2,
                 Some("rds") => Self::Rds,
                 Some("elasticache") => Self::Elasticache,
+                Some("lambda") => Self::Lambda,
                 Some(scope) if form => Self::UnknownQuery { scope },
                 Some(scope) => Self::Unknown { scope },
                 None if form => Self::Sts,
@@ -251,6 +267,7 @@ impl<'a> Service<'a> {
             Self::Rds => "rds",
             Self::Elasticache => "elasticache",
             Self::Secrets { .. } => "secretsmanager",
+            Self::Lambda => "lambda",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
     }
@@ -261,6 +278,7 @@ impl<'a> Service<'a> {
             | Self::Kms { .. }
             | Self::Logs { .. }
             | Self::Control { .. }
+            | Self::Lambda
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
             Self::Ssm { .. } | Self::Secrets { .. } => Protocol::Json { message: "Message" },
             Self::Sts | Self::Rds | Self::Elasticache | Self::UnknownQuery { .. } => Protocol::STS,
@@ -323,7 +341,7 @@ async fn answer(
         Service::Sts => {
             sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
         }
-        Service::Unknown { .. } => Err(ApiError::unknown_operation()),
+        Service::Lambda | Service::Unknown { .. } => Err(ApiError::unknown_operation()),
         Service::UnknownQuery { scope } => Err(ApiError::new(
             "InvalidAction",
             format!("the sandbox does not serve {scope}"),

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::definition::document;
-use super::schema::{Age, Cluster, Family, File, Many, Service, Start, StopCode, Task};
+use super::schema::{Age, Cluster, Family, File, Function, Many, Service, Start, StopCode, Task};
 use super::scope::Scope;
 use super::yaml::At;
 use super::{WorldFileError, yaml};
 use crate::api::check_containers;
 use crate::dormant;
+use crate::functions::{self, Program};
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
@@ -51,6 +52,9 @@ pub(super) fn furnish(
     for cluster in &file.clusters {
         builder.cluster(cluster)?;
     }
+    for function in &file.functions {
+        builder.function(function)?;
+    }
     Ok(())
 }
 
@@ -65,6 +69,32 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    fn function(&mut self, function: &Function) -> Result<(), WorldFileError> {
+        let name = function.name.value.as_str();
+        let program = match (&function.command, &function.bootstrap) {
+            (Some(words), None) if !words.is_empty() => Program::Command(words.clone()),
+            (None, Some(path)) => Program::Bootstrap(path.into()),
+            (None, None) => Program::Fine,
+            _ => {
+                let text = format!("function {name} has a command or a bootstrap, not both");
+                return Err(self.error(&function.name, text));
+            }
+        };
+        if !is_name(name) {
+            return Err(self.error(&function.name, format!("{name} is no name of a function")));
+        }
+        let made = functions::Function {
+            name: name.to_owned(),
+            program,
+            environment: function.environment.clone(),
+            timeout: Duration::from_secs(function.timeout.unwrap_or(60).clamp(1, 900)),
+        };
+        match self.world.functions.insert(name.to_owned(), Arc::new(made)) {
+            None => Ok(()),
+            Some(_) => Err(self.error(&function.name, format!("there are two functions {name}"))),
+        }
+    }
+
     fn family(&mut self, family: &Family) -> Result<(), WorldFileError> {
         let many = many(family.repeat, family.each.as_ref());
         for scope in self.copies(&Scope::default(), &many, &family.name)? {

@@ -22,6 +22,21 @@ pub(super) struct File {
     pub(super) families: Vec<Family>,
     #[serde(default)]
     pub(super) clusters: Vec<Cluster>,
+    #[serde(default)]
+    pub(super) functions: Vec<Function>,
+}
+
+/// A Lambda function.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Function {
+    pub(super) name: At<String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) bootstrap: Option<String>,
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, String>,
+    /// Seconds.
+    pub(super) timeout: Option<u64>,
 }
 
 /// When the processes of a task start.

@@ -3,7 +3,9 @@
 //! Input and answer are JSON values, whatever the service speaks: the JSON protocol as it is, the query protocols
 //! with the members' names of the wire (`SubnetId`, not the SDKs' `SubnetIds`).
 
+mod model;
 mod service;
+mod wire;
 mod xml;
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use jiff::fmt::rfc2822;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::model::{Answered, is_spoken, may_pass, token};
 pub(crate) use self::service::dns_suffix;
 use self::service::{Protocol, Service};
 use super::config::{CONNECT_LIMIT, Settings};
@@ -128,6 +131,33 @@ impl Calls {
                 form(operation, version, lists, input),
             ),
         };
+        let mut headers = vec![("content-type".to_owned(), content_type)];
+        headers.extend(target.map(|target| ("x-amz-target".to_owned(), target)));
+        let unsigned = Unsigned {
+            method: "POST",
+            url,
+            headers,
+            body: body.into_bytes(),
+            service: service.name,
+            region,
+        };
+        self.sign(settings, unsigned, name).await
+    }
+
+    async fn sign(
+        &self,
+        settings: &Settings,
+        request: Unsigned<'_>,
+        name: &str,
+    ) -> Result<HttpRequest, AwsError> {
+        let Unsigned {
+            method,
+            url,
+            headers,
+            body,
+            service,
+            region,
+        } = request;
         let host = url
             .parse::<http::Uri>()
             .ok()
@@ -137,8 +167,10 @@ impl Calls {
         let unusable = |error: &dyn std::fmt::Display| {
             AwsError::unusable(name.to_owned(), &format!("cannot be signed: {error}"))
         };
-        let mut headers = vec![("host", host), ("content-type", content_type)];
-        headers.extend(target.map(|target| ("x-amz-target", target)));
+        let headers: Vec<(String, String)> = [("host".to_owned(), host)]
+            .into_iter()
+            .chain(headers)
+            .collect();
         let credentials = settings.credentials().await?;
         let identity = SigningCredentials::new(
             credentials.access_key_id,
@@ -151,27 +183,32 @@ impl Calls {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&region)
-            .name(service.name)
+            .name(service)
             .time(self.now())
             .settings(SigningSettings::default())
             .build()
             .map_err(|error| unusable(&error))?
             .into();
         let signable = SignableRequest::new(
-            "POST",
+            method,
             &url,
-            headers.iter().map(|(name, value)| (*name, value.as_str())),
-            SignableBody::Bytes(body.as_bytes()),
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+            SignableBody::Bytes(&body),
         )
         .map_err(|error| unusable(&error))?;
         let (signature, _) = sign(signable, &params)
             .map_err(|error| unusable(&error))?
             .into_parts();
         let mut request = HttpRequest::new(SdkBody::from(body));
-        request.set_method("POST").map_err(|e| unusable(&e))?;
+        request.set_method(method).map_err(|e| unusable(&e))?;
         request.set_uri(url).map_err(|e| unusable(&e))?;
         for (name, value) in headers {
-            request.headers_mut().insert(name, value);
+            request
+                .headers_mut()
+                .try_insert(name, value)
+                .map_err(|e| unusable(&e))?;
         }
         for (name, value) in signature.headers() {
             let (name, value) = (name.to_owned(), value.to_owned());
@@ -216,6 +253,16 @@ impl Calls {
     }
 }
 
+/// A request that has everything but its signature.
+struct Unsigned<'a> {
+    method: &'a str,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    service: &'a str,
+    region: String,
+}
+
 async fn read(
     service: &Service,
     operation: &str,
@@ -228,20 +275,7 @@ async fn read(
         .get("x-amzn-requestid")
         .or_else(|| answer.headers().get("x-amz-request-id"))
         .map(str::to_owned);
-    let mut body = Vec::new();
-    let mut stream = ByteStream::new(answer.into_body());
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| {
-            AwsError::unusable(name.to_owned(), &format!("the answer broke off: {error}"))
-        })?;
-        if body.len() + piece.len() > ANSWER_LIMIT {
-            return Err(AwsError::unusable(
-                name.to_owned(),
-                "the answer is too long",
-            ));
-        }
-        body.extend_from_slice(&piece);
-    }
+    let body = collect(answer, name).await?;
     let value = match service.protocol {
         Protocol::Json { .. } if body.is_empty() => Some(Value::Object(serde_json::Map::new())),
         Protocol::Json { .. } => serde_json::from_slice(&body).ok(),
@@ -271,6 +305,25 @@ async fn read(
     })
 }
 
+/// The whole body of an answer.
+async fn collect(answer: HttpResponse, name: &str) -> Result<Vec<u8>, AwsError> {
+    let mut body = Vec::new();
+    let mut stream = ByteStream::new(answer.into_body());
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| {
+            AwsError::unusable(name.to_owned(), &format!("the answer broke off: {error}"))
+        })?;
+        if body.len() + piece.len() > ANSWER_LIMIT {
+            return Err(AwsError::unusable(
+                name.to_owned(),
+                "the answer is too long",
+            ));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
 /// What an error document says, in each of the protocols.
 struct Said {
     code: Option<String>,
@@ -288,6 +341,7 @@ impl Said {
         };
         let code = text(&[
             "/__type",
+            "/code",
             "/Error/Code",
             "/Errors/0/Code",
             "/Errors/Error/Code",
@@ -398,6 +452,20 @@ impl Api {
         self.aws
             .calls
             .call(&self.aws.settings, service, operation, input, deadline)
+            .await
+    }
+
+    /// One call of any operation that the table of services has; see [`Calls::by_model`].
+    pub(crate) async fn by_model(
+        &self,
+        service: &str,
+        operation: &str,
+        input: &serde_json::Map<String, Value>,
+        deadline: Instant,
+    ) -> Result<Answered, AwsError> {
+        self.aws
+            .calls
+            .by_model(&self.aws.settings, service, operation, input, deadline)
             .await
     }
 

@@ -16,6 +16,20 @@ pub fn is_known(name: &str) -> bool {
     REGIONS.contains(&name)
 }
 
+/// The partition of a region, as ARNs write it.
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("eusc-") => "aws-eusc",
+        _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("us-isof-") => "aws-iso-f",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
+        _ if region.starts_with("us-iso-") => "aws-iso",
+        _ => "aws",
+    }
+}
+
 /// The regions there are, all partitions that can be reached from the internet.
 pub const REGIONS: [&str; 39] = [
     "af-south-1",

@@ -18,6 +18,7 @@ use crate::commands::{Context, guard};
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::kept;
+use crate::output::listing::no_sarif;
 
 /// What to do with the sets of the configuration.
 #[derive(Clone, Debug, Subcommand)]
@@ -202,6 +203,7 @@ async fn list(folder: &Path, context: &Context) -> Result<(), CommandError> {
         documents.push(document);
     }
     let text = match context.listing_format() {
+        OutputFormat::Sarif => return Err(no_sarif()),
         OutputFormat::Json => format!("{:#}\n", json!({ "sets": documents })),
         OutputFormat::Ndjson => documents.iter().map(|one| format!("{one}\n")).collect(),
         OutputFormat::Name => {

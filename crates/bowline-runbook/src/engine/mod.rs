@@ -1,0 +1,608 @@
+//! A run as a state machine: requests for work and events come out, answers and the time go in.
+
+mod answer;
+mod attempt;
+pub(crate) mod condition;
+mod options;
+mod outputs;
+pub(crate) mod resolve;
+mod status;
+mod validate;
+mod work;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+pub use self::options::{Options, Snapshot, Surroundings};
+pub use self::status::{Event, Status};
+pub use self::work::{Answer, CallFailure, Request, Script, Work};
+use crate::action::Action;
+use crate::document::{Document, OnFailure, Step};
+use crate::parameters::Parameters;
+
+/// A cancelled step's call is waited for this long.
+const CANCEL_GRACE: SignedDuration = SignedDuration::from_secs(5);
+/// The clean-up after a cancellation, all steps together.
+const CLEAN_UP_LIMIT: SignedDuration = SignedDuration::from_secs(120);
+/// The longest pause between two attempts. \[X\]
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Steps of one run; rings are legal, and a run has to end.
+const STEPS_LIMIT: u32 = 10_000;
+
+/// A run.
+#[derive(Debug)]
+pub struct Execution {
+    document: Arc<Document>,
+    options: Options,
+    state: Snapshot,
+    phase: Phase,
+    now: Timestamp,
+    events: VecDeque<Event>,
+    requests: VecDeque<Request>,
+    next_id: u64,
+    steps_run: u32,
+    cancel: Cancel,
+    /// When the clean-up has to be over.
+    clean_up_until: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// This step is next.
+    Next(usize),
+    Running(Box<Running>),
+    Ended,
+}
+
+/// The step at work.
+#[derive(Debug)]
+struct Running {
+    step: usize,
+    attempt: u32,
+    started: Timestamp,
+    deadline: Option<Timestamp>,
+    wait: Wait,
+    poll: Poll,
+    inputs: Map<String, Value>,
+    approvals: Vec<Value>,
+    needed: usize,
+}
+
+/// What the step waits for.
+#[derive(Debug)]
+enum Wait {
+    /// The answer to this request.
+    Answer(u64),
+    /// The account's number, to begin with.
+    Account(u64),
+    /// The next look.
+    PollAt(Timestamp),
+    /// The end of a sleep.
+    SleepUntil(Timestamp),
+    /// The next attempt.
+    RetryAt(Timestamp),
+}
+
+/// The looks of a step that waits.
+#[derive(Debug, Default)]
+struct Poll {
+    interval: Duration,
+    last: Option<Timestamp>,
+    value: Option<Option<String>>,
+    told: Option<Timestamp>,
+    is_last: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Cancel {
+    No,
+    /// Once the running step has ended.
+    AfterStep,
+    /// Now; a call in flight is waited for until then.
+    Asked(Timestamp),
+    /// The clean-up runs, or there was none.
+    Accepted,
+}
+
+/// How an attempt failed.
+#[derive(Debug)]
+struct Failure {
+    status: Status,
+    message: String,
+    is_retryable: bool,
+}
+
+impl Failure {
+    fn failed(message: impl Into<String>) -> Self {
+        Self {
+            status: Status::Failed,
+            message: crate::value::spelled(message),
+            is_retryable: true,
+        }
+    }
+
+    /// Inputs and outputs are the same the next time.
+    fn for_good(message: impl Into<String>) -> Self {
+        Self {
+            is_retryable: false,
+            ..Self::failed(message)
+        }
+    }
+}
+
+impl Execution {
+    /// A run of a document that was checked.
+    pub fn new(
+        document: Arc<Document>,
+        parameters: Parameters,
+        surroundings: Surroundings,
+        options: Options,
+        now: Timestamp,
+    ) -> Self {
+        let variables = document.variables.iter().filter_map(|variable| {
+            Some((
+                variable.name.name.clone(),
+                variable.default.as_ref()?.value(),
+            ))
+        });
+        let state = Snapshot {
+            surroundings,
+            parameters: parameters.values,
+            variables: variables.collect(),
+            outputs: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            failures: Vec::new(),
+            next: document.steps.first().map(|step| step.name.name.clone()),
+            status: Status::Pending,
+        };
+        Self::resume(document, state, options, now)
+    }
+
+    /// Goes on with a run that was broken off, at the step that was next.
+    pub fn resume(
+        document: Arc<Document>,
+        state: Snapshot,
+        options: Options,
+        now: Timestamp,
+    ) -> Self {
+        let steps: Vec<String> = document
+            .steps
+            .iter()
+            .map(|it| it.name.name.clone())
+            .collect();
+        let next = state
+            .next
+            .as_ref()
+            .and_then(|name| steps.iter().position(|it| it == name));
+        let begin = Event::RunStart {
+            execution_id: state.surroundings.execution_id.clone(),
+            steps,
+        };
+        let mut run = Self {
+            document,
+            options,
+            state,
+            phase: next.map_or(Phase::Ended, Phase::Next),
+            now,
+            events: VecDeque::from([begin]),
+            requests: VecDeque::new(),
+            next_id: 1,
+            steps_run: 0,
+            cancel: Cancel::No,
+            clean_up_until: None,
+        };
+        run.state.status = Status::InProgress;
+        if next.is_none() {
+            run.end();
+        }
+        run.advance();
+        run
+    }
+
+    /// What has happened, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What has to be done, in order.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let Phase::Running(running) = &self.phase else {
+            return None;
+        };
+        let own = match running.wait {
+            Wait::PollAt(at) | Wait::SleepUntil(at) | Wait::RetryAt(at) => Some(at),
+            Wait::Answer(_) | Wait::Account(_) => None,
+        };
+        let cancel = match self.cancel {
+            Cancel::Asked(at) => Some(at),
+            _ => None,
+        };
+        [own, running.deadline, cancel, self.clean_up_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The request whose answer is waited for; others are no longer wanted.
+    pub fn wanted(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Running(running) => match running.wait {
+                Wait::Answer(id) | Wait::Account(id) => Some(id),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.advance();
+    }
+
+    /// A request was answered. Answers that nobody waits for any more are ignored.
+    pub fn answer(&mut self, now: Timestamp, id: u64, answer: Answer) {
+        self.now = self.now.max(now);
+        if self.wanted() == Some(id) {
+            self.take(answer);
+        }
+        self.advance();
+    }
+
+    /// Stops the run: the step at work is given up, and its `onCancel` is followed. During the clean-up nothing changes.
+    pub fn cancel(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.is_ended() || !matches!(self.cancel, Cancel::No | Cancel::AfterStep) {
+            return;
+        }
+        self.cancel = Cancel::Asked(self.now + CANCEL_GRACE);
+        self.state.status = Status::Cancelling;
+        self.set_status_of_running(Status::Cancelling);
+        self.advance();
+    }
+
+    /// Stops the run once the step at work has ended.
+    pub fn cancel_after_step(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.cancel == Cancel::No {
+            self.cancel = Cancel::AfterStep;
+        }
+        self.advance();
+    }
+
+    /// How the run stands.
+    pub fn status(&self) -> Status {
+        self.state.status
+    }
+
+    /// Whether the run is over.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// How each step stands, in the order of the document.
+    pub fn statuses(&self) -> impl Iterator<Item = (&str, Status)> {
+        self.document.steps.iter().map(|step| {
+            let name = step.name.name.as_str();
+            (
+                name,
+                self.state.statuses.get(name).copied().unwrap_or_default(),
+            )
+        })
+    }
+
+    /// What is needed to go on later. A run that failed goes on at the step that failed it.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut state = self.state.clone();
+        state.next = match &self.phase {
+            Phase::Next(step) => self.name(*step),
+            Phase::Running(running) => self.name(running.step),
+            Phase::Ended => match (self.state.status, self.state.failures.first()) {
+                (Status::Success, _) | (_, None) => None,
+                (_, Some((step, ..))) => Some(step.clone()),
+            },
+        };
+        if self.is_ended() && state.next.is_some() {
+            state.failures.clear();
+        }
+        state
+    }
+
+    /// Goes as far as it can without an answer or time.
+    fn advance(&mut self) {
+        loop {
+            match &self.phase {
+                Phase::Ended => return,
+                Phase::Next(step) => {
+                    let step = *step;
+                    if matches!(self.cancel, Cancel::AfterStep | Cancel::Asked(_)) {
+                        self.cancel = Cancel::Accepted;
+                        self.end();
+                    } else if self.steps_run >= STEPS_LIMIT {
+                        let message = format!("the run was ended after {STEPS_LIMIT} steps");
+                        let name = self.name(step).unwrap_or_default();
+                        self.state.failures.push((name, Status::Failed, message));
+                        self.end();
+                    } else {
+                        self.steps_run += 1;
+                        self.begin(step, 1);
+                    }
+                }
+                Phase::Running(_) => {
+                    if !self.tick() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the clock for the step at work. False: there is nothing to do now.
+    fn tick(&mut self) -> bool {
+        let now = self.now;
+        let Phase::Running(running) = &mut self.phase else {
+            return false;
+        };
+        if self.clean_up_until.is_some_and(|until| now >= until) {
+            self.cancelled();
+            return true;
+        }
+        if let Cancel::Asked(until) = self.cancel {
+            let in_flight = matches!(running.wait, Wait::Answer(_))
+                && self.document.steps.get(running.step).is_some_and(calls);
+            if !in_flight || now >= until {
+                self.cancelled();
+                return true;
+            }
+        }
+        match running.wait {
+            Wait::RetryAt(at) if now >= at => {
+                let (step, attempt) = (running.step, running.attempt);
+                self.begin(step, attempt + 1);
+                true
+            }
+            Wait::SleepUntil(at) if now >= at => {
+                self.succeed(None, Map::new());
+                true
+            }
+            Wait::PollAt(at) if now >= at => {
+                self.look();
+                true
+            }
+            _ if running.deadline.is_some_and(|deadline| now >= deadline) => {
+                let failure = self.late();
+                self.fail(failure);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The time of the step at work is up.
+    fn late(&self) -> Failure {
+        let Phase::Running(running) = &self.phase else {
+            return Failure::failed("the time is up");
+        };
+        let seconds = (self.now.duration_since(running.started)).as_secs();
+        let mut message = format!("the step was not done after {seconds} seconds");
+        match &running.poll.value {
+            Some(Some(value)) => {
+                message.push_str("; the last value was ");
+                message.push_str(value);
+            }
+            Some(None) => message.push_str("; the selector matched nothing"),
+            None => {}
+        }
+        Failure {
+            status: Status::TimedOut,
+            message,
+            is_retryable: true,
+        }
+    }
+
+    /// The attempt failed: another one, or the failure route.
+    fn fail(&mut self, failure: Failure) {
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        let Some(step) = self.document.steps.get(running.step) else {
+            return;
+        };
+        let name = step.name.name.clone();
+        if failure.is_retryable && running.attempt < step.max_attempts && self.cancel == Cancel::No
+        {
+            let delay = pause(self.options.retry_delay, running.attempt);
+            running.wait = Wait::RetryAt(self.now + delay);
+            running.deadline = None;
+            self.events.push_back(Event::StepRetry {
+                step: name,
+                error: failure.message,
+                delay: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            });
+            return;
+        }
+        let action = step.action.map_or("", Action::name);
+        let attempts = match step.max_attempts {
+            1 => String::new(),
+            most => format!(", attempt {}/{most}", running.attempt),
+        };
+        let message = format!("step {name} ({action}){attempts}: {}", failure.message);
+        let step = running.step;
+        self.finish(step, failure.status, Some(message));
+        self.after_failure(step);
+    }
+
+    /// The step ended; its status, its event, and what it means for the run.
+    fn finish(&mut self, step: usize, status: Status, error: Option<String>) {
+        let document = Arc::clone(&self.document);
+        let Some(step) = document.steps.get(step) else {
+            return;
+        };
+        let name = step.name.name.clone();
+        self.state.statuses.insert(name.clone(), status);
+        let failed = matches!(status, Status::Failed | Status::TimedOut);
+        if failed && step.is_critical() {
+            let message = error.clone().unwrap_or_default();
+            self.state.failures.push((name.clone(), status, message));
+        }
+        let outputs = match status {
+            Status::Success => self
+                .state
+                .outputs
+                .get(&name)
+                .map(outputs::masked)
+                .unwrap_or_default(),
+            _ => Map::new(),
+        };
+        self.events.push_back(Event::StepEnd {
+            step: name.clone(),
+            status,
+            outputs,
+            error,
+        });
+        if failed && !step.is_critical() && step.on_failure == OnFailure::Abort {
+            self.events.push_back(Event::StepNote {
+                step: name,
+                note: "the run ends here, and not as a failure, because the step is not critical"
+                    .to_owned(),
+            });
+        }
+    }
+
+    fn after_failure(&mut self, place: usize) {
+        let document = Arc::clone(&self.document);
+        let Some(step) = document.steps.get(place) else {
+            return;
+        };
+        match &step.on_failure {
+            OnFailure::Abort => self.go(place, None, "onFailure"),
+            OnFailure::Step(target) => self.go(place, Some(&target.name), "onFailure"),
+            OnFailure::Continue => self.onward(place, step),
+        }
+    }
+
+    /// The step succeeded, or its failure does not matter.
+    fn onward(&mut self, place: usize, step: &Step) {
+        if step.is_end {
+            return self.go(place, None, "isEnd");
+        }
+        if let Some(next) = &step.next {
+            return self.go(place, Some(&next.name), "nextStep");
+        }
+        let next = self.name(place + 1);
+        self.go(place, next.as_deref(), "sequence");
+    }
+
+    fn go(&mut self, from: usize, to: Option<&str>, why: &str) {
+        self.events.push_back(Event::StepJump {
+            from: self.name(from).unwrap_or_default(),
+            to: to.map(str::to_owned),
+            why: why.to_owned(),
+        });
+        let next = to.and_then(|name| {
+            self.document
+                .steps
+                .iter()
+                .position(|it| it.name.name == name)
+        });
+        match next {
+            Some(next) => {
+                self.state.next = self.name(next);
+                self.phase = Phase::Next(next);
+            }
+            None => self.end(),
+        }
+    }
+
+    /// The step at work was given up.
+    fn cancelled(&mut self) {
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
+        let place = running.step;
+        let is_clean_up = self.clean_up_until.is_some();
+        self.finish(place, Status::Cancelled, None);
+        self.cancel = Cancel::Accepted;
+        let document = Arc::clone(&self.document);
+        let target = document
+            .steps
+            .get(place)
+            .and_then(|step| step.on_cancel.as_ref());
+        match target.filter(|_| !is_clean_up) {
+            Some(target) => {
+                self.clean_up_until = Some(self.now + CLEAN_UP_LIMIT);
+                self.go(place, Some(&target.name), "onCancel");
+            }
+            None => self.go(place, None, "onCancel"),
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.clean_up_until = None;
+        self.state.next = None;
+        let (status, failure) = self.overall();
+        self.state.status = status;
+        self.events.push_back(Event::RunEnd {
+            status,
+            outputs: self.document_outputs(),
+            failure,
+        });
+    }
+
+    /// The status of the whole. \[X\] Of several critical failures the first decides.
+    fn overall(&self) -> (Status, Option<String>) {
+        match self.state.failures.first() {
+            _ if self.cancel == Cancel::Accepted => (Status::Cancelled, None),
+            None => (Status::Success, None),
+            Some((_, status, message)) => (*status, Some(message.clone())),
+        }
+    }
+
+    fn name(&self, place: usize) -> Option<String> {
+        Some(self.document.steps.get(place)?.name.name.clone())
+    }
+
+    fn set_status_of_running(&mut self, status: Status) {
+        if let Phase::Running(running) = &self.phase
+            && let Some(name) = self.name(running.step)
+        {
+            self.state.statuses.insert(name, status);
+        }
+    }
+
+    fn ask(&mut self, step: &Step, deadline: Option<Timestamp>, work: Work) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.requests.push_back(Request {
+            id,
+            step: step.name.name.clone(),
+            deadline,
+            work,
+        });
+        id
+    }
+}
+
+/// The pause after an attempt: doubled each time, up to a limit.
+fn pause(first: Duration, attempt: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
+    first.saturating_mul(factor).min(LONGEST_PAUSE)
+}
+
+/// Whether a step has calls that change something, so that their end is waited for when the run is cancelled.
+fn calls(step: &Step) -> bool {
+    matches!(
+        step.action,
+        Some(Action::ExecuteAwsApi | Action::InvokeLambdaFunction)
+    )
+}

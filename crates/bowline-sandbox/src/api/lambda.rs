@@ -1,0 +1,188 @@
+//! Lambda: functions that are invoked.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::{ApiError, RequestId};
+use crate::functions::Function;
+use crate::iam;
+use crate::state::Shared;
+
+const PREFIX: &str = "/2015-03-31/functions/";
+
+/// Answers a request to Lambda.
+pub(super) async fn respond(
+    shared: &Arc<Shared>,
+    head: &Parts,
+    body: &[u8],
+    request_id: &RequestId,
+) -> Response<Body> {
+    let answered = match (&head.method, head.uri.path().strip_prefix(PREFIX)) {
+        (&Method::GET, Some("")) => {
+            permitted(shared, "lambda:ListFunctions").map(|()| list(shared, request_id))
+        }
+        (&Method::POST, Some(rest)) => match rest.strip_suffix("/invocations") {
+            Some(name) => invoke(shared, name, head, body, request_id).await,
+            None => Err(ApiError::unknown_operation()),
+        },
+        (&Method::GET, None) if head.uri.path() == PREFIX.trim_end_matches('/') => {
+            permitted(shared, "lambda:ListFunctions").map(|()| list(shared, request_id))
+        }
+        _ => Err(ApiError::unknown_operation()),
+    };
+    answered.unwrap_or_else(|error| error_response(&error, request_id))
+}
+
+/// An error as Lambda writes it: the code in a header.
+pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Response<Body> {
+    let body = json!({ "Type": "User", "Message": error.message, "message": error.message });
+    build(
+        error.status,
+        &[("x-amzn-errortype", &error.code)],
+        body.to_string().into_bytes(),
+        request_id,
+    )
+}
+
+fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {
+    match shared.world().iam.caller_may(&shared.account, action) {
+        true => Ok(()),
+        false => Err(ApiError {
+            status: StatusCode::FORBIDDEN,
+            ..ApiError::new(
+                "AccessDeniedException",
+                iam::refusal(&shared.account, action),
+            )
+        }),
+    }
+}
+
+fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {
+    let account = &shared.account;
+    let functions: Vec<Value> = shared
+        .world()
+        .functions
+        .values()
+        .map(|function| {
+            json!({
+                "FunctionName": function.name,
+                "FunctionArn": arn(&account.region, account.id, &function.name),
+                "Runtime": "provided.al2023",
+                "Timeout": function.timeout.as_secs(),
+                "Version": "$LATEST",
+            })
+        })
+        .collect();
+    build(
+        StatusCode::OK,
+        &[],
+        json!({ "Functions": functions }).to_string().into_bytes(),
+        request_id,
+    )
+}
+
+async fn invoke(
+    shared: &Arc<Shared>,
+    name: &str,
+    head: &Parts,
+    body: &[u8],
+    request_id: &RequestId,
+) -> Result<Response<Body>, ApiError> {
+    permitted(shared, "lambda:InvokeFunction")?;
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let function = found(shared, &name)?;
+    if !body.is_empty() && serde_json::from_slice::<Value>(body).is_err() {
+        return Err(ApiError::new(
+            "InvalidRequestContentException",
+            "Could not parse request body into json: the payload is not JSON",
+        ));
+    }
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let event = if body.is_empty() {
+        b"{}".to_vec()
+    } else {
+        body.to_vec()
+    };
+    let region = shared.account.region.clone();
+    let id = request_id.as_str().to_owned();
+    match header("x-amz-invocation-type").unwrap_or("RequestResponse") {
+        "DryRun" => Ok(build(StatusCode::NO_CONTENT, &[], Vec::new(), request_id)),
+        "Event" => {
+            let stop = shared.stop.clone();
+            shared.lifecycles.spawn(async move {
+                stop.run_until_cancelled(function.invoke(event, &id, &region))
+                    .await;
+            });
+            Ok(build(StatusCode::ACCEPTED, &[], Vec::new(), request_id))
+        }
+        "RequestResponse" => {
+            let work = function.invoke(event, &id, &region);
+            let Some(outcome) = shared.stop.run_until_cancelled(work).await else {
+                return Err(ApiError {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    ..ApiError::new("ServiceException", "the sandbox is shutting down")
+                });
+            };
+            let log = BASE64.encode(outcome.log_tail(request_id.as_str()));
+            let mut headers = vec![("x-amz-executed-version", "$LATEST")];
+            headers.extend(outcome.error.map(|error| ("x-amz-function-error", error)));
+            if header("x-amz-log-type") == Some("Tail") {
+                headers.push(("x-amz-log-result", &log));
+            }
+            Ok(build(StatusCode::OK, &headers, outcome.payload, request_id))
+        }
+        other => Err(ApiError::new(
+            "InvalidParameterValueException",
+            format!("invocation type {other} is not known"),
+        )),
+    }
+}
+
+/// By name, by ARN, by `account:function:name`, each with a qualifier or without.
+fn found(shared: &Shared, name: &str) -> Result<Arc<Function>, ApiError> {
+    let account = &shared.account;
+    let plain = match name.split_once("function:") {
+        Some((_, rest)) => rest,
+        None => name,
+    };
+    let plain = plain.split(':').next().unwrap_or_default();
+    let known = shared.world().functions.get(plain).cloned();
+    known.ok_or_else(|| ApiError {
+        status: StatusCode::NOT_FOUND,
+        ..ApiError::new(
+            "ResourceNotFoundException",
+            format!(
+                "Function not found: {}",
+                arn(&account.region, account.id, plain)
+            ),
+        )
+    })
+}
+
+fn arn(region: &str, account: &str, name: &str) -> String {
+    format!("arn:aws:lambda:{region}:{account}:function:{name}")
+}
+
+fn build(
+    status: StatusCode,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+    request_id: &RequestId,
+) -> Response<Body> {
+    let mut response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("x-amzn-requestid", request_id.as_str());
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    // The names are ours, and codes and base64 fit into headers.
+    response.body(Body::from(body)).unwrap_or_default()
+}

@@ -1,0 +1,179 @@
+//! The Lambda Runtime API for one invocation of a `bootstrap`: the next event, and its response or error.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path as Segment, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Function, Group, LOG_LIMIT, Outcome, drained};
+
+/// How an event was answered: well or not, and with what.
+type Answer = (bool, Vec<u8>);
+
+struct Invocation {
+    request_id: String,
+    arn: String,
+    /// Given out once; whoever asks again waits.
+    event: Mutex<Option<Vec<u8>>>,
+    answer: Mutex<Option<oneshot::Sender<Answer>>>,
+    never: Notify,
+}
+
+/// Starts the bootstrap, gives it its event and waits for what it makes of it.
+pub(super) async fn invoke(
+    function: &Function,
+    bootstrap: &Path,
+    event: Vec<u8>,
+    request_id: &str,
+    region: &str,
+) -> Outcome {
+    let broken =
+        |error: std::io::Error| Outcome::failed("Runtime.Unknown", &error.to_string(), Vec::new());
+    let listener = match TcpListener::bind("127.0.0.1:0").await {
+        Ok(listener) => listener,
+        Err(error) => return broken(error),
+    };
+    let address = match listener.local_addr() {
+        Ok(address) => address,
+        Err(error) => return broken(error),
+    };
+    let (sender, answered) = oneshot::channel();
+    let invocation = Arc::new(Invocation {
+        request_id: request_id.to_owned(),
+        arn: format!(
+            "arn:aws:lambda:{region}:000000000000:function:{}",
+            function.name
+        ),
+        event: Mutex::new(Some(event)),
+        answer: Mutex::new(Some(sender)),
+        never: Notify::new(),
+    });
+    let router = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+        .with_state(invocation);
+    let server =
+        AbortOnDropHandle::new(tokio::spawn(
+            async move { axum::serve(listener, router).await },
+        ));
+    let mut command = function.process(&bootstrap.to_string_lossy(), region);
+    command.env("AWS_LAMBDA_RUNTIME_API", address.to_string());
+    let mut group = match Group::start(&mut command) {
+        Ok(group) => group,
+        Err(error) => return Outcome::failed("Runtime.InvalidEntrypoint", &error, Vec::new()),
+    };
+    // Both of its streams are its log.
+    let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
+    let logs = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(drained(stdout, LOG_LIMIT), drained(stderr, LOG_LIMIT))
+    }));
+    let ended = tokio::select! {
+        answer = answered => answer.ok(),
+        _ = group.0.wait() => None,
+    };
+    // It waits for its next event by now, and there is none.
+    drop(group);
+    drop(server);
+    let log = logs.await.map(|(mut log, errors)| {
+        log.extend(errors);
+        log
+    });
+    let log = log.unwrap_or_default();
+    match ended {
+        Some((true, payload)) => {
+            let mut outcome = Outcome::fine(payload);
+            outcome.log = log;
+            outcome
+        }
+        Some((false, payload)) => Outcome {
+            payload,
+            error: Some("Unhandled"),
+            log,
+        },
+        None => {
+            let text =
+                format!("RequestId: {request_id} Error: Runtime exited without providing a reason");
+            Outcome::failed("Runtime.ExitError", &text, log)
+        }
+    }
+}
+
+async fn next(State(invocation): State<Arc<Invocation>>) -> Response {
+    let event = invocation
+        .event
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(event) = event else {
+        invocation.never.notified().await;
+        return StatusCode::GONE.into_response();
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (
+            "lambda-runtime-aws-request-id",
+            invocation.request_id.as_str(),
+        ),
+        (
+            "lambda-runtime-invoked-function-arn",
+            invocation.arn.as_str(),
+        ),
+        ("lambda-runtime-deadline-ms", "9999999999999"),
+        ("content-type", "application/json"),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    (headers, event).into_response()
+}
+
+async fn response(
+    State(invocation): State<Arc<Invocation>>,
+    Segment(id): Segment<String>,
+    body: Bytes,
+) -> StatusCode {
+    take(&invocation, &id, true, &body)
+}
+
+async fn error(
+    State(invocation): State<Arc<Invocation>>,
+    Segment(id): Segment<String>,
+    body: Bytes,
+) -> StatusCode {
+    take(&invocation, &id, false, &body)
+}
+
+async fn init_error(State(invocation): State<Arc<Invocation>>, body: Bytes) -> StatusCode {
+    let id = invocation.request_id.clone();
+    take(&invocation, &id, false, &body)
+}
+
+fn take(invocation: &Invocation, id: &str, well: bool, body: &[u8]) -> StatusCode {
+    if id != invocation.request_id {
+        return StatusCode::BAD_REQUEST;
+    }
+    let sender = invocation
+        .answer
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(sender) = sender {
+        // Nobody waits any more once the time is up.
+        let _ = sender.send((well, body.to_vec()));
+    }
+    StatusCode::ACCEPTED
+}

@@ -1,0 +1,199 @@
+//! Scripts of runbooks on this machine: only where that was allowed, with limits, and ended with their step.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use bowline_runbook::Script;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+use super::ScriptPolicy;
+use crate::Client;
+
+/// The longest result, and the longest log that is kept.
+const OUTPUT_LIMIT: u64 = 1 << 20;
+/// What a script may take at most; its step's own limit is shorter as a rule.
+const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Reads the job from stdin, calls the handler, and writes the result to the stream that stdout was: what the script
+/// itself prints goes to stderr.
+const WRAPPER: &str = r"
+import json, os, sys
+job = json.load(sys.stdin)
+result = os.fdopen(os.dup(1), 'w')
+os.dup2(2, 1)
+names = {'__name__': 'script'}
+exec(compile(job['source'], 'script.py', 'exec'), names)
+value = names[job['handler']](job['payload'], {})
+json.dump(value, result)
+result.close()
+";
+
+/// Runs a script and gives what its handler returned.
+pub(super) async fn run(
+    client: &Client,
+    script: &Script,
+    policy: &ScriptPolicy,
+) -> Result<Value, String> {
+    if !policy.allowed {
+        return Err("scripts are not allowed to run here".to_owned());
+    }
+    let (source, handler) = source(script, policy)?;
+    let folder =
+        tempfile::tempdir().map_err(|error| format!("no folder for the script: {error}"))?;
+    let mut command = Command::new(interpreter(&script.runtime));
+    command
+        .arg("-c")
+        .arg(WRAPPER)
+        .env_clear()
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    for name in [
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "AWS_ENDPOINT_URL",
+        "AWS_CA_BUNDLE",
+        "PYTHONPATH",
+    ] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("HOME", folder.path())
+        .env("AWS_REGION", client.region())
+        .env("AWS_DEFAULT_REGION", client.region());
+    if let Some(endpoint) = client.endpoint() {
+        command.env("AWS_ENDPOINT_URL", endpoint);
+    }
+    let credentials = client.credentials().await.map_err(|error| error.message)?;
+    command.env("AWS_ACCESS_KEY_ID", &credentials.access_key_id);
+    command.env(
+        "AWS_SECRET_ACCESS_KEY",
+        credentials.secret_access_key.expose(),
+    );
+    if let Some(token) = &credentials.session_token {
+        command.env("AWS_SESSION_TOKEN", token.expose());
+    }
+    let child = command.spawn().map_err(|error| {
+        format!(
+            "{} cannot be started: {error}",
+            interpreter(&script.runtime)
+        )
+    })?;
+    let job = json!({ "source": source, "handler": handler, "payload": script.payload });
+    let mut group = Group(child);
+    let work = group.finish(job.to_string());
+    match tokio::time::timeout(TIME_LIMIT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(format!(
+            "the script took longer than {} s",
+            TIME_LIMIT.as_secs()
+        )),
+    }
+}
+
+fn source(script: &Script, policy: &ScriptPolicy) -> Result<(String, String), String> {
+    let handler = script.handler.clone().ok_or("the script has no Handler")?;
+    if let Some(source) = &script.source {
+        return Ok((source.clone(), handler));
+    }
+    let name = script
+        .attachment
+        .as_deref()
+        .ok_or("there is neither Script nor Attachment")?;
+    let folder = policy.attachments.as_ref().ok_or_else(|| {
+        format!("the attachment {name} is not here: --attachments DIR says where")
+    })?;
+    if name.contains('/') || name.contains('\\') || !name.ends_with(".py") {
+        return Err(format!("the attachment {name} is no Python file"));
+    }
+    let source = std::fs::read_to_string(folder.join(name))
+        .map_err(|error| format!("the attachment {name}: {error}"))?;
+    // `file.function`
+    let function = handler.rsplit('.').next().unwrap_or(&handler).to_owned();
+    Ok((source, function))
+}
+
+/// `python3.11` if it is there, else `python3`.
+fn interpreter(runtime: &str) -> String {
+    let exact = runtime.trim().to_owned();
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(&exact).is_file());
+    match found {
+        true => exact,
+        false => "python3".to_owned(),
+    }
+}
+
+/// A process and all that it started: ended when dropped.
+struct Group(Child);
+
+impl Group {
+    async fn finish(&mut self, job: String) -> Result<Value, String> {
+        let child = &mut self.0;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err("the script has no pipes".to_owned());
+        };
+        let (mut result, mut log) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr) = (stdout.take(OUTPUT_LIMIT + 1), stderr.take(OUTPUT_LIMIT));
+        let feed = async {
+            // A script that ends early is the business of its status.
+            let _ = stdin.write_all(job.as_bytes()).await;
+            drop(stdin);
+        };
+        // What is beyond the limits is read and dropped, so that the script is not held up.
+        let read = async {
+            stdout.read_to_end(&mut result).await?;
+            tokio::io::copy(&mut stdout.into_inner(), &mut tokio::io::sink()).await
+        };
+        let noted = async {
+            stderr.read_to_end(&mut log).await?;
+            tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await
+        };
+        let ((), read, noted) = tokio::join!(feed, read, noted);
+        read.and(noted)
+            .map_err(|error| format!("the script's output: {error}"))?;
+        if result.len() as u64 > OUTPUT_LIMIT {
+            return Err(format!(
+                "the script returned more than {OUTPUT_LIMIT} bytes"
+            ));
+        }
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        let log = String::from_utf8_lossy(&log);
+        if !status.success() {
+            let hint = match log.contains("ModuleNotFoundError") {
+                true => "\nthe module has to be installed for this Python",
+                false => "",
+            };
+            return Err(format!("the script failed:\n{}{hint}", log.trim_end()));
+        }
+        if !log.trim().is_empty() {
+            tracing::info!("the script printed:\n{}", log.trim_end());
+        }
+        serde_json::from_slice(&result)
+            .map_err(|_| "the handler returned nothing that is JSON".to_owned())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let pid = self
+            .0
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may just have ended.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
