@@ -1,5 +1,6 @@
 //! A run as it is seen: lines and a living one at a terminal, events as JSON otherwise.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Instant;
@@ -225,11 +226,11 @@ impl Progress {
             .unwrap_or_default();
         let mut text = String::new();
         for (step, status) in &self.steps {
-            text.push_str(&format!("{step:width$}  {status}\n"));
+            let _ = writeln!(text, "{step:width$}  {status}");
         }
-        text.push_str(&format!("\n{status}\n"));
+        let _ = writeln!(text, "\n{status}");
         for (name, value) in outputs {
-            text.push_str(&format!("{name}: {value}\n"));
+            let _ = writeln!(text, "{name}: {value}");
         }
         self.printer.document(&text)?;
         if let Some(failure) = failure {
