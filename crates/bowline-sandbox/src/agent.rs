@@ -35,7 +35,8 @@ const FAST_CHUNK: usize = 32 * 1024;
 impl AgentOptions {
     /// How much output is read and sent at a time.
     fn chunk(&self) -> usize {
-        if self.stock { STOCK_CHUNK } else { FAST_CHUNK }
+        let usual = if self.stock { STOCK_CHUNK } else { FAST_CHUNK };
+        self.payload.unwrap_or(usual)
     }
 }
 

@@ -59,6 +59,7 @@ impl<'a> Bench<'a> {
             Part::Paced => self.paced(),
             Part::Resident => self.resident(),
             Part::Logs => self.logs(),
+            Part::Forward => self.forward(),
             Part::Reference => self.reference(),
         }
     }

@@ -5,6 +5,7 @@
 mod fake;
 mod figures;
 mod first;
+mod forward;
 mod keyboard;
 mod logs;
 mod measure;
@@ -69,6 +70,8 @@ pub(crate) enum Part {
     Resident,
     /// Lines followed, how late they are, calls while nothing happens
     Logs,
+    /// Forwarded ports, beside loopback and the session-manager-plugin if it is on PATH
+    Forward,
     /// AWS CLI and session-manager-plugin, if both are on PATH
     Reference,
 }

@@ -50,7 +50,7 @@ pub struct SandboxArgs {
     ///
     /// More words after commas change that: start-delay=1s (before the first output), ready-delay=2s (input is refused
     /// so long), no-reack (as agents before 3.2.1041.0), handshake-wait=5s, require-challenge, session-limit=5 (instead
-    /// of 2), dial-delay=2s (of forwarded ports), no-hosts (only ports of the task are forwarded), version=3.1.0.0.
+    /// of 2), dial-delay=2s (of forwarded ports), no-hosts (only ports of the task are forwarded), payload=1024 (of one message), version=3.1.0.0.
     #[arg(long, default_value = "fast", value_name = "KIND[,WORD…]")]
     agent: AgentOptions,
     /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s

@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use bowline_proto::{AgentConfig, HandshakeRequest, PayloadType, Resend, Session};
 
-use super::{AgentOptions, FAST_CHUNK, FromService, STOCK_CHUNK};
+use super::{AgentOptions, FromService, STOCK_CHUNK};
 use crate::clock::Clock;
+
+/// Messages of the fast agent on their way at most.
+const WINDOW: usize = 1000;
 
 /// One session, seen from its agent.
 pub(super) struct Line {
@@ -42,6 +45,18 @@ impl Line {
         handshake: Option<HandshakeRequest>,
         service: mpsc::Receiver<FromService>,
     ) -> Self {
+        Self::with_window(session_id, options, handshake, service, WINDOW)
+    }
+
+    /// With so many messages of the fast agent on their way at most: what is on its way keeps all that comes later
+    /// waiting.
+    pub(super) fn with_window(
+        session_id: &str,
+        options: &AgentOptions,
+        handshake: Option<HandshakeRequest>,
+        service: mpsc::Receiver<FromService>,
+        window: usize,
+    ) -> Self {
         let clock = Clock::start();
         let defaults = AgentConfig::new(session_id, clock.seed());
         let defaults = AgentConfig {
@@ -62,8 +77,8 @@ impl Line {
         } else {
             AgentConfig {
                 resend: Resend::Overdue,
-                max_payload: FAST_CHUNK,
-                window: 1000,
+                max_payload: options.chunk(),
+                window,
                 ..defaults
             }
         };

@@ -30,6 +30,8 @@ pub struct AgentOptions {
     pub require_challenge: bool,
     /// What the handshake says; clients decide features by it.
     pub version: String,
+    /// Payload of one message at most, if not 1,024 bytes of the stock agent or 32 KiB of the fast one.
+    pub payload: Option<usize>,
     /// Pause before a port session's target answers.
     pub dial_delay: Duration,
     /// Refuse every host of a port session, as agents do with some.
@@ -49,6 +51,7 @@ impl Default for AgentOptions {
             handshake_wait: Duration::from_secs(15),
             require_challenge: false,
             version: VERSION.to_owned(),
+            payload: None,
             dial_delay: Duration::ZERO,
             refuses_hosts: false,
             hosts: Vec::new(),
@@ -79,7 +82,7 @@ impl AgentOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{word:?} says nothing about agents; there are fast, stock, start-delay=TIME, ready-delay=TIME, no-reack, \
-     handshake-wait=TIME, require-challenge, session-limit=N, dial-delay=TIME, no-hosts, version=A.B.C.D"
+     handshake-wait=TIME, require-challenge, session-limit=N, dial-delay=TIME, no-hosts, payload=BYTES, version=A.B.C.D"
 )]
 pub struct AgentError {
     word: String,
@@ -113,6 +116,14 @@ impl FromStr for AgentOptions {
                         .ok()
                         .filter(|limit| (1..=1000).contains(limit))
                         .ok_or_else(wrong)?;
+                }
+                ("payload", _) => {
+                    let bytes = value.parse().ok();
+                    options.payload = Some(
+                        bytes
+                            .filter(|bytes| (64..=65_536).contains(bytes))
+                            .ok_or_else(wrong)?,
+                    );
                 }
                 ("version", _) => {
                     let parts: Vec<&str> = value.split('.').collect();

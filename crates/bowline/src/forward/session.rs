@@ -19,6 +19,9 @@ use crate::{Client, ResolvedTarget};
 // Tuning.
 /// For the handshake after the channel is up; an agent that is over its limit of sessions says nothing, for ever.
 const HANDSHAKE: Duration = Duration::from_secs(14);
+/// Bytes that wait for the streams to be taken apart. A stream that is read slowly has the streams' own budget; what waits
+/// here keeps all of them waiting.
+const WAITING: usize = 256 * 1024;
 /// For ending a session by API.
 const TERMINATE: Duration = Duration::from_secs(2);
 /// Agents that know of other hosts (specification of ECS, §5.1).
@@ -113,6 +116,7 @@ impl PortSession {
         let options = ChannelOptions {
             size: None,
             max_payload: carriage.max_payload,
+            backlog: WAITING,
             // smux has a way of its own.
             keep_alive: None,
             speak_after: None,

@@ -30,7 +30,7 @@ const EVENTS: usize = 8;
 /// Output is joined up to this size before it is handed on.
 const JOINED: usize = 64 * 1024;
 /// Above this the socket is not read until the reader has caught up.
-const BACKLOG: usize = 4 << 20;
+pub(crate) const BACKLOG: usize = 4 << 20;
 /// Commands on their way to the driver.
 const COMMANDS: usize = 16;
 /// An outage that is over sooner is told when it is over; a longer one while it lasts.
@@ -88,6 +88,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) keep_alive: Option<Duration>,
     /// Taken for the agent's first word when it says nothing for so long.
     pub(crate) speak_after: Option<Duration>,
+    /// Bytes that wait for the reader before the socket is not read any more; [`BACKLOG`] as a rule.
+    pub(crate) backlog: usize,
     /// For how long a lost connection is tried to be restored.
     pub(crate) reconnect_for: Duration,
     /// The SSM target; the key of an encrypted session is bound to it.
@@ -139,6 +141,7 @@ impl Channel {
             unwritten: Bytes::new(),
             kind: PayloadType::Output,
             unsettled: false,
+            backlog: options.backlog,
             joined: BytesMut::new(),
             peeked: None,
             told: VecDeque::new(),
@@ -176,6 +179,7 @@ struct Driver {
     kind: PayloadType,
     /// A flag was sent, and the reader waits for what is acknowledged with it.
     unsettled: bool,
+    backlog: usize,
     /// Output being joined.
     joined: BytesMut,
     /// What came after the output being joined.
@@ -294,7 +298,7 @@ impl Driver {
     }
 
     async fn turn(&mut self) -> Turn {
-        let listening = self.session.backlog() < BACKLOG;
+        let listening = self.session.backlog() < self.backlog;
         let deadline = self.next_deadline();
         let Self {
             path,
@@ -473,7 +477,7 @@ impl Driver {
                 }
             }
             next = match &mut self.path {
-                Path::Up(line) if self.session.backlog() < BACKLOG => line.try_next(),
+                Path::Up(line) if self.session.backlog() < self.backlog => line.try_next(),
                 _ => None,
             };
         }

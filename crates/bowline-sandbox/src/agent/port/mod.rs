@@ -17,6 +17,8 @@ use super::line::Line;
 use super::{AgentOptions, FromService, Job};
 use crate::reach::{PortRequest, Reach};
 
+/// Bytes on their way to the client at most, or 32 messages.
+const WINDOW: usize = 1 << 20;
 /// Agents that can connect many clients at once.
 const MULTIPLEXES: [u32; 4] = [3, 0, 222, 0];
 
@@ -34,7 +36,9 @@ pub(super) async fn serve(
     };
     let (handshake, asked) =
         Handshake::with_properties(job, &SessionType::Port, &options, &request.properties());
-    let mut line = Line::new(&job.session_id, &options, Some(asked), service);
+    let window = (WINDOW / options.chunk()).max(32);
+    let session_id = &job.session_id;
+    let mut line = Line::with_window(session_id, &options, Some(asked), service, window);
     let version = match handshake.shake(&mut line, &cancel).await {
         Ok(version) => version.unwrap_or_default(),
         Err(reason) => return reason,

@@ -16,7 +16,7 @@ use super::wrapper::{self, Kind};
 use super::{Engine, ExecEvent, ExecRequest};
 use crate::model::SessionGrant;
 use crate::session::ChannelError;
-use crate::session::driver::{Channel, ChannelEvent, ChannelOptions, Command};
+use crate::session::driver::{BACKLOG, Channel, ChannelEvent, ChannelOptions, Command};
 use crate::{Client, ResolvedTarget};
 
 // Tuning.
@@ -141,6 +141,7 @@ async fn work(
     let options = ChannelOptions {
         size: Some(request.size),
         max_payload: None,
+        backlog: BACKLOG,
         keep_alive: request.keep_alive,
         // Sessions without a terminal begin with a handshake.
         speak_after: (!wrapped && request.engine != Engine::Native).then_some(BARE_PATIENCE),
