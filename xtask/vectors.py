@@ -55,7 +55,9 @@ def main():
         offered = loaded.metadata.get("protocols", [protocol])
         if protocol not in ("json", "rest-json"):
             protocol = "json" if "json" in offered else protocol
-        request = serialize.create_serializer(protocol, include_validation=True).serialize_to_request(dict(given), op)
+        # botocore fills these in before it serialises.
+        filled = {**dict.fromkeys(op.idempotent_members, "token"), **given}
+        request = serialize.create_serializer(protocol, include_validation=True).serialize_to_request(filled, op)
         query = request["query_string"]
         if isinstance(query, dict):
             pairs = [(k, v) for k, vs in query.items() for v in (vs if isinstance(vs, list) else [vs])]

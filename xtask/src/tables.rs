@@ -126,6 +126,7 @@ fn service(model: &Value) -> Result<Value> {
         text("globalEndpoint"),
         text("xmlNamespace"),
         text("serviceId"),
+        i64::from(meta["awsQueryCompatible"].is_object()),
     ]);
     let mut shapes = Shapes {
         model: model["shapes"].as_object().context("no shapes")?,

@@ -38,6 +38,8 @@ pub struct Meta {
     pub xml_namespace: Option<String>,
     /// The service id, from which the names of environment variables are made.
     pub service_id: String,
+    /// It spoke a query protocol before, and gives the error codes of that to clients that ask for them.
+    pub is_query_compatible: bool,
 }
 
 /// The wire protocols.

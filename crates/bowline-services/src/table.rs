@@ -1,7 +1,7 @@
 //! The file behind the services, and how it is read.
 //!
 //! A service is `[meta, operations, shapes]`. `meta` is protocol, endpoint prefix, signing name, API version, target
-//! prefix, JSON version, signature version, global endpoint, XML namespace, service id. An operation is `name: [method,
+//! prefix, JSON version, signature version, global endpoint, XML namespace, service id, query compatible. An operation is `name: [method,
 //! uri, input, output, result wrapper, auth, host prefix, flags]`. A shape is `[0, members, payload, union]`, `[1,
 //! member, wire name, flattened]`, `[2, key, value, key's wire name, value's wire name, flattened]` or `[3, known
 //! values]`; a member is `[name, shape, flags, location, wire name, query name]`. Zero stands for nothing, and what is
@@ -179,6 +179,7 @@ fn read_meta(fields: &Value) -> Option<Meta> {
         global_endpoint: text(fields, 7),
         xml_namespace: text(fields, 8),
         service_id: text(fields, 9).unwrap_or_default(),
+        is_query_compatible: number(fields, 10) != 0,
     })
 }
 

@@ -32,6 +32,8 @@ pub struct ScriptPolicy {
     pub allowed: bool,
     /// Where attachments are.
     pub attachments: Option<PathBuf>,
+    /// SHA-256 of attachments in hexadecimal, by name: those of the document's `files`.
+    pub checksums: BTreeMap<String, String>,
 }
 
 /// Work on its way to an answer.

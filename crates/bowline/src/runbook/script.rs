@@ -6,6 +6,7 @@ use std::time::Duration;
 use bowline_runbook::Script;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -117,6 +118,19 @@ fn source(script: &Script, policy: &ScriptPolicy) -> Result<(String, String), St
     }
     let source = std::fs::read_to_string(folder.join(name))
         .map_err(|error| format!("the attachment {name}: {error}"))?;
+    let sum: String = Sha256::digest(source.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if policy
+        .checksums
+        .get(name)
+        .is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&sum))
+    {
+        return Err(format!(
+            "the attachment {name} is not the one of the runbook: its SHA-256 is {sum}"
+        ));
+    }
     // `file.function`
     let function = handler.rsplit('.').next().unwrap_or(&handler).to_owned();
     Ok((source, function))

@@ -96,6 +96,11 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
     let scripts = ScriptPolicy {
         allowed: args.allow_scripts,
         attachments: args.attachments.clone(),
+        checksums: document
+            .files
+            .iter()
+            .filter_map(|(name, sum)| Some((name.name.clone(), sum.clone()?)))
+            .collect(),
     };
     refuse(&document, &scripts, &args)?;
     let options = Options {

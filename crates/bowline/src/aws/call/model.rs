@@ -208,6 +208,11 @@ async fn read(
         let said = parsed.as_ref().map(Said::of);
         let code = header("x-amzn-errortype")
             .map(|code| code.split(':').next().unwrap_or_default().to_owned());
+        // The code of the query protocol goes before, as the Python SDK has it.
+        let query = header("x-amzn-query-error")
+            .and_then(|it| it.split(';').next())
+            .map(str::to_owned);
+        let code = query.or(code);
         let code = code.or_else(|| said.as_ref()?.code.clone());
         let message = said.and_then(|said| said.message);
         return Err(match code {

@@ -43,10 +43,14 @@ pub(super) fn draft(
                 Some(id) => body_value(service, id, &Value::Object(input), 0),
                 None => Value::Object(Map::new()),
             };
+            let compatible = service
+                .meta
+                .is_query_compatible
+                .then(|| ("x-amzn-query-mode".to_owned(), "true".to_owned()));
             Ok(Draft {
                 method: "POST".to_owned(),
                 path: "/".to_owned(),
-                headers: vec![
+                headers: [
                     (
                         "content-type".to_owned(),
                         format!("application/x-amz-json-{}", service.meta.json_version),
@@ -55,7 +59,10 @@ pub(super) fn draft(
                         "x-amz-target".to_owned(),
                         format!("{}.{}", service.meta.target_prefix, operation.name),
                     ),
-                ],
+                ]
+                .into_iter()
+                .chain(compatible)
+                .collect(),
                 body: body.to_string().into_bytes(),
             })
         }
