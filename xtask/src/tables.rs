@@ -111,10 +111,14 @@ fn service(model: &Value) -> Result<Value> {
             .unwrap_or(first),
         other => other,
     };
-    let text = |name: &str| meta[name].as_str().map_or(json!(0), |text| json!(text));
+    let text = |name: &str| {
+        meta[name]
+            .as_str()
+            .map_or_else(|| json!(0), |text| json!(text))
+    };
     let signing = meta["signingName"]
         .as_str()
-        .or(meta["endpointPrefix"].as_str());
+        .or_else(|| meta["endpointPrefix"].as_str());
     let fields = json!([
         protocol,
         text("endpointPrefix"),
@@ -148,7 +152,7 @@ struct Shapes<'m> {
 
 impl Shapes<'_> {
     fn operation(&mut self, operation: &Value) -> Value {
-        let text = |value: &Value| value.as_str().map_or(json!(0), |text| json!(text));
+        let text = |value: &Value| value.as_str().map_or_else(|| json!(0), |text| json!(text));
         let input = operation["input"]["shape"].as_str();
         let output = operation["output"]["shape"].as_str();
         let streams = [input, output]
@@ -204,7 +208,10 @@ impl Shapes<'_> {
                 trimmed(vec![
                     json!(1),
                     json!(shapes.id(member["shape"].as_str().unwrap_or_default())),
-                    member.get("locationName").cloned().unwrap_or(json!(0)),
+                    member
+                        .get("locationName")
+                        .cloned()
+                        .unwrap_or_else(|| json!(0)),
                     json!(i64::from(shape["flattened"] == true)),
                 ])
             }),
@@ -214,8 +221,11 @@ impl Shapes<'_> {
                     json!(2),
                     json!(shapes.id(key["shape"].as_str().unwrap_or_default())),
                     json!(shapes.id(value["shape"].as_str().unwrap_or_default())),
-                    key.get("locationName").cloned().unwrap_or(json!(0)),
-                    value.get("locationName").cloned().unwrap_or(json!(0)),
+                    key.get("locationName").cloned().unwrap_or_else(|| json!(0)),
+                    value
+                        .get("locationName")
+                        .cloned()
+                        .unwrap_or_else(|| json!(0)),
                     json!(i64::from(shape["flattened"] == true)),
                 ])
             }),
@@ -250,7 +260,7 @@ impl Shapes<'_> {
         trimmed(vec![
             json!(0),
             json!(members),
-            shape.get("payload").cloned().unwrap_or(json!(0)),
+            shape.get("payload").cloned().unwrap_or_else(|| json!(0)),
             json!(i64::from(shape["union"] == true)),
         ])
     }
