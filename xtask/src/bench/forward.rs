@@ -308,7 +308,16 @@ fn lines(name: &str, found: Found, least: &Found) -> Vec<Figure> {
 /// A server on loopback, until this program ends: `D` and ten digits sends so many bytes, `U` takes them and answers one,
 /// `E` sends back what comes.
 fn serve() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    // The queue of the standard library's listener holds 128 connections, and the 129th waits a second.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        socket.listen(2048)?.into_std()
+    })?;
+    listener.set_nonblocking(false)?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
