@@ -57,6 +57,7 @@ exec 3>&1
 ///
 /// - Lines are short and written by one `printf` each: then a terminal keeps the lines of the two writers apart, also
 ///   with busybox, which writes about 1 KiB at a time.
+/// - On a terminal that could not be set up stdin comes as short lines of plain characters, if it comes at all.
 /// - Stdin is asked for piece by piece: a command that does not read must not stop the terminal, which carries Ctrl-C.
 /// - What is left of a piece that the command did not want is read away, lest it be taken for the next length.
 /// - bash reads ahead on a terminal unless it is told how much to read.
@@ -72,6 +73,7 @@ elif h perl;then b(){ perl -MMIME::Base64 -0777 -ne "print encode_base64(\$_)";}
 elif h od;then m=16 o=8;b(){ od -An -v -tx1;}
 else m=0;fi
 if h head;then u(){ head -c $z;};elif h dd;then u(){ dd bs=1 count=$z 2>/dev/null;};else o=8;fi
+[ $t = 1 ]||o=8
 if h cksum;then k(){ printf %s "$c"|cksum;};else k(){ echo - ${#c};};fi
 v(){ printf "\036${n}f\n">&3;}
 l(){ for l in $c;do printf "\036$n$1%s\n" "$l";done;j=$((j+1));printf "\036$n$1=%s %s\n" $j "$(k)";}
