@@ -113,6 +113,11 @@ fn identity(client: &Client, global: &GlobalArgs) -> String {
 }
 
 /// Our folder below one of XDG's. A relative path in the variable is to be ignored, by the specification.
+/// The folder for what is worth keeping.
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    folder("XDG_STATE_HOME", ".local/state")
+}
+
 pub(crate) fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let given = env::var_os(variable).map(PathBuf::from).filter(absolute);

@@ -10,6 +10,7 @@ mod duration;
 pub mod error;
 mod escape;
 pub mod exit_code;
+mod job_record;
 mod kept;
 mod logging;
 pub mod output;

@@ -1,12 +1,14 @@
 //! `Client`: the library's front door to one account and region.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::Authority;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
-use crate::aws::call::Api;
+use crate::aws::call::{Api, text};
 use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
@@ -24,6 +26,9 @@ use crate::tls::TrustRoots;
 
 #[cfg(test)]
 use aws_credential_types::provider::SharedCredentialsProvider;
+
+/// For finding out who the caller is.
+const CALLER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Access to ECS Exec in one region, with one set of credentials. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,6 +101,19 @@ impl Client {
     /// The credentials of the moment, refreshed when they are about to expire.
     pub async fn credentials(&self) -> Result<Credentials, AwsError> {
         self.aws.settings.credentials().await
+    }
+
+    /// The ARN of whoever makes the calls, if that can be found out (`sts:GetCallerIdentity`, which needs no
+    /// permission).
+    pub async fn caller(&self) -> Option<String> {
+        let deadline = Instant::now() + CALLER_LIMIT;
+        let input = serde_json::json!({});
+        let answer = self
+            .api()
+            .call("sts", "GetCallerIdentity", &input, deadline)
+            .await
+            .ok()?;
+        text(&answer, "Arn").map(str::to_owned)
     }
 
     pub(crate) fn roots(&self) -> &TrustRoots {

@@ -1,13 +1,14 @@
-//! The body of the fuzz target for what the wrapper prints: any bytes in, a panic where something that must hold does
+//! The bodies of the fuzz targets for what the wrapper and the listing of a copy print: any bytes in, a panic where something that must hold does
 //! not. Not part of the interface; `fuzz/` calls it with coverage, a test here on a stable compiler.
 
+pub use crate::files::fuzz::listing;
 pub use crate::session::exec::fuzz::exec_output;
 
 #[cfg(test)]
 mod tests {
     use bowline_proto::sim::Random;
 
-    use super::exec_output;
+    use super::{exec_output, listing};
 
     const INPUTS: usize = 20_000;
     /// Of all engines, what a wrapper with the nonce `k` prints; the first two bytes choose the engine and the pieces.
@@ -43,6 +44,29 @@ mod tests {
                 }
             }
             let outcome = std::panic::catch_unwind(|| exec_output(&input));
+            assert!(outcome.is_ok(), "input {number}: {input:?}");
+        }
+    }
+
+    #[test]
+    fn listings() {
+        const SEED: &[u8] = b"T sha256 find\nR src\0/s\0B 3\n41ed 0 1\n81a4 5 1\na1ff 1 -\n/s\0/s/a\0/s/l\0../x\n\0-\nN no\0E 0\n";
+        let mut random = Random::new(6);
+        for number in 0..INPUTS {
+            let mut below = |bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
+            let mut input = SEED.to_vec();
+            for _ in 0..below(6) {
+                let place = below(input.len() + 1);
+                let to = (place + below(12)).min(input.len());
+                let letters = b"/.\0\n BENRT019-\x1b\xff";
+                match below(4) {
+                    0 => drop(input.drain(place..to)),
+                    1 => input.extend_from_within(place..to),
+                    2 => input.insert(place, letters[below(letters.len())]),
+                    _ => drop(input.splice(place..to, *b"../")),
+                }
+            }
+            let outcome = std::panic::catch_unwind(|| listing(&input));
             assert!(outcome.is_ok(), "input {number}: {input:?}");
         }
     }

@@ -4,19 +4,24 @@
 //! or touches the terminal, and every future can be dropped.
 
 mod aws;
+mod boot;
 mod client;
 pub mod config;
 pub mod doctor;
+pub mod files;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod inspect;
 pub mod inventory;
+pub mod jobs;
 pub mod logs;
 pub mod model;
 mod network;
+pub mod operation;
 pub mod run;
 pub mod runbook;
+pub mod script;
 mod secret;
 pub mod session;
 pub mod stores;

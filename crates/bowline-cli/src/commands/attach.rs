@@ -3,15 +3,16 @@
 use std::io::Read;
 
 use bowline::Client;
+use bowline::jobs::{JobId, ParseJobError};
 use bowline::target::{ArnKind, Selector, TargetSpec};
 use clap::Args;
 use serde::Deserialize;
 
-use super::Context;
 use super::run::FollowArgs;
 use super::run::follow::{self, Ended, Shown};
 use super::run::report::Report;
 use super::run::signals::Signals;
+use super::{Context, job_output};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::terminal;
@@ -19,13 +20,14 @@ use crate::terminal;
 /// More than any answer of RunTask.
 const LONGEST_INPUT: u64 = 4 << 20;
 
-/// Go back to a task and finish as run would
+/// Go back to a task or a job and finish as run or exec would
 ///
 /// All its output comes, from the first line on, and then its exit code. Without an ID the answer of `aws ecs run-task`,
 /// or ARNs, are read from stdin. Ctrl-C leaves the task running unless --stop is given.
 ///
 /// Examples:
 ///   bowline attach 3f2a9c
+///   bowline attach job-3f2a9c1d-00a7ff      what it has written since we left
 ///   aws ecs run-task … | bowline attach
 ///   bowline attach --stop arn:aws:ecs:eu-west-1:123456789012:task/prod/3f2a…
 #[derive(Args, Debug)]
@@ -34,6 +36,9 @@ pub struct AttachArgs {
     /// Tasks of one cluster: ids, beginnings of ids of running tasks, or ARNs
     #[arg(value_name = "ID")]
     tasks: Vec<TargetSpec>,
+    /// Of a job: its output from the first byte on, not from where we were
+    #[arg(long)]
+    from_start: bool,
     #[command(flatten)]
     follow: FollowArgs,
     /// Let Ctrl-C and SIGTERM stop the task, as run does
@@ -41,8 +46,29 @@ pub struct AttachArgs {
     stop: bool,
 }
 
+impl AttachArgs {
+    /// The job that is meant, if one is.
+    fn job(&self) -> Option<Result<JobId, CommandError>> {
+        let names: Vec<String> = self.tasks.iter().map(ToString::to_string).collect();
+        let is_job = |name: &String| name.starts_with("job-") && name.matches('-').count() == 2;
+        match &names[..] {
+            [name] if is_job(name) => Some(
+                name.parse()
+                    .map_err(|error: ParseJobError| CommandError::usage(error.to_string())),
+            ),
+            names if names.len() > 1 && names.iter().any(is_job) => {
+                Some(Err(CommandError::usage("jobs are followed one at a time")))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Follows the tasks to their end.
 pub async fn run(args: AttachArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Some(job) = args.job() {
+        return job_output::attach(&job?, args.from_start, context).await;
+    }
     let report = Report::new(context.global.output, "attach")?;
     let ended = start(&args, context, report).await;
     report.last_line(&ended, args.follow.status_file.as_deref(), context)?;

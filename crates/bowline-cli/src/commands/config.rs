@@ -145,6 +145,14 @@ async fn show(context: &Context, origin: bool) -> Result<String, CommandError> {
             .map_err(|error| CommandError::new(ErrorKind::Failed, error))?;
         rows.push(listed(format!("guard[{number}]"), value, &guard.origin));
     }
+    let operations = config.operations.iter();
+    rows.extend(operations.map(|(name, operation)| {
+        listed(
+            format!("op.{name}"),
+            shell_words::join(&operation.value.command),
+            &operation.origin,
+        )
+    }));
     match context.global.output.unwrap_or(OutputFormat::Table) {
         OutputFormat::Json | OutputFormat::Ndjson => {
             let mut document = Map::new();

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod completion;
 pub mod config;
+pub mod cp;
 pub mod db;
 pub mod describe;
 pub mod doctor;
@@ -11,12 +12,16 @@ mod follow;
 pub mod forward;
 pub(crate) mod guard;
 pub mod help;
+mod job_output;
+pub mod jobs;
 pub mod login;
 pub mod logs;
 pub mod ls;
+pub mod op;
 pub mod run;
 pub mod runbook;
 pub mod sandbox;
+pub mod script;
 pub mod service;
 pub mod stop;
 
@@ -192,6 +197,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Exec(args) => exec::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
+        Command::Script(args) => script::run(args, context)
+            .await
+            .map_err(CommandError::starting_remote),
         Command::Login(args) => login::run(args, context)
             .await
             .map_err(CommandError::starting_remote),
@@ -205,6 +213,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Forward(args) => forward::run(*args, context).await,
         Command::Db(args) => db::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
+        Command::Op(args) => op::run(args, context).await,
+        Command::Jobs(args) => jobs::run(args, context).await,
+        Command::Cp(args) => cp::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,

@@ -1,6 +1,7 @@
 //! JSON documents and lines.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::{CommandError, ErrorKind};
 
@@ -22,6 +23,22 @@ pub(crate) fn line(kind: &'static str, value: &impl Serialize) -> Result<String,
     let mut text = serde_json::to_string(&Line { kind, value }).map_err(unserialisable)?;
     text.push('\n');
     Ok(text)
+}
+
+/// What is absent is absent: no member is ever null.
+pub(crate) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().filter(|(_, member)| !member.is_null());
+            Value::Object(
+                members
+                    .map(|(name, member)| (name, without_nulls(member)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
 }
 
 fn unserialisable(error: serde_json::Error) -> CommandError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use toml::Spanned;
 
@@ -13,6 +13,7 @@ use super::guard::Guard;
 use super::origin::{Origin, Setting};
 use super::schema::{Document, ForwardSet};
 use crate::forward::ForwardTemplate;
+use crate::operation::Operation;
 use crate::target::{AnyName, TargetSpec};
 
 /// What one file says.
@@ -22,6 +23,7 @@ pub(super) struct FileLayer {
     pub(super) aliases: BTreeMap<String, Setting<TargetSpec>>,
     pub(super) forwards: BTreeMap<String, Setting<ForwardSet>>,
     pub(super) guards: Vec<Setting<Guard>>,
+    pub(super) operations: BTreeMap<String, Setting<Operation>>,
 }
 
 /// Reads the user's file.
@@ -51,6 +53,23 @@ pub(super) fn read_project(path: &Path) -> Result<FileLayer, ConfigError> {
         let message = "a project's file may forward to addresses of loopback only".to_owned();
         let hint = Some("name the address on the command line, or in your own file".to_owned());
         return Err(ConfigError::at(path, &text, set.span(), message, hint));
+    }
+    for (name, operation) in &document.op {
+        let log = operation.get_ref().log.as_deref();
+        let inside = |log: &Path| {
+            log.components()
+                .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        };
+        if log.is_some_and(|log| !inside(log)) {
+            let message = format!("a project's operation {name} may only log below the project");
+            return Err(ConfigError::at(
+                path,
+                &text,
+                operation.span(),
+                message,
+                None,
+            ));
+        }
     }
     layer(path, &text, document, |line| Origin::Project {
         path: path.to_owned(),
@@ -128,7 +147,26 @@ fn layer(
             ));
         }
     }
+    for (name, operation) in &document.op {
+        if let Some(problem) = operation.get_ref().problem(name) {
+            let message = format!("operation {name}: {problem}");
+            return Err(ConfigError::at(path, text, operation.span(), message, None));
+        }
+    }
     Ok(FileLayer {
+        operations: document
+            .op
+            .into_iter()
+            .map(|(name, mut operation)| {
+                // A log is named from where the file is.
+                let place = operation.get_mut();
+                place.log = place
+                    .log
+                    .take()
+                    .map(|log| path.parent().unwrap_or_else(|| Path::new(".")).join(log));
+                (name, setting(text, &origin, operation))
+            })
+            .collect(),
         aliases: document
             .alias
             .into_iter()

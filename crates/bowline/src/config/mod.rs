@@ -21,6 +21,7 @@ pub use self::guard::{Colour, Confirm, Guard, GuardedPlace};
 pub use self::locate::{Files, locate};
 pub use self::origin::{Origin, Setting};
 pub use self::schema::{EngineName, ForwardSet, OutputForm, json_schema};
+use crate::operation::Operation;
 use crate::target::{ClusterName, ContainerName, TargetSpec};
 
 /// What has a default. Every layer fills in what it knows.
@@ -61,6 +62,8 @@ pub struct Config {
     pub forwards: BTreeMap<String, Setting<ForwardSet>>,
     /// All guards, of the user's file and of the project's.
     pub guards: Vec<Setting<Guard>>,
+    /// Named operations; a project's goes before the user's own of the same name.
+    pub operations: BTreeMap<String, Setting<Operation>>,
     /// The files that were looked for.
     pub files: Files,
 }
@@ -105,12 +108,15 @@ impl Config {
         alias::check(&aliases)?;
         let mut forwards = user.forwards;
         forwards.extend(project.forwards);
+        let mut operations = user.operations;
+        operations.extend(project.operations);
         let guards = user.guards.into_iter().chain(project.guards).collect();
         Ok(Self {
             defaults,
             aliases,
             forwards,
             guards,
+            operations,
             files,
         })
     }

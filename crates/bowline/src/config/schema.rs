@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::guard::Guard;
 use crate::forward::ForwardTemplate;
+use crate::operation::Operation;
 use crate::target::{ClusterName, ContainerName, TargetSpec};
 
 /// The configuration of bowline: `~/.config/bowline/config.toml`, and `.bowline.toml` in a project.
@@ -58,6 +59,10 @@ pub(super) struct Document {
     #[serde(default)]
     #[schemars(with = "Vec<Guard>")]
     pub(super) guard: Vec<Spanned<Guard>>,
+    /// Named operations, for `bowline op`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Operation>")]
+    pub(super) op: BTreeMap<String, Spanned<Operation>>,
 }
 
 /// Forwards that go up and down together.

@@ -2,8 +2,8 @@
 
 mod engine;
 mod misplaced;
-mod report;
-mod run;
+pub(super) mod report;
+pub(super) mod run;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 
 use self::engine::EngineArgs;
 use self::report::Report;
-use super::{Context, guard};
+use super::{Context, guard, job_output};
 use crate::cli::{Cli, OutputFormat};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
@@ -36,6 +36,7 @@ use crate::terminal;
 ///   bowline exec -i web -- psql <dump.sql
 ///   bowline exec -t web -- top
 ///   bowline exec --timeout 5m --status-file last.json web -- ./migrate
+///   bowline exec -d web -- ./backfill --all
 ///   bowline exec --no-shell --allow-unknown-status web -- /app/reload
 #[derive(Args, Debug)]
 #[command(
@@ -50,6 +51,9 @@ pub struct ExecArgs {
     /// Send our stdin to the command; without this its stdin is empty
     #[arg(short = 'i', long)]
     stdin: bool,
+    /// Start the command, print its job's id and leave; `bowline attach` shows its output
+    #[arg(short = 'd', long, conflicts_with_all = ["stdin", "tty", "engine", "no_shell", "timeout", "allow_unknown_status"])]
+    detach: bool,
     #[command(flatten)]
     engine: EngineArgs,
     /// Exit 0 if the command's exit code cannot be learned
@@ -97,6 +101,9 @@ pub async fn run(args: ExecArgs, context: &Context) -> Result<ExitCode, CommandE
         }
     };
     let ended = start(&args, context, report).await;
+    if args.detach {
+        return ended;
+    }
     report.last_line(&ended, args.status_file.as_deref(), context)?;
     ended
 }
@@ -111,6 +118,12 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
+    if args.detach && context.global.sandbox {
+        let text = "-d leaves a job behind, and a private sandbox ends with its command";
+        return Err(CommandError::usage(text).hint(
+            "start one with `bowline sandbox`, load its variables, and leave out --sandbox",
+        ));
+    }
     let preferred = context.config.defaults.engine.as_ref();
     let preferred = preferred.map(|engine| engine.value);
     let engine = args.engine.choose(args.stdin, report, preferred)?;
@@ -142,6 +155,9 @@ async fn start(
         keep_alive: Some(args.keep_alive).filter(|every| !every.is_zero()),
         ..ExecRequest::new(args.command.iter().cloned().map(OsString::into_vec))
     };
+    if args.detach {
+        return job_output::start(&client, &target, &request, context).await;
+    }
     tracing::info!(?engine, "engine");
     match run::follow(&client, target, request, context, report, raw).await {
         Err(error) if args.allow_unknown_status && error.kind() == ErrorKind::StatusUnknown => {

@@ -15,7 +15,7 @@ use crate::writer::Stream;
 
 /// The two forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Report {
+pub(in crate::commands) enum Report {
     /// stdout to stdout, stderr to stderr.
     Streams,
     /// One JSON object a line, on stdout.
@@ -24,7 +24,11 @@ pub(super) enum Report {
 
 impl Report {
     /// The bytes of an event and where they belong; everything else is said on stderr.
-    pub(super) fn event(self, event: &ExecEvent, context: &Context) -> Option<(Stream, Bytes)> {
+    pub(in crate::commands) fn event(
+        self,
+        event: &ExecEvent,
+        context: &Context,
+    ) -> Option<(Stream, Bytes)> {
         let value = match (self, event) {
             (Self::Streams, ExecEvent::Stdout(bytes)) => {
                 return Some((Stream::Stdout, bytes.clone()));
@@ -52,7 +56,7 @@ impl Report {
     }
 
     /// The last JSON line says where the code comes from, so that 125 and 127 are never ambiguous.
-    pub(super) fn last_line(
+    pub(in crate::commands) fn last_line(
         self,
         ended: &Result<ExitCode, CommandError>,
         file: Option<&Path>,

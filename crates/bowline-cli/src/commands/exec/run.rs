@@ -16,7 +16,7 @@ use crate::exit_code::ExitCode;
 const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Runs until the command has ended or somebody wants to leave.
-pub(super) async fn follow(
+pub(in crate::commands) async fn follow(
     client: &Client,
     target: ResolvedTarget,
     request: ExecRequest,

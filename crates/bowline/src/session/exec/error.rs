@@ -120,6 +120,18 @@ pub enum ExecError {
 }
 
 impl ExecError {
+    /// Whether another session may fare better: this one was lost, silent, or could not be opened.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { .. }
+                | Self::StatusUnknown { .. }
+                | Self::Incomplete { .. }
+                | Self::Silent { .. }
+                | Self::Open(_)
+        )
+    }
+
     pub(super) fn damaged(damage: &Damage, delivered: u64) -> Self {
         match damage {
             Damage::NoEnd => Self::StatusUnknown {

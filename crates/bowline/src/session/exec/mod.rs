@@ -11,7 +11,7 @@ mod protocol;
 mod scripts;
 pub(crate) mod start;
 mod worker;
-mod wrapper;
+pub(crate) mod wrapper;
 
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ pub struct ExecRequest {
     pub engine: Engine,
     /// Whether stdin will be sent; without it the command's stdin is the null device.
     pub stdin: bool,
+    /// What the command's stdin begins with, before anything of ours; it is there with `stdin` or without.
+    pub first: Bytes,
+    /// Send stdin line by line where the terminal cannot be set up (no `stty` in the image), in place of refusing it.
+    /// Slow, and what a program writes to its terminal past its streams is lost, as it cannot be told from an echo.
+    pub lines: bool,
     /// Size of the remote terminal in characters.
     pub size: Size,
     /// How long to wait for an exec agent that is still starting.
@@ -87,6 +92,8 @@ impl ExecRequest {
             argv: argv.into_iter().map(Into::into).collect(),
             engine: Engine::Framed,
             stdin: false,
+            first: Bytes::new(),
+            lines: false,
             size: Size { cols: 80, rows: 24 },
             wait: DEFAULT_WAIT,
             timeout: None,

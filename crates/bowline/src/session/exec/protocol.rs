@@ -10,8 +10,10 @@ use super::wrapper;
 
 /// A piece of stdin in one answer to the framed wrapper, before base64 …
 const PIECE: usize = 45_000;
-/// … and where it is escaped instead, which the shell reads byte by byte.
+/// … and where it is escaped instead, which the shell reads byte by byte …
 const ESCAPED_PIECE: usize = 4000;
+/// … and where its line has to pass a terminal that edits lines, which takes 4,095 characters: five for a byte.
+const EDITED_PIECE: usize = 800;
 
 /// What the far end said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) enum Protocol {
     Framed {
         decoder: framed::Decoder,
         input: Input,
+        /// The terminal echoes and edits what is sent.
+        edited: bool,
     },
     Plain {
         scanner: marked::Scanner,
@@ -59,6 +63,7 @@ impl Protocol {
             Engine::Framed => Self::Framed {
                 decoder: framed::Decoder::new(nonce),
                 input: Input::Base64,
+                edited: false,
             },
             Engine::Plain => Self::Plain {
                 scanner: marked::Scanner::new(nonce),
@@ -73,9 +78,17 @@ impl Protocol {
     /// Reads a piece of output.
     pub(super) fn feed(&mut self, bytes: &Bytes, steps: &mut Vec<Step>) -> Result<(), Damage> {
         match self {
-            Self::Framed { decoder, input } => {
+            Self::Framed {
+                decoder,
+                input,
+                edited,
+            } => {
                 let mut items = Vec::new();
                 let result = decoder.feed(bytes, &mut items);
+                if *edited {
+                    // Our own lines, echoed.
+                    items.retain(|item| !matches!(item, framed::Item::Stray(_)));
+                }
                 steps.extend(items.into_iter().map(|item| framed_step(item, input)));
                 return result;
             }
@@ -132,9 +145,25 @@ impl Protocol {
         matches!(self, Self::Framed { .. })
     }
 
+    /// From now on stdin goes through a terminal that echoes and edits lines. False if that is not possible.
+    pub(super) fn edit_lines(&mut self) -> bool {
+        match self {
+            Self::Framed {
+                input: Input::Escaped,
+                edited,
+                ..
+            } => {
+                *edited = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The longest piece of stdin to send at once.
     pub(super) fn piece_limit(&self) -> usize {
         match self {
+            Self::Framed { edited: true, .. } => EDITED_PIECE,
             Self::Framed {
                 input: Input::Escaped,
                 ..

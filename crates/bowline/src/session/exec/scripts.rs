@@ -7,8 +7,9 @@
 //!
 //! - `noflsh`: without it the kernel throws away unread output when Ctrl-C interrupts.
 //! - `dd count=1` reads what there is, so output is seen as it comes and chunks grow only with backlog.
-//! - The command runs in the foreground group with default signals; the shells around it survive the signals that a
-//!   command may send to its whole group.
+//! - The command runs in the foreground group with default signals. The shells and tools around it survive the signals
+//!   that it may send to its whole group: they ignore them from before they are forked. Only the shell around the
+//!   command traps them instead, because a trap is reset for the command and an ignored signal is not.
 //! - The shell around the command sends its own stderr away, so that a shell's "Terminated" is not taken for the
 //!   command's.
 //! - The last `read` keeps the agent from leaving before all is read: it waits 2 s at most and drops the rest. It gives
@@ -21,9 +22,8 @@ macro_rules! common {
     () => {
         r#"n=$1 i=$2;shift 2
 d="INT TERM QUIT"
-trap : $d
+trap "" $d
 h(){ command -v $1 >/dev/null;}
-f(){ trap "" $d;}
 r(){ case $1 in -*)echo "$1: not found">&2;exit 127;esac;exec "$@";}
 a(){ set --;read -r z;eval "set -- $(printf %b "$z")"||exit 125;[ $# = 0 ]&&exit 125;main "$@";}
 q(){ stty min 0 time 250 2>/dev/null;for z in 1 2 3 4 5 6 7 8 9 10 11 12;do read -r z&&break;done;}
@@ -57,6 +57,7 @@ exec 3>&1
 ///
 /// - Lines are short and written by one `printf` each: then a terminal keeps the lines of the two writers apart, also
 ///   with busybox, which writes about 1 KiB at a time.
+/// - On a terminal that could not be set up stdin comes as short lines of plain characters, if it comes at all.
 /// - Stdin is asked for piece by piece: a command that does not read must not stop the terminal, which carries Ctrl-C.
 /// - What is left of a piece that the command did not want is read away, lest it be taken for the next length.
 /// - bash reads ahead on a terminal unless it is told how much to read.
@@ -72,15 +73,16 @@ elif h perl;then b(){ perl -MMIME::Base64 -0777 -ne "print encode_base64(\$_)";}
 elif h od;then m=16 o=8;b(){ od -An -v -tx1;}
 else m=0;fi
 if h head;then u(){ head -c $z;};elif h dd;then u(){ dd bs=1 count=$z 2>/dev/null;};else o=8;fi
+[ $t = 1 ]||o=8
 if h cksum;then k(){ printf %s "$c"|cksum;};else k(){ echo - ${#c};};fi
 v(){ printf "\036${n}f\n">&3;}
 l(){ for l in $c;do printf "\036$n$1%s\n" "$l";done;j=$((j+1));printf "\036$n$1=%s %s\n" $j "$(k)";}
-e(){ f;IFS="
+e(){ IFS="
 ";j=0;base64 -w900 </dev/null >/dev/null 2>&1&&w=-w900||w=
 if h dd;then while c=$({ dd bs=61440 count=1 2>/dev/null||v;}|b||v);[ "$c" ];do l $1;done;printf "\036$n$1.%s\n" $j
 else { b||v;}|{ while read -r c;do l $1;done;printf "\036$n$1.%s\n" $j;};fi;}
 y(){ read -r z;};[ "$BASH_VERSION" ]&&[ $o = 64 ]&&y(){ read -r -n 9 z;}
-s(){ f;while printf "\036${n}w\n">&3;y&&[ "$z" != 0 ];do case $o$z in 64*[!0-9]*)break;;64*)u|{ g 2>/dev/null;while read -r z;do :;done;};;*)printf %b "$z";esac;done;}
+s(){ while printf "\036${n}w\n">&3;y&&[ "$z" != 0 ];do case $o$z in 64*[!0-9]*)break;;64*)u|{ g 2>/dev/null;while read -r z;do :;done;};;*)printf %b "$z";esac;done;}
 x(){ trap : $d;exec 5>&2 2>/dev/null;(r "$@") 2>&5 3>&- 4>&- 5>&-;printf "\036${n}x%s\n" $?>&3;}
 main(){ { case $i in *i*)s|x "$@";;*)x "$@" </dev/null;;esac 2>&1 >&4|e e >&3 4>&-;} 4>&1|e o >&3;}
 printf "\036${n}r%s %s %s\n" $m $t $o
@@ -96,10 +98,10 @@ pub(super) const PLAIN: &str = concat!(
     common!(),
     raw!(),
     r#"p(){ printf "\036${n}e%s\036$n." "$1";}
-e(){ f;if h dd;then while c=$(dd bs=900 count=1 2>/dev/null;printf x);[ "$c" != x ];do p "${c%x}";done
+e(){ if h dd;then while c=$(dd bs=900 count=1 2>/dev/null;printf x);[ "$c" != x ];do p "${c%x}";done
 else while IFS= read -r c;do p "$c
 ";done;[ "$c" ]&&p "$c";fi;}
-o(){ f;if h cat;then cat;else dd bs=4096 2>/dev/null;fi;}
+o(){ if h cat;then cat;else dd bs=4096 2>/dev/null;fi;}
 x(){ trap : $d;exec 5>&2 2>/dev/null;(r "$@") 2>&5 3>&- 4>&- 5>&-;printf "\036${n}x%s\036" $?>&3;}
 main(){ { x "$@" </dev/null 2>&1 >&4|e >&3 4>&-;} 4>&1|o >&3;}
 case $i$t in *a0)printf "\036${n}t\036";exit;esac
@@ -113,7 +115,7 @@ printf "\036${n}z\036";q"#
 /// may follow only after the mark `r`: a terminal treats them by the modes in which they arrive.
 pub(super) const TTY: &str = concat!(
     common!(),
-    r#"main(){ [ "$t" ]&&stty $t;printf "\036${n}r\036";(r "$@");printf "\036${n}x%s\036" $?;}
+    r#"main(){ [ "$t" ]&&stty $t;printf "\036${n}r\036";trap : $d;(r "$@");printf "\036${n}x%s\036" $?;}
 t=$(stty -g 2>/dev/null)&&stty raw -echo
 case $i$t in *a)printf "\036${n}t\036";exit;esac
 [ "$t" ]&&printf "\036${n}g\036"

@@ -74,7 +74,7 @@ pub(super) async fn run(
 ) {
     let mut end = run_once(&client, &mut target, &request, &mut caller).await;
     if matches!(end, End::NoEncoder) {
-        end = if request.stdin {
+        end = if request.stdin || !request.first.is_empty() {
             End::Event(ExecEvent::Closed {
                 reason: ExecError::NoEncoder {
                     container: target.container.clone(),
@@ -170,12 +170,13 @@ async fn work(
         stdin: Stdin {
             pieces: stdin,
             open: request.stdin,
-            buffer: BytesMut::new(),
+            buffer: request.first.clone().into(),
             wanted: false,
             in_line: false,
         },
         protocol: Protocol::new(request.engine, &nonce),
         later,
+        lines: request.lines,
         pending: VecDeque::new(),
         pending_bytes: 0,
         outgoing: VecDeque::new(),
@@ -199,7 +200,7 @@ async fn work(
 fn opening(request: &ExecRequest, nonce: &str) -> Result<(Opening, Option<Vec<u8>>), ExecError> {
     let kind = match request.engine {
         Engine::Framed => Kind::Framed {
-            stdin: request.stdin,
+            stdin: request.stdin || !request.first.is_empty(),
         },
         Engine::Plain => Kind::Plain,
         Engine::Tty => Kind::Tty,
@@ -242,6 +243,8 @@ struct Worker<'a> {
     stdin: Stdin<'a>,
     protocol: Protocol,
     later: Option<Vec<u8>>,
+    /// Stdin may go through a terminal that edits lines.
+    lines: bool,
     pending: VecDeque<ExecEvent>,
     pending_bytes: usize,
     outgoing: VecDeque<Command>,
@@ -433,8 +436,12 @@ impl Worker<'_> {
                 return Err(ExecError::damaged(&Damage::Asks, self.delivered));
             }
             Step::Ready { terminal } => {
-                let what = match (&self.later, self.stdin.open) {
+                let what = match (
+                    &self.later,
+                    self.stdin.open || !self.stdin.buffer.is_empty(),
+                ) {
                     (Some(_), _) => Some("so long a command"),
+                    (None, true) if self.lines && !terminal && self.protocol.edit_lines() => None,
                     (None, true) => Some("stdin"),
                     (None, false) => None,
                 };

@@ -1,0 +1,118 @@
+//! Detached commands: they outlive whoever started them, and everything they said is heard once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::{LATER, Running, Sandbox, run, wait_for};
+
+/// Starts a job; its id.
+#[track_caller]
+fn start(sandbox: &Sandbox, command: &str) -> String {
+    let finished =
+        run(&mut sandbox.bowline(&["exec", "-d", "web", "--", "sh", "-c", command])).code(0);
+    let id = String::from_utf8(finished.stdout).unwrap();
+    assert!(id.starts_with("job-"), "{id}");
+    id.trim_end().to_owned()
+}
+
+/// Where what is known here of jobs is kept.
+fn records(sandbox: &Sandbox) -> PathBuf {
+    let (_, home) = sandbox
+        .environment()
+        .find(|(name, _)| name == "HOME")
+        .unwrap();
+    Path::new(&home).join(".local/state/bowline/jobs")
+}
+
+#[test]
+fn a_job_outlives_its_client_and_is_heard_once_and_whole() {
+    let sandbox = Sandbox::start(&[]);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    // It writes as the test lets it.
+    let id = start(
+        &sandbox,
+        &format!(
+            "for i in 1 2 3 4; do echo line $i; echo err $i >&2; while [ ! -e {path}/go$i ]; do sleep 0.05; done; done; exit 9"
+        ),
+    );
+    let mut first = Running::start_lines(&mut sandbox.bowline(&["attach", &id]));
+    assert_eq!(first.line().1, "line 1\n");
+    fs::write(folder.path().join("go1"), "").unwrap();
+    assert_eq!(first.line().1, "line 2\n");
+    // What was delivered is written down right after it.
+    wait_for("the offset", LATER, || {
+        let records = fs::read_dir(records(&sandbox)).unwrap();
+        let mut records =
+            records.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+        records
+            .any(|text| text.contains("\"stdout\":14") && text.contains("\"stderr\":12"))
+            .then_some(())
+    });
+    first.signal("KILL");
+    let _ = first.wait(LATER);
+    for step in ["go2", "go3"] {
+        fs::write(folder.path().join(step), "").unwrap();
+    }
+    let mut again = sandbox.bowline(&["attach", &id]);
+    let mut again = Running::start_lines(again.current_dir("/"));
+    assert_eq!(again.line().1, "line 3\n");
+    assert_eq!(again.line().1, "line 4\n");
+    fs::write(folder.path().join("go4"), "").unwrap();
+    let rest = again.finish(LATER).code(9);
+    assert_eq!(String::from_utf8(rest.stdout).unwrap(), "line 3\nline 4\n");
+    assert_eq!(rest.stderr, "err 3\nerr 4\n");
+    run(&mut sandbox.bowline(&["attach", &id]))
+        .code(9)
+        .stdout("");
+    run(&mut sandbox.bowline(&["attach", "--from-start", &id]))
+        .code(9)
+        .stdout("line 1\nline 2\nline 3\nline 4\n");
+    run(&mut sandbox.bowline(&["jobs", "wait", &id])).code(9);
+    let listed = run(&mut sandbox.bowline(&["jobs", "ls", "-o", "json"])).code(0);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["code"]),
+        (&"ended".into(), &9.into())
+    );
+    run(&mut sandbox.bowline(&["jobs", "rm", &id])).code(0);
+    run(&mut sandbox.bowline(&["attach", &id]))
+        .code(125)
+        .stderr_has("there is no job-");
+    run(&mut sandbox.bowline(&["jobs", "ls"]))
+        .code(0)
+        .stdout("JOB  STATE  CONTAINER  COMMAND\n");
+}
+
+#[test]
+fn a_job_can_be_ended_and_is_known_without_a_record() {
+    let sandbox = Sandbox::start(&[]);
+    let id = start(
+        &sandbox,
+        "trap 'echo ending; exit 5' TERM; echo on; while :; do sleep 0.1; done",
+    );
+    run(&mut sandbox.bowline(&["jobs", "rm", &id]))
+        .code(1)
+        .stderr_has("is running");
+    // As on another machine: only the id is known.
+    fs::remove_dir_all(records(&sandbox)).unwrap();
+    run(&mut sandbox.bowline(&["jobs", "cancel", &id])).code(0);
+    run(&mut sandbox.bowline(&["attach", &id]))
+        .code(5)
+        .stdout("on\nending\n");
+    let stubborn = start(&sandbox, "trap '' TERM; while :; do sleep 0.1; done");
+    run(&mut sandbox.bowline(&["jobs", "cancel", &stubborn])).code(0);
+    run(&mut sandbox.bowline(&["jobs", "wait", &stubborn])).code(137);
+    run(&mut sandbox.bowline(&["jobs", "wait", "job-00000000-000000"])).code(3);
+    run(&mut sandbox.bowline(&["exec", "-d", "--sandbox", "web", "--", "true"]))
+        .code(2)
+        .stderr_has("bowline sandbox");
+    let missing =
+        run(&mut sandbox.bowline(&["exec", "-d", "web", "--", "no-such-program"])).code(0);
+    let missing = String::from_utf8(missing.stdout).unwrap();
+    run(&mut sandbox.bowline(&["attach", missing.trim_end()]))
+        .code(127)
+        .stderr_has("no-such-program");
+}
