@@ -46,7 +46,7 @@ pub(super) struct State {
     offset: usize,
     height: usize,
     marked: Vec<Place>,
-    /// Something has been shown or typed: the cursor now belongs to its row and not to the top.
+    /// A match has been shown or something was typed: the cursor now belongs to its row and not to the top.
     settled: bool,
     figures: LoadFigures,
     loading: bool,
@@ -185,7 +185,7 @@ impl State {
 
     /// A picture was shown: what the cursor is on may have been aimed at.
     pub(super) fn settle(&mut self) {
-        self.settled |= !self.text.is_empty();
+        self.settled |= !self.text.is_empty() && self.selected().is_some();
     }
 
     pub(super) fn purpose(&self) -> &Purpose {

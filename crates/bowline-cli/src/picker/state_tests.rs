@@ -202,6 +202,20 @@ fn the_first_rows_of_all_take_the_cursor_to_the_top() {
 }
 
 #[test]
+fn a_picture_without_matches_leaves_the_cursor_at_the_top() {
+    let mut state = State::new(purpose(), Inventory::default(), &[], None, "web");
+    state.set_height(5);
+    state.settle();
+    state.event(InventoryEvent::Rows(vec![row(
+        "dev",
+        Some("webhooks"),
+        None,
+    )]));
+    state.event(InventoryEvent::Rows(vec![row("dev", Some("web"), None)]));
+    assert_eq!(selected(&state), "dev/web");
+}
+
+#[test]
 fn enter_on_a_cluster_shows_what_is_in_it() {
     let mut state = state();
     typed(&mut state, "prod$");
