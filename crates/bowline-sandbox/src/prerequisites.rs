@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use crate::iam::Decision;
 use crate::identifiers::Account;
-use crate::state::World;
 use crate::state::definition::ContainerDefinition;
 use crate::state::task::Task;
+use crate::state::{Variable, World};
 
 /// What the agent connects with.
 const CHANNEL_ACTIONS: [&str; 4] = [
@@ -36,17 +36,38 @@ pub(crate) fn is_connected(world: &World, account: &Account, task: &Task, contai
         .filter(|change| change.name.as_deref() == Some(container))
         .flat_map(|change| &change.environment);
     let mut variables = definition.environment.iter().chain(overridden);
+    if is_proxied(&variables, account) {
+        return false;
+    }
     let Some(role) = role(task) else {
         return false;
     };
     // Roles of definitions that somebody registered need not have been made here.
     let known = world.iam.principal(role).is_some();
-    variables.all(|variable| {
-        !CREDENTIALS.contains(&variable.name.as_str()) && variable.name != "HTTPS_PROXY"
-    }) && CHANNEL_ACTIONS
-        .iter()
-        .all(|action| !known || world.iam.decide(role, action, "*") == Decision::Allowed)
+    variables.all(|variable| !CREDENTIALS.contains(&variable.name.as_str()))
+        && CHANNEL_ACTIONS
+            .iter()
+            .all(|action| !known || world.iam.decide(role, action, "*") == Decision::Allowed)
         && (task.interface.is_none() || world.network.leads_to_session_manager(account))
+}
+
+/// Whether the agent goes by a proxy; none leads anywhere here.
+fn is_proxied<'v>(
+    variables: &(impl Iterator<Item = &'v Variable> + Clone),
+    account: &Account,
+) -> bool {
+    let value = |name: &str| {
+        let named = variables.clone().filter(|variable| variable.name == name);
+        let value = named.last()?.value.as_str();
+        (!value.is_empty()).then_some(value)
+    };
+    let host = format!("ssmmessages.{}.amazonaws.com", account.region);
+    let exempt = |hosts: &str| {
+        hosts.split(',').map(str::trim).any(|entry| {
+            entry == "*" || entry == host || (entry.starts_with('.') && host.ends_with(entry))
+        })
+    };
+    value("HTTPS_PROXY").is_some() && !value("NO_PROXY").is_some_and(exempt)
 }
 
 /// Why an agent stops as soon as it was started, if it does.

@@ -50,6 +50,13 @@ impl Outline {
         self.network_mode.as_deref() == Some("awsvpc")
     }
 
+    /// There is something for the exec agent to sign with.
+    pub(crate) fn has_task_role(&self) -> bool {
+        self.task_role_arn
+            .as_ref()
+            .is_some_and(|role| !role.is_empty())
+    }
+
     /// Position of the container with this name.
     pub(crate) fn container(&self, name: &str) -> Option<usize> {
         self.container_definitions

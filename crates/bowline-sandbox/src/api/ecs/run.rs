@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{capacity, check_tags, cluster_name, definition, fargate, find_cluster, task};
+use super::{capacity, check_tags, cluster_name, definition, fargate, find_cluster, service, task};
 use crate::api::{ApiError, Call};
 use crate::identifiers;
 use crate::lifecycle::{self, Order};
@@ -225,16 +225,11 @@ fn check_overrides(
             )));
         }
     }
-    let roles = [
-        &input.overrides.task_role_arn,
-        &definition.outline.task_role_arn,
-    ];
-    let is_role = |role: &&Option<String>| role.as_ref().is_some_and(|role| !role.is_empty());
-    if input.enable_execute_command && !roles.iter().any(is_role) {
-        return Err(ApiError::invalid_parameter(
-            "The service couldn't be created because a valid taskRoleArn is not being used. \
-             Specify a valid task role in your task definition and try again.",
-        ));
+    let overridden = input.overrides.task_role_arn.as_ref();
+    let has_role =
+        overridden.is_some_and(|role| !role.is_empty()) || definition.outline.has_task_role();
+    if input.enable_execute_command && !has_role {
+        return Err(service::without_role("created"));
     }
     Ok(())
 }

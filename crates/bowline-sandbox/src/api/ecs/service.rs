@@ -141,6 +141,9 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
         find_cluster(world, account, Some(name))?;
         let definition = definition::to_run(world, account, input.task_definition.as_deref())?;
         run::subnet(&definition, input.network_configuration.as_ref())?;
+        if input.enable_execute_command && !definition.outline.has_task_role() {
+            return Err(without_role("created"));
+        }
         let cluster = world.clusters.get_mut(name).ok_or_else(cluster_not_found)?;
         let known = cluster.services.get(&input.service_name);
         if known.is_some_and(|service| service.status != ServiceStatus::Inactive) {
@@ -229,6 +232,10 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
         let Some(current) = service.deployments.first() else {
             return Err(not_found());
         };
+        let deployed = definition.as_ref().unwrap_or(&current.definition);
+        if input.enable_execute_command == Some(true) && !deployed.outline.has_task_role() {
+            return Err(without_role("updated"));
+        }
         let changes_tasks = definition.is_some()
             || input.network_configuration.is_some()
             || input.platform_version.is_some();
@@ -292,6 +299,14 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Value, ApiError> {
 
 pub(super) fn not_found() -> ApiError {
     ApiError::new("ServiceNotFoundException", "Service not found.")
+}
+
+/// ECS Exec asked for where the agent would have no role to work with.
+pub(super) fn without_role(done: &str) -> ApiError {
+    ApiError::invalid_parameter(format!(
+        "The service couldn't be {done} because a valid taskRoleArn is not being used. \
+         Specify a valid task role in your task definition and try again."
+    ))
 }
 
 /// The circuit breaker of a deployment configuration; the rest of it is not acted on.
