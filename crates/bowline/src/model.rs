@@ -10,6 +10,7 @@ mod detail;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::definition::MASKED;
 pub use self::definition::{
     ContainerDefinition, EfsVolume, EnvironmentVariable, LogConfiguration, MountPoint, PortMapping,
     SecretReference, TaskDefinition, Volume, looks_secret,

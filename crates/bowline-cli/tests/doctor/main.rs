@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod changes;
 #[path = "../exec/support/mod.rs"]
 #[expect(
     dead_code,
@@ -106,6 +107,8 @@ fn definitions_are_mended() {
 #[test]
 fn roles_are_mended() {
     mended("no-task-role", "task-role", false);
+    // ECS refuses to turn ECS Exec on before there is a role.
+    mended("no-task-role exec-disabled", "task-role", false);
     mended("role-denied", "role-channel", false);
     mended(
         "exec-logging role-denied=logs:PutLogEvents",

@@ -109,6 +109,21 @@ impl AwsError {
         )
     }
 
+    /// Whether the call certainly had no effect: AWS refused it, or it was never sent. After a lost connection, a late
+    /// answer or an error of the service's own nobody knows.
+    pub fn changed_nothing(&self) -> bool {
+        match self.kind {
+            AwsErrorKind::Service => {
+                self.is_throttled()
+                    || self
+                        .status
+                        .is_some_and(|status| (400..500).contains(&status))
+            }
+            AwsErrorKind::Credentials | AwsErrorKind::Trust | AwsErrorKind::Request => true,
+            AwsErrorKind::NotAws | AwsErrorKind::Unreachable | AwsErrorKind::TimedOut => false,
+        }
+    }
+
     /// How the connection failed, if it did.
     pub fn network(&self) -> Option<&NetworkError> {
         find(self.source.as_deref()?)
@@ -402,6 +417,20 @@ mod tests {
         assert_eq!(one_line(page), "500 Internal Server Error The server broke");
         assert_eq!(one_line(&"x".repeat(500)).chars().count(), 201);
         assert_eq!(one_line("{\"a\": 1}"), "{\"a\": 1}");
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_changed() {
+        let said = |code: &str, status| {
+            let name = "ecs:UpdateService".to_owned();
+            AwsError::said(name, code.to_owned(), None, status, None)
+        };
+        assert!(said("AccessDeniedException", 400).changed_nothing());
+        assert!(said("Throttling", 503).changed_nothing());
+        assert!(!said("ServerException", 500).changed_nothing());
+        assert!(!AwsError::late("ecs:UpdateService".to_owned()).changed_nothing());
+        assert!(!AwsError::foreign("x".to_owned(), 403, None, b"<html>").changed_nothing());
+        assert!(AwsError::unusable("x".to_owned(), "y").changed_nothing());
     }
 
     #[test]

@@ -40,9 +40,10 @@ pub(super) fn report(facts: &Facts) -> Report {
 type OfTask = fn(&Facts) -> Vec<Check>;
 type OfContainer = fn(&Facts, usize, &str) -> Vec<Check>;
 
-const OF_TASK: [OfTask; 19] = [
+const OF_TASK: [OfTask; 20] = [
     task::running,
     task::enabled,
+    task::definition,
     task::platform,
     task::ecs_agent,
     task::configuration,

@@ -137,6 +137,21 @@ impl Facts {
         role_arn(&self.task, &self.definition)
     }
 
+    /// The service, if ECS itself deploys it.
+    pub(super) fn deployed_by_ecs(&self) -> Option<&Value> {
+        let service = self.service.as_ref().ok()?.as_ref()?;
+        let controller = text(&service["deploymentController"], "type");
+        matches!(controller, None | Some("ECS")).then_some(service)
+    }
+
+    /// What the service deploys, if the task has another definition: a roll-out or a rollback is under way. Of services
+    /// that others deploy, task sets have the definitions.
+    pub(super) fn newer_definition(&self) -> Option<&str> {
+        let service = self.deployed_by_ecs()?;
+        let deployed = text(service, "taskDefinition")?;
+        (text(&self.task, "taskDefinitionArn") != Some(deployed)).then_some(deployed)
+    }
+
     /// The agent of a container.
     pub(super) fn agent(&self, name: &str) -> Option<&Value> {
         let agents = list(self.container(name)?, "managedAgents").iter();

@@ -152,14 +152,25 @@ async fn service(asker: &Asker, cluster: &str, task: &Value) -> Known<Option<Val
 }
 
 async fn definition(asker: &Asker, task: &Value) -> Known<Value> {
-    let input = json!({ "taskDefinition": task["taskDefinitionArn"] });
+    let input = json!({ "taskDefinition": task["taskDefinitionArn"], "include": ["TAGS"] });
     let answer = asker.ask("ecs", "DescribeTaskDefinition", input).await?;
     match answer.get("taskDefinition") {
-        Some(definition) => Ok(definition.clone()),
+        Some(definition) => Ok(with_tags(definition, list(&answer, "tags"))),
         None => Err(Unknown::new(
             "ecs:DescribeTaskDefinition answered without one",
         )),
     }
+}
+
+/// The definition with its tags as a member, as registering takes them; those that AWS keeps for itself it does not take.
+fn with_tags(definition: &Value, tags: &[Value]) -> Value {
+    let own = |tag: &&Value| !text(tag, "key").is_some_and(|key| key.starts_with("aws:"));
+    let tags: Vec<&Value> = tags.iter().filter(own).collect();
+    let mut definition = definition.clone();
+    if !tags.is_empty() {
+        definition["tags"] = json!(tags);
+    }
+    definition
 }
 
 async fn instance(asker: &Asker, cluster: &str, task: &Value) -> Known<Option<Value>> {
@@ -267,4 +278,23 @@ fn age(task: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds are meant")]
     let started = task.get("startedAt")?.as_f64()? as i64;
     Some(Timestamp::now().as_second() - started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_has_the_tags_that_may_be_given_to_another() {
+        let tag = |key: &str| json!({ "key": key, "value": "x" });
+        let definition = json!({ "family": "web" });
+        assert_eq!(
+            with_tags(
+                &definition,
+                &[tag("team"), tag("aws:cloudformation:stack-id")]
+            ),
+            json!({ "family": "web", "tags": [tag("team")] })
+        );
+        assert_eq!(with_tags(&definition, &[tag("aws:x")]), definition);
+    }
 }

@@ -8,16 +8,17 @@ mod checks;
 mod facts;
 mod fix;
 mod gather;
+mod request;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::Instant;
 
 pub use self::fix::enable_exec;
+pub use self::request::Request;
 use crate::target::ResolvedTarget;
 use crate::{AwsError, Client};
 
@@ -90,15 +91,6 @@ pub enum Severity {
     Note,
 }
 
-/// A call that changes something.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Request {
-    /// The call, such as `ecs:UpdateService`.
-    pub call: String,
-    /// Its input, with the names of the wire.
-    pub input: Value,
-}
-
 impl Report {
     /// Whether anything was found that keeps, or may keep, somebody out.
     pub fn has_problems(&self) -> bool {
@@ -128,18 +120,6 @@ impl Client {
     ) -> Result<Report, AwsError> {
         let facts = gather::gather(self, target, scope, Instant::now() + limit).await?;
         Ok(checks::report(&facts))
-    }
-
-    /// Makes one of the calls that mend a problem.
-    ///
-    /// # Errors
-    /// What AWS says; nothing was changed then, unless no answer came.
-    pub async fn make(&self, request: &Request) -> Result<Value, AwsError> {
-        let (service, operation) = request.call.split_once(':').unwrap_or_default();
-        let deadline = Instant::now() + CHANGE_LIMIT;
-        self.api()
-            .call(service, operation, &request.input, deadline)
-            .await
     }
 }
 

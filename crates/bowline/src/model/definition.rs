@@ -274,7 +274,7 @@ fn has_password(value: &str) -> bool {
 }
 
 /// What stands where a masked text was that cannot be left out.
-const MASKED: &str = "(masked)";
+pub(crate) const MASKED: &str = "(masked)";
 
 const SECRET_WORDS: [&str; 15] = [
     "auth",

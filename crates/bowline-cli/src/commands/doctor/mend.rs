@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bowline::ResolvedTarget;
 use bowline::doctor::{Check, Report, Request, Severity};
+use bowline::{AwsError, ResolvedTarget};
 use tokio::time::{Instant, sleep};
 
 use super::Patient;
@@ -41,9 +41,28 @@ pub(super) async fn mend(
         if !offer(patient.context, &check).await? {
             continue;
         }
+        if carries_definition(&check.requests) {
+            // Somebody may have deployed another one while the question stood there.
+            (target, report) = patient.look().await?;
+            if !report
+                .problems()
+                .any(|found| found.requests == check.requests)
+            {
+                patient.context.printer.note(
+                    "the service or its task definition has changed meanwhile, so nothing was done about it",
+                );
+                continue;
+            }
+        }
         make(patient, &check.requests).await?;
         (target, report) = recover(patient, &check, wait).await?;
     }
+}
+
+/// Whether a revision is registered that takes back whatever came after the look.
+fn carries_definition(requests: &[Request]) -> bool {
+    let mut calls = requests.iter().map(|request| request.call.as_str());
+    calls.any(|call| call == "ecs:RegisterTaskDefinition")
 }
 
 /// Which problem: it may come again for another container.
@@ -62,26 +81,20 @@ async fn offer(context: &Context, check: &Check) -> Result<bool, CommandError> {
     confirm::agreed(context, &[], "make this change?").await
 }
 
-/// The calls as they will be made.
+/// The calls as they will be made, without values that look like secrets.
 pub(in crate::commands) fn show(context: &Context, requests: &[Request]) {
     for request in requests {
-        let input = serde_json::to_string_pretty(&request.input).unwrap_or_default();
+        let input = serde_json::to_string_pretty(&request.shown()).unwrap_or_default();
         context.printer.note(&format!("{} {input}", request.call));
     }
 }
 
 async fn make(patient: &Patient<'_>, requests: &[Request]) -> Result<(), CommandError> {
+    let mut before = None;
     for (index, request) in requests.iter().enumerate() {
-        if let Err(error) = patient.client.make(request).await {
-            let error = CommandError::from(error);
-            return Err(match index {
-                0 => error.hint("nothing was changed"),
-                _ => {
-                    let made: Vec<&str> =
-                        requests[..index].iter().map(|r| r.call.as_str()).collect();
-                    error.hint(format!("made before it: {}", made.join(", ")))
-                }
-            });
+        match patient.client.make(request, before.as_ref()).await {
+            Ok(answer) => before = Some(answer),
+            Err(error) => return Err(failed(error, &requests[..index], &request.call)),
         }
         patient
             .context
@@ -89,6 +102,23 @@ async fn make(patient: &Patient<'_>, requests: &[Request]) -> Result<(), Command
             .note(&format!("done: {}", request.call));
     }
     Ok(())
+}
+
+/// The failure of a call, with what has been changed by then.
+fn failed(error: AwsError, made: &[Request], call: &str) -> CommandError {
+    let refused = error.changed_nothing();
+    let mut error = CommandError::from(error);
+    if !refused {
+        error = error.hint(format!(
+            "whether {call} had its effect is not known; doctor without --fix shows how things are"
+        ));
+    }
+    let made: Vec<&str> = made.iter().map(|request| request.call.as_str()).collect();
+    match made.as_slice() {
+        [] if refused => error.hint("nothing was changed"),
+        [] => error,
+        made => error.hint(format!("made before it: {}", made.join(", "))),
+    }
 }
 
 /// Looks again until the problem is gone and what runs has settled, or the time is over.

@@ -38,8 +38,9 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// The JSON has `cluster`, `taskId`, `serviceName` and `checks`; each check has
 /// `id`, `container`, `state` (problem, unknown, ok), `severity` (blocks, may-block,
-/// note), `what`, `how`, `fix` and `requests` (`call` and `input`). What does not
-/// apply is absent. Members and ids are only ever added.
+/// note), `what`, `how`, `fix` and `requests` (`call` and `input`, where values that
+/// look like secrets are masked). What does not apply is absent. Members and ids are
+/// only ever added.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct DoctorArgs {

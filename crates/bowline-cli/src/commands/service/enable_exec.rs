@@ -50,7 +50,7 @@ pub(super) async fn run(args: EnableExecArgs, context: &Context) -> Result<ExitC
     let request = enable_exec(cluster.as_str(), &name, args.redeploy);
     mend::show(context, std::slice::from_ref(&request));
     confirm::confirm(context, &[], "make this change?").await?;
-    client.make(&request).await?;
+    client.make(&request, None).await?;
     context.printer.note(&match args.redeploy {
         true => format!(
             "service {name} has ECS Exec, and its tasks are being replaced; `bowline ls tasks {name}` shows them"

@@ -6,9 +6,10 @@ use crate::doctor::fix;
 use crate::doctor::{Check, Severity};
 
 pub(super) fn present(facts: &Facts) -> Vec<Check> {
+    // Before exec-enabled: ECS refuses to turn ECS Exec on for a definition without a role.
     const LOOK: Looked = Looked::new(
         "task-role",
-        2,
+        0,
         "taskRoleArn in ecs:DescribeTasks (overrides) and ecs:DescribeTaskDefinition",
     );
     match facts.role_arn() {

@@ -65,6 +65,28 @@ pub(super) fn enabled(facts: &Facts) -> Vec<Check> {
     )
 }
 
+/// What is found in the definition is about the task's own; there is nothing to say where the service deploys the same.
+pub(super) fn definition(facts: &Facts) -> Vec<Check> {
+    const LOOK: Looked = Looked::new(
+        "task-definition",
+        50,
+        "taskDefinition in ecs:DescribeServices, taskDefinitionArn in ecs:DescribeTasks",
+    );
+    let Some(newer) = facts.newer_definition() else {
+        return Vec::new();
+    };
+    let own = text(&facts.task, "taskDefinitionArn").unwrap_or_default();
+    let (own, newer) = (last(own), last(newer));
+    LOOK.problem(
+        Severity::Note,
+        format!(
+            "the task has the definition {own}, and its service deploys {newer}, which is not looked at"
+        ),
+        format!("look again once tasks of {newer} run"),
+        Vec::new(),
+    )
+}
+
 pub(super) fn platform(facts: &Facts) -> Vec<Check> {
     const LOOK: Looked = Looked::new(
         "platform-version",
