@@ -146,3 +146,18 @@ fn what_is_known_of_a_change_that_failed_is_said() {
     let failed = failed.stderr_has("whether ecs:UpdateService had its effect is not known");
     assert!(!failed.stderr.contains("nothing was"), "{}", failed.stderr);
 }
+
+#[test]
+fn a_proxy_that_the_agent_passes_by_is_no_problem() {
+    let sandbox = start(&[]);
+    deploy(&sandbox, |definition| {
+        definition["containerDefinitions"][0]["environment"] = json!([
+            { "name": "HTTPS_PROXY", "value": "http://proxy.invalid:3128" },
+            { "name": "NO_PROXY", "value": "localhost,.amazonaws.com" },
+        ]);
+    });
+    settled(&sandbox);
+    echo(&sandbox).code(0).stdout("in\n");
+    let report = diagnosis(&sandbox, &[], 0);
+    assert_eq!(states(&report, "problem"), [""; 0], "{report:#}");
+}

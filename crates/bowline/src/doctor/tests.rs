@@ -124,7 +124,7 @@ fn routes(routes: &Value) -> Known<Value> {
 /// What is wrong, under a name, and the id of the check that has to be named first.
 type Case = (&'static str, &'static str, fn(&mut Facts));
 
-const CASES: [Case; 42] = [
+const CASES: [Case; 44] = [
     ("pending task", "task-running", |f| {
         f.task["lastStatus"] = json!("PENDING");
     }),
@@ -181,6 +181,10 @@ const CASES: [Case; 42] = [
     ("role without the log", "role-logging", |f| {
         f.configuration = Ok(json!({ "logging": "OVERRIDE" }));
         f.rights.logging = denied(&["logs:CreateLogStream", "logs:PutLogEvents"], false);
+    }),
+    ("role without the bucket", "role-logging", |f| {
+        f.configuration = Ok(json!({ "logging": "OVERRIDE" }));
+        f.rights.logging = denied(&["s3:PutObject"], false);
     }),
     ("no route", "route", |f| {
         f.network.as_mut().unwrap().table = routes(&json!([]));
@@ -264,6 +268,12 @@ const CASES: [Case; 42] = [
         f.task["overrides"] = json!({ "containerOverrides": [
             { "name": "app", "environment": [{ "name": "HTTPS_PROXY", "value": "http://p" }] },
         ] });
+    }),
+    ("proxy that others pass by", "proxy-in-environment", |f| {
+        definition(f)["containerDefinitions"][0]["environment"] = json!([
+            { "name": "https_proxy", "value": "http://p" },
+            { "name": "NO_PROXY", "value": "localhost,.internal,s3.eu-west-1.amazonaws.com" },
+        ]);
     }),
     ("shared processes", "pid-mode", |f| {
         let definition = definition(f);

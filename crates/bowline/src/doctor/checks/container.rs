@@ -1,6 +1,6 @@
 //! One container: its agent, its definition, its sessions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ pub(super) fn credentials(facts: &Facts, _: usize, name: &str) -> Vec<Check> {
     };
     let found: Vec<String> = CREDENTIALS
         .iter()
-        .filter(|key| set.contains(**key))
+        .filter(|key| set.contains_key(**key))
         .map(|key| (*key).to_owned())
         .collect();
     if found.is_empty() {
@@ -164,20 +164,59 @@ pub(super) fn proxy(facts: &Facts, _: usize, name: &str) -> Vec<Check> {
     };
     let found = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]
         .into_iter()
-        .find(|variable| set.contains(*variable));
-    match found {
-        None => LOOK.ok("no proxy stands in the environment"),
-        Some(variable) => LOOK.problem(
-            Severity::MayBlock,
-            format!("the environment of container {name} has {variable}, and the exec agent uses that proxy"),
-            format!(
-                "let the proxy pass ssmmessages.{}.{}, or name that host in NO_PROXY",
-                facts.region,
-                crate::aws::call::dns_suffix(&facts.region)
-            ),
-            Vec::new(),
-        ),
+        .find(|variable| set.contains_key(*variable));
+    let Some(variable) = found else {
+        return LOOK.ok("no proxy stands in the environment");
+    };
+    let suffix = crate::aws::call::dns_suffix(&facts.region);
+    let host = format!("ssmmessages.{}.{suffix}", facts.region);
+    let exempt = ["NO_PROXY", "no_proxy"]
+        .into_iter()
+        .find_map(|exempt| Some((exempt, set.get(exempt)?)));
+    match exempt {
+        Some((exempt, Variable::Stored)) => {
+            let why = Unknown(format!("{exempt} comes from a secret"));
+            return LOOK.unknown(
+                &format!("whether the exec agent uses the proxy of {variable}"),
+                &why,
+            );
+        }
+        Some((exempt, Variable::Plain(hosts))) if is_exempt(&host, hosts) => {
+            return LOOK.ok(format!(
+                "{exempt} lets the exec agent pass by the proxy of {variable}"
+            ));
+        }
+        _ => {}
     }
+    LOOK.problem(
+        Severity::MayBlock,
+        format!(
+            "the environment of container {name} has {variable}, and the exec agent uses that proxy"
+        ),
+        format!("let the proxy pass {host}, or name that host in NO_PROXY"),
+        Vec::new(),
+    )
+}
+
+/// Whether `NO_PROXY` names the host: itself or a domain of it, perhaps with a port, or `*`. The agent's reading is that
+/// of Go: `domain` is the domain and what is below it, `.domain` and `*.domain` what is below it only.
+fn is_exempt(host: &str, no_proxy: &str) -> bool {
+    no_proxy.split(',').map(str::trim).any(|entry| {
+        let entry = entry.to_ascii_lowercase();
+        let entry = entry.strip_suffix(":443").unwrap_or(&entry);
+        if entry == "*" {
+            return true;
+        }
+        let (domain, itself) = match entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.')) {
+            Some(domain) => (domain, false),
+            None => (entry, true),
+        };
+        match host.strip_suffix(domain) {
+            Some("") => itself && !domain.is_empty(),
+            Some(below) => below.ends_with('.') && !domain.is_empty(),
+            None => false,
+        }
+    })
 }
 
 pub(super) fn pid_mode(facts: &Facts, _: usize, name: &str) -> Vec<Check> {
@@ -284,18 +323,31 @@ fn started(session: &Value) -> f64 {
     session["StartDate"].as_f64().unwrap_or(f64::MAX)
 }
 
-/// The names that a container's environment has, from wherever.
-fn variables<'f>(facts: &'f Facts, name: &str) -> Result<BTreeSet<&'f str>, Unknown> {
+/// What a variable of a container's environment is.
+#[derive(Clone, Copy)]
+enum Variable<'f> {
+    Plain(&'f str),
+    /// ECS reads it from a store.
+    Stored,
+}
+
+/// A container's environment, from wherever; a variable that is empty counts as absent.
+fn variables<'f>(facts: &'f Facts, name: &str) -> Result<BTreeMap<&'f str, Variable<'f>>, Unknown> {
     let definition = facts.container_definition(name)?;
     let overrides = list(&facts.task["overrides"], "containerOverrides")
         .iter()
         .filter(|change| text(change, "name") == Some(name))
         .flat_map(|change| list(change, "environment"));
-    let own = ["environment", "secrets"]
-        .into_iter()
-        .flat_map(|member| list(definition, member));
-    Ok(own
-        .chain(overrides)
-        .filter_map(|variable| text(variable, "name"))
-        .collect())
+    let stored = list(definition, "secrets")
+        .iter()
+        .filter_map(|variable| Some((text(variable, "name")?, Variable::Stored)));
+    // The last one counts.
+    let plain = list(definition, "environment").iter().chain(overrides);
+    let plain = plain.filter_map(|variable| {
+        let value = text(variable, "value").unwrap_or_default();
+        Some((text(variable, "name")?, Variable::Plain(value)))
+    });
+    let mut all: BTreeMap<_, _> = stored.chain(plain).collect();
+    all.retain(|_, variable| !matches!(variable, Variable::Plain("")));
+    Ok(all)
 }

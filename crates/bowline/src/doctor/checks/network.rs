@@ -182,6 +182,12 @@ fn way<'f>(facts: &Facts, network: &'f Network) -> Known<Way<'f>> {
             && text(route, "state").is_none_or(|state| state == "active")
     });
     let Some(route) = default.next() else {
+        if list(table, "routeSet").iter().any(leads_elsewhere) {
+            return Err(Unknown(format!(
+                "routes of subnet {} lead to other networks, where no API shows what follows",
+                network.subnet_id
+            )));
+        }
         return Ok(ours.next().map_or(Way::None, Way::NoDns));
     };
     if let Some(nat) = text(route, "natGatewayId") {
@@ -198,6 +204,26 @@ fn way<'f>(facts: &Facts, network: &'f Network) -> Known<Way<'f>> {
             network.subnet_id
         ))),
     }
+}
+
+/// Whether a route leaves the VPC, if only for some addresses: an endpoint may be behind it, or a proxy. Those of gateway
+/// endpoints lead to S3 and DynamoDB only.
+fn leads_elsewhere(route: &Value) -> bool {
+    const TARGETS: [&str; 9] = [
+        "carrierGatewayId",
+        "coreNetworkArn",
+        "egressOnlyInternetGatewayId",
+        "instanceId",
+        "localGatewayId",
+        "natGatewayId",
+        "networkInterfaceId",
+        "transitGatewayId",
+        "vpcPeeringConnectionId",
+    ];
+    let by_gateway = text(route, "gatewayId")
+        .is_some_and(|gateway| gateway != "local" && !gateway.starts_with("vpce-"));
+    text(route, "state").is_none_or(|state| state == "active")
+        && (by_gateway || TARGETS.iter().any(|target| text(route, target).is_some()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -60,10 +60,25 @@ pub(super) fn key(facts: &Facts) -> Vec<Check> {
 }
 
 pub(super) fn logging(facts: &Facts) -> Vec<Check> {
-    const LOOK: Looked = Looked::new("role-logging", 5, "iam:SimulatePrincipalPolicy on the role");
-    judge(facts, LOOK, &facts.rights.logging, Severity::Blocks, || {
+    const LOOK: Looked = Looked::new(
+        "role-logging",
+        5,
+        "iam:SimulatePrincipalPolicy on the role; a bucket's own policy is not looked at",
+    );
+    let verdict = &facts.rights.logging;
+    let severity = match verdict {
+        Ok(found) if is_about_buckets(found) => by_policies(verdict),
+        _ => Severity::Blocks,
+    };
+    judge(facts, LOOK, verdict, severity, || {
         "the task's role may log sessions as far as the cluster wants it".to_owned()
     })
+}
+
+/// Whether all that is denied could be allowed by the policy of a bucket.
+fn is_about_buckets(verdict: &Verdict) -> bool {
+    let mut denied = verdict.denied.iter();
+    !verdict.denied.is_empty() && denied.all(|action| action.starts_with("s3:"))
 }
 
 fn judge(
