@@ -134,7 +134,8 @@ pub async fn run(args: LogsArgs, context: &Context) -> Result<ExitCode, CommandE
                     unwritten = (!text.is_empty()).then(|| (Stream::Stdout, text.into()));
                 }
                 Some(LogEvent::Notice(text)) => context.printer.note(&text),
-                Some(LogEvent::Ended { .. }) | None => break Ok(ExitCode::Success),
+                Some(LogEvent::Ended { readable, unreadable }) => break judged(readable, unreadable),
+                None => break Ok(ExitCode::Success),
                 Some(LogEvent::Failed(error)) => break Err(error.into()),
                 Some(_) => {}
             },
@@ -195,6 +196,19 @@ impl From<LogError> for CommandError {
                 .hint("ECS forgets stopped tasks after about an hour; their lines stay in CloudWatch Logs"),
             error => Self::new(ErrorKind::Unavailable, error),
         }
+    }
+}
+
+/// Why each one could not be read was said when that was found.
+fn judged(readable: usize, unreadable: usize) -> Result<ExitCode, CommandError> {
+    match (readable, unreadable) {
+        (_, 0) => Ok(ExitCode::Success),
+        (0, _) => Err(CommandError::new(
+            ErrorKind::Unavailable,
+            "nothing of the output could be read",
+        )
+        .hint("the lines above say why; what it takes is logs:GetLogEvents and ecs:DescribeTaskDefinition")),
+        _ => Ok(ExitCode::SomeFailed),
     }
 }
 

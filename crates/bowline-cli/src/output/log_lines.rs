@@ -7,7 +7,7 @@ use std::io::{IsTerminal, stdout};
 use bowline::logs::LogLine;
 use regex::Regex;
 
-use crate::commands::run::short;
+use crate::commands::run::who;
 
 /// Colours of prefixes: those that are readable on light and dark grounds.
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -39,10 +39,10 @@ impl Style {
         let mut text = String::new();
         // Writing to a String cannot fail.
         if self.prefix {
-            let who = format!("{}/{}", short(&line.task), line.container);
+            let name = who(line);
             let _ = match self.colour {
-                true => write!(text, "\x1b[{}m{who}\x1b[0m ", colour(&who)),
-                false => write!(text, "{who} "),
+                true => write!(text, "\x1b[{}m{name}\x1b[0m ", colour(&name)),
+                false => write!(text, "{name} "),
             };
         }
         if self.timestamps {

@@ -13,7 +13,9 @@ pub(crate) fn sandbox(options: &[&str]) -> Sandbox {
 #[track_caller]
 pub(crate) fn call(sandbox: &Sandbox, operation: &str, body: &Value) -> Value {
     let service = match operation {
-        "FailNext" | "FailRunTask" | "FailStart" | "EndTask" | "KillContainer" => "BowlineSandbox",
+        "FailNext" | "SetFaults" | "FailRunTask" | "FailStart" | "EndTask" | "KillContainer" => {
+            "BowlineSandbox"
+        }
         _ => "AmazonEC2ContainerServiceV20141113",
     };
     post(sandbox, service, operation, body)
@@ -22,6 +24,27 @@ pub(crate) fn call(sandbox: &Sandbox, operation: &str, body: &Value) -> Value {
 /// Registers a definition in network mode awsvpc, whose containers log under `/ecs/<family>`.
 #[track_caller]
 pub(crate) fn register(sandbox: &Sandbox, family: &str, containers: &[(&str, bool, &str)]) {
+    register_logging(
+        sandbox,
+        family,
+        containers,
+        ("awslogs-stream-prefix", "ecs"),
+    );
+}
+
+/// The same on EC2, with one stream `all` for all of them.
+#[track_caller]
+pub(crate) fn register_shared(sandbox: &Sandbox, family: &str, containers: &[(&str, bool, &str)]) {
+    register_logging(sandbox, family, containers, ("awslogs-stream", "all"));
+}
+
+#[track_caller]
+fn register_logging(
+    sandbox: &Sandbox,
+    family: &str,
+    containers: &[(&str, bool, &str)],
+    (option, stream): (&str, &str),
+) {
     let container = |(name, essential, script): &(&str, bool, &str)| {
         json!({
             "name": name,
@@ -31,16 +54,21 @@ pub(crate) fn register(sandbox: &Sandbox, family: &str, containers: &[(&str, boo
             "logConfiguration": { "logDriver": "awslogs", "options": {
                 "awslogs-group": format!("/ecs/{family}"),
                 "awslogs-region": "us-east-1",
-                "awslogs-stream-prefix": "ecs",
+                (option): stream,
                 "awslogs-create-group": "true",
             } },
         })
     };
     let containers: Vec<Value> = containers.iter().map(container).collect();
+    // Fargate insists on prefixes, but only when the definition is for it alone.
+    let compatibilities: &[&str] = match option {
+        "awslogs-stream" => &["EC2", "FARGATE"],
+        _ => &["FARGATE"],
+    };
     let definition = json!({
         "family": family,
         "networkMode": "awsvpc",
-        "requiresCompatibilities": ["FARGATE"],
+        "requiresCompatibilities": compatibilities,
         "cpu": "256",
         "memory": "512",
         "containerDefinitions": containers,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::control::{call, register, running, sandbox};
+use crate::control::{call, register, register_shared, running, sandbox};
 use crate::support::{LATER, Running, Sandbox, Terminal, run, wait_for};
 
 fn numbered(count: usize) -> String {
@@ -188,14 +188,27 @@ fn logs_show_what_there_was_and_follow_what_comes() {
 #[test]
 fn a_redeployment_is_followed() {
     let sandbox = sandbox(&["--scenario", "log-delay=0.1-0.3"]);
-    let mut following =
-        Running::start_lines(&mut sandbox.bowline(&["logs", "-f", "web", "--log-wait", "2s"]));
+    register(&sandbox, "other", &[("app", true, "exec sleep 600")]);
+    let subnets = serde_json::json!({"subnets": ["subnet-0a1b2c3d4e5f60001"]});
+    let other = serde_json::json!({
+        "cluster": "demo",
+        "serviceName": "other",
+        "taskDefinition": "other",
+        "desiredCount": 1,
+        "networkConfiguration": { "awsvpcConfiguration": subnets },
+    });
+    call(&sandbox, "CreateService", &other);
+    let words = ["logs", "-f", "web", "other", "--log-wait", "2s"];
+    let mut following = Running::start_lines(&mut sandbox.bowline(&words));
     let (one, two) = (following.line().1, following.line().1);
     assert!(
         one.contains("/app listening on") && two.contains("/app listening on"),
         "{one}{two}"
     );
     let before = running(&sandbox, "web");
+    // That one of several targets disappears takes nothing away from the others.
+    let body = serde_json::json!({"cluster": "demo", "service": "other", "force": true});
+    call(&sandbox, "DeleteService", &body);
     call(
         &sandbox,
         "UpdateService",
@@ -211,7 +224,71 @@ fn a_redeployment_is_followed() {
         }
     }
     crate::support::signal(following.pid(), "INT");
-    following.finish(LATER).code(130).stderr_has("joins");
+    following
+        .finish(LATER)
+        .code(130)
+        .stderr_has("joins")
+        .stderr_has("other is gone");
+}
+
+/// On EC2 all containers may write into one stream.
+#[test]
+fn a_stream_of_several_containers_is_read_until_the_last_has_ended() {
+    let sandbox = sandbox(&[]);
+    register_shared(
+        &sandbox,
+        "shared",
+        &[
+            ("side", false, "echo side"),
+            ("app", true, "sleep 1; echo one; sleep 12; echo two; exit 4"),
+        ],
+    );
+    let words = ["run", "family:shared", "--launch-type", "fargate"];
+    run(&mut sandbox.bowline(&words))
+        .code(4)
+        .stdout("all side\nall one\nall two\n");
+}
+
+/// What cannot be read is not what was not written.
+#[test]
+fn reads_that_fail_are_said_and_are_no_empty_output() {
+    let sandbox = sandbox(&[]);
+    let fail = |code: &str, count: u32| {
+        let body = serde_json::json!({"operation": "GetLogEvents", "code": code, "count": count});
+        call(&sandbox, "FailNext", &body);
+    };
+    let faults = serde_json::json!({"throttle": ["GetLogEvents:100%"]});
+    call(&sandbox, "SetFaults", &faults);
+    let script = "echo hello; exit 9";
+    let words = [
+        "run",
+        "family:job",
+        "--log-wait",
+        "4s",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    run(&mut sandbox.bowline(&words))
+        .code(9)
+        .stderr_has("the output of container job could not be read to its end within 4 s");
+    call(&sandbox, "SetFaults", &serde_json::json!({}));
+    // Nothing of it, and a part of it.
+    fail("AccessDeniedException", 2);
+    run(&mut sandbox.bowline(&["logs", "web"]))
+        .code(125)
+        .stderr_has("nothing of the output could be read");
+    fail("AccessDeniedException", 1);
+    run(&mut sandbox.bowline(&["logs", "web"])).code(5);
+    // What fails only at first is followed nevertheless.
+    fail("ThrottlingException", 10);
+    let arn = running(&sandbox, "web").pop().unwrap();
+    let words = ["logs", "-f", arn.as_str(), "--since", "1h"];
+    let mut following = Running::start_lines(&mut sandbox.bowline(&words));
+    assert!(following.line().1.contains("listening on"));
+    crate::support::signal(following.pid(), "INT");
+    following.finish(LATER).code(130).stderr_has("still trying");
 }
 
 #[test]

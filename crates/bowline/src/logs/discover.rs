@@ -38,6 +38,26 @@ impl Found {
         self.containers.extend(later.containers);
     }
 
+    /// The tasks of one of several targets. What is wrong with one takes nothing away from the others.
+    fn tolerate(
+        &mut self,
+        target: &TargetSpec,
+        matching: Result<Vec<Task>, TargetError>,
+    ) -> Vec<Task> {
+        match matching {
+            Ok(tasks) => return tasks,
+            Err(TargetError::NoTask { .. }) => {}
+            Err(TargetError::NotFound { .. }) => {
+                let text = format!("{target} is gone; it is followed again if it comes back");
+                self.notes.push(text);
+            }
+            Err(error) => {
+                tracing::warn!(%error, %target, "the tasks of a target could not be looked for");
+            }
+        }
+        Vec::new()
+    }
+
     fn add(&mut self, task: Task, container: Option<&str>) {
         let known = self.tasks.iter().any(|one| one.task_arn == task.task_arn);
         match container {
@@ -150,11 +170,8 @@ impl Discovery {
             for target in &self.targets {
                 let chosen = self.chosen(target);
                 let matching = self.client.matching_tasks(target, &self.options).await;
-                let tasks = match matching {
-                    Err(TargetError::NoTask { .. }) => Vec::new(),
-                    other => other?.tasks,
-                };
-                for task in tasks {
+                let matching = matching.map(|matching| matching.tasks);
+                for task in found.tolerate(target, matching) {
                     found.add(task, chosen);
                 }
             }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::LogLine;
 use super::discover::Found;
 use super::place::{LogPlace, LogStream, place};
 use super::query::{Part, Query};
 use super::request::{LogError, LogEvent, LogRequest};
-use super::worker::say;
+use super::worker::{Readable, say};
+use super::{LogLine, Writer};
 use crate::Client;
 use crate::aws::ecs::last_part;
 use crate::model::{Container, Task};
@@ -22,8 +22,8 @@ pub(super) async fn read(
     request: &LogRequest,
     found: &Found,
     reader: &mpsc::Sender<LogEvent>,
-) -> Result<usize, LogError> {
-    let mut readable = 0;
+) -> Result<Readable, LogError> {
+    let mut readable = Readable::default();
     for task in &found.tasks {
         for container in &task.containers {
             if container.is_injected() || !found.wants(task, &container.name) {
@@ -31,21 +31,24 @@ pub(super) async fn read(
             }
             let group = group(client, task, container).await?;
             for session in sessions(client, task, container).await? {
-                readable += 1;
                 let stream = LogStream {
                     stream: session.clone(),
                     ..group.clone()
                 };
-                one(client, request, task, container, stream, reader).await;
+                match one(client, request, task, container, stream, reader).await {
+                    true => readable.readable += 1,
+                    false => readable.unreadable += 1,
+                }
             }
         }
     }
-    if readable == 0 {
+    if readable == Readable::default() {
         say(reader, "SSM remembers no session in these containers").await;
     }
     Ok(readable)
 }
 
+/// Says whether it could be read.
 async fn one(
     client: &Client,
     request: &LogRequest,
@@ -53,7 +56,7 @@ async fn one(
     container: &Container,
     stream: LogStream,
     reader: &mpsc::Sender<LogEvent>,
-) {
+) -> bool {
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
     let session: Arc<str> = stream.stream.as_str().into();
     let mut query = Query::new(client.clone(), millis(request.until));
@@ -61,23 +64,28 @@ async fn one(
         Some(count) => Part::Tail(count),
         None => Part::Since(millis(request.since)),
     };
+    let mut read = true;
     for (_, error) in query.add(vec![stream], part).await {
+        read = false;
         say(
             reader,
             &format!("session {session} cannot be read: {error}"),
         )
         .await;
     }
-    let container = format!("{}/{session}", container.name).as_str().into();
-    let task: Arc<str> = task.task_id.as_str().into();
+    let writer = Writer::Container {
+        task: task.task_id.as_str().into(),
+        container: format!("{}/{session}", container.name).into(),
+    };
     while let Some(next) = query.next().await {
         match next {
             Ok((_, event)) => {
-                let line = LogLine::new(&task, &container, event);
+                let line = LogLine::new(&writer, event);
                 // Without a reader the work is dropped as a whole.
                 let _ = reader.send(LogEvent::Lines(vec![line])).await;
             }
             Err((_, error)) => {
+                read = false;
                 say(
                     reader,
                     &format!("session {session} cannot be read: {error}"),
@@ -93,6 +101,7 @@ async fn one(
         )
         .await;
     }
+    read
 }
 
 /// The group of a container's sessions, as a stream without a name.

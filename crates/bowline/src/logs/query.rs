@@ -3,12 +3,17 @@
 //! Within a stream the order is that of insertion, whatever the times say.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
 
-use super::follow::{Event, Origin, Page};
+use super::follow::{Event, Origin, Pace, Page};
 use super::place::LogStream;
+use super::reader::may_pass;
 use crate::{AwsError, Client};
 
 /// Reads at the same time.
@@ -25,11 +30,19 @@ pub(super) enum Part {
     Since(Option<i64>),
 }
 
+/// Milliseconds that clocks may differ.
+const SKEW: i64 = 60_000;
+
 /// Several streams, merged.
 pub(super) struct Query {
     client: Client,
     until: Option<i64>,
     streams: Vec<Held>,
+    /// Streams that failed and have not been told of.
+    failed: VecDeque<(usize, AwsError)>,
+    rate: Rate,
+    /// Milliseconds since 1970.
+    begun: i64,
 }
 
 /// One of them.
@@ -46,7 +59,44 @@ enum State {
     End,
     /// There is no such stream (yet).
     Absent,
+    /// It cannot be read, now or …
+    FailedForNow,
+    /// … at all.
     Failed,
+}
+
+/// Spreads calls, as following does: never more in a second than an account can spare.
+#[derive(Clone)]
+struct Rate {
+    /// When the last calls were or will be made.
+    calls: Arc<Mutex<VecDeque<Instant>>>,
+    per_second: usize,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self {
+            calls: Arc::default(),
+            per_second: Pace::default().calls_per_second as usize,
+        }
+    }
+
+    /// Waits for the next call's turn.
+    async fn turn(&self) {
+        sleep_until(self.reserve(Instant::now())).await;
+    }
+
+    fn reserve(&self, now: Instant) -> Instant {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = now;
+        if calls.len() >= self.per_second
+            && let Some(first) = calls.pop_front()
+        {
+            at = at.max(first + Duration::from_secs(1));
+        }
+        calls.push_back(at);
+        at
+    }
 }
 
 /// The outcome of one fill.
@@ -58,6 +108,9 @@ impl Query {
             client,
             until,
             streams: Vec::new(),
+            failed: VecDeque::new(),
+            rate: Rate::new(),
+            begun: Timestamp::now().as_millisecond(),
         }
     }
 
@@ -91,8 +144,10 @@ impl Query {
                 && let Some(stream) = waiting.pop_front()
             {
                 let place = self.streams[stream].place.clone();
-                let (client, until) = (self.client.clone(), self.until);
-                reads.push(async move { (stream, tail(&client, &place, count, until).await) });
+                let (client, until, rate) = (self.client.clone(), self.until, self.rate.clone());
+                reads.push(
+                    async move { (stream, tail(&client, &rate, &place, count, until).await) },
+                );
             }
             let Some((stream, answer)) = reads.next().await else {
                 return failed;
@@ -106,7 +161,9 @@ impl Query {
                 }
                 Err(error) if error.is("ResourceNotFoundException") => held.state = State::Absent,
                 Err(error) => {
-                    held.state = State::Failed;
+                    held.state = State::failed(&error);
+                    // Its last lines are not known. What comes from now on is not lost with them.
+                    held.from = Origin::Time(Some(self.begun - SKEW));
                     failed.push((stream, error));
                 }
             }
@@ -115,8 +172,9 @@ impl Query {
 
     /// The next line of all, by time; `None` when there is no more. Errors are of a stream that is then left out.
     pub(super) async fn next(&mut self) -> Option<Result<(usize, Event), (usize, AwsError)>> {
-        if let Err(error) = self.fill().await {
-            return Some(Err(error));
+        self.fill().await;
+        if let Some(failed) = self.failed.pop_front() {
+            return Some(Err(failed));
         }
         let streams = self.streams.iter().enumerate();
         let (stream, _) = streams
@@ -126,7 +184,7 @@ impl Query {
         Some(Ok((stream, event)))
     }
 
-    /// Where reading goes on, once there is no more; `None` if the stream cannot be read.
+    /// Where reading goes on, once there is no more or it has failed for now; `None` if the stream cannot be read.
     pub(super) fn rest(&self, stream: usize) -> Option<(&LogStream, Origin)> {
         let held = &self.streams[stream];
         (held.state != State::Failed).then(|| (&held.place, held.from.clone()))
@@ -138,7 +196,7 @@ impl Query {
     }
 
     /// No line is known to be the next while a stream that goes on has none here.
-    async fn fill(&mut self) -> Result<(), (usize, AwsError)> {
+    async fn fill(&mut self) {
         loop {
             let dry = |held: &Held| held.events.is_empty() && held.state == State::More;
             let wanted: Vec<usize> = (0..self.streams.len())
@@ -146,21 +204,15 @@ impl Query {
                 .take(AT_ONCE)
                 .collect();
             if wanted.is_empty() {
-                return Ok(());
+                return;
             }
             let reads: FuturesUnordered<_> =
                 wanted.into_iter().map(|stream| self.read(stream)).collect();
             let filled: Vec<Filled> = reads.collect().await;
-            let mut failed = None;
             for (stream, answer) in filled {
-                failed = self
-                    .take(stream, answer)
-                    .err()
-                    .map(|error| (stream, error))
-                    .or(failed);
-            }
-            if let Some(failed) = failed {
-                return Err(failed);
+                if let Err(error) = self.take(stream, answer) {
+                    self.failed.push_back((stream, error));
+                }
             }
         }
     }
@@ -169,7 +221,9 @@ impl Query {
         let held = &self.streams[stream];
         let (place, from, until) = (held.place.clone(), held.from.clone(), self.until);
         let logs = self.client.logs_in(place.region.as_deref());
+        let rate = self.rate.clone();
         async move {
+            rate.turn().await;
             let answer = logs.events(&place.group, &place.stream, &from, until).await;
             (stream, answer)
         }
@@ -191,9 +245,18 @@ impl Query {
                 Ok(())
             }
             Err(error) => {
-                held.state = State::Failed;
+                held.state = State::failed(&error);
                 Err(error)
             }
+        }
+    }
+}
+
+impl State {
+    fn failed(error: &AwsError) -> Self {
+        match may_pass(error) {
+            true => Self::FailedForNow,
+            false => Self::Failed,
         }
     }
 }
@@ -201,6 +264,7 @@ impl Query {
 /// The last lines of a stream, oldest first, and the token for what comes after them.
 async fn tail(
     client: &Client,
+    rate: &Rate,
     place: &LogStream,
     count: usize,
     until: Option<i64>,
@@ -213,6 +277,7 @@ async fn tail(
         // ECS takes no zero; the token of one line serves for none as well.
         let missing = count.saturating_sub(events.len()).max(1);
         let limit = i32::try_from(missing).unwrap_or(PAGE).min(PAGE);
+        rate.turn().await;
         let page = logs
             .newest(&place.group, &place.stream, token.as_deref(), limit, until)
             .await?;
@@ -228,5 +293,21 @@ async fn tail(
             return Ok((events, forward));
         }
         token = Some(page.backward);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_spread_as_an_account_can_spare_them() {
+        let (rate, start) = (Rate::new(), Instant::now());
+        let turns: Vec<u128> = (0..10)
+            .map(|_| (rate.reserve(start) - start).as_millis())
+            .collect();
+        assert_eq!(turns, [0, 0, 0, 0, 1000, 1000, 1000, 1000, 2000, 2000]);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(rate.reserve(later), later);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Reader {
 struct Source {
     place: LogStream,
     failures: u32,
+    /// Why the last read failed.
+    error: Option<String>,
     ended: bool,
 }
 
@@ -57,17 +59,25 @@ impl Reader {
 
     /// Adds a stream and gives its number.
     pub(crate) fn add(&mut self, place: LogStream, from: Origin) -> usize {
+        let shared = place.shared;
         self.streams.push(Source {
             place,
             failures: 0,
+            error: None,
             ended: false,
         });
-        self.follower.add(now(), from)
+        self.follower.add(now(), from, shared)
     }
 
     /// See [`Follower::stopped`].
     pub(crate) fn stopped(&mut self, stream: usize, ago: Duration) {
         self.follower.stopped(now(), stream, ago);
+    }
+
+    /// See [`Follower::started`].
+    pub(crate) fn started(&mut self, stream: usize) {
+        self.follower.started(now(), stream);
+        self.streams[stream].ended &= self.follower.end(stream).is_some();
     }
 
     /// See [`Follower::ring`].
@@ -83,6 +93,11 @@ impl Reader {
     /// Where a stream is.
     pub(crate) fn place(&self, stream: usize) -> &LogStream {
         &self.streams[stream].place
+    }
+
+    /// Why the last read of a stream failed that may be tried again.
+    pub(crate) fn error(&self, stream: usize) -> Option<&str> {
+        self.streams[stream].error.as_deref()
     }
 
     /// See [`Follower::lag`].
@@ -136,6 +151,7 @@ impl Reader {
         match answer {
             Ok(page) => {
                 source.failures = 0;
+                source.error = None;
                 let events = self.follower.page(now, stream, page);
                 if !events.is_empty() {
                     self.ready.push_back(News::Lines(stream, events));
@@ -160,6 +176,7 @@ impl Reader {
             Err(error) if may_pass(&error) => {
                 self.follower.failed(now, stream);
                 source.failures += 1;
+                source.error = Some(error.to_string());
                 if source.failures == PATIENCE {
                     self.ready.push_back(News::Trouble(stream, error));
                 }

@@ -67,8 +67,10 @@ pub enum LogEvent {
     Notice(String),
     /// There is no more.
     Ended {
-        /// Containers whose output could be read.
+        /// Streams that could be read.
         readable: usize,
+        /// Streams that could not be read, or maybe not to their end.
+        unreadable: usize,
     },
     /// It could not be read.
     Failed(LogError),

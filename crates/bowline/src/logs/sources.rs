@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::LogLine;
 use super::follow::{Drain, End, Event, Origin, Pace};
 use super::place::{LogPlace, LogStream, place};
 use super::reader::{News, Reader};
+use super::{LogLine, Writer};
 use crate::model::{Container, Task};
 use crate::run::TaskDefinition;
 use crate::{AwsError, Client};
@@ -19,22 +19,32 @@ pub(crate) struct Sources {
     drain: Drain,
     labels: Vec<Label>,
     /// Task and container of every stream that is read or was given up.
-    known: HashMap<(String, String), Option<usize>>,
+    known: HashMap<Key, Option<usize>>,
     /// Streams with a name of their own choosing are shared by tasks; each is read once.
     places: HashMap<LogStream, usize>,
     definitions: HashMap<String, Option<Arc<TaskDefinition>>>,
+    /// Streams that cannot be read.
+    given_up: HashSet<LogStream>,
     said: HashSet<String>,
     notes: VecDeque<String>,
+    failed: usize,
+    unfinished: usize,
 }
 
 /// Whose lines a stream has.
 #[derive(Clone, Debug)]
 struct Label {
+    writer: Writer,
+    /// The first task that was found to write into it.
     task: Arc<str>,
-    container: Arc<str>,
-    /// The container never ran, so nothing is missing.
+    /// Those of its containers that have not ended. It is read as long as there is one.
+    users: HashSet<Key>,
+    /// No container ever ran, so nothing is missing.
     never_ran: bool,
 }
+
+/// Task and container.
+type Key = (String, String);
 
 /// What comes out.
 #[derive(Debug)]
@@ -59,8 +69,11 @@ impl Sources {
             known: HashMap::new(),
             places: HashMap::new(),
             definitions: HashMap::new(),
+            given_up: HashSet::new(),
             said: HashSet::new(),
             notes: VecDeque::new(),
+            failed: 0,
+            unfinished: 0,
         }
     }
 
@@ -101,7 +114,11 @@ impl Sources {
                 self.known.insert(key.clone(), stream);
             }
             if let (true, Some(Some(stream))) = (ended, self.known.get(&key)) {
-                self.reader.stopped(*stream, ago);
+                // Where several write, the end of one is not the end of the stream.
+                let users = &mut self.labels[*stream].users;
+                if users.remove(&key) && users.is_empty() {
+                    self.reader.stopped(*stream, ago);
+                }
             }
         }
     }
@@ -119,10 +136,15 @@ impl Sources {
         self.known.insert(key, Some(number));
     }
 
-    /// A container's stream is known not to be readable.
+    /// A container's output is known not to be readable.
     pub(crate) fn skip(&mut self, task: &Task, container: &str) {
         let key = (task.task_arn.clone(), container.to_owned());
         self.known.insert(key, None);
+    }
+
+    /// A stream is known not to be readable, whoever writes into it.
+    pub(crate) fn give_up(&mut self, stream: &LogStream) {
+        self.given_up.insert(stream.clone());
     }
 
     /// Says something, once.
@@ -140,6 +162,21 @@ impl Sources {
     /// Something is new in a stream.
     pub(crate) fn ring(&mut self, stream: usize) {
         self.reader.ring(stream);
+    }
+
+    /// How many streams were read, or should have been.
+    pub(crate) fn streams(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Those whose reading has failed for good.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Those that were read, and may not have been read to their end because reads failed then.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
     }
 
     /// What is to be said and was not yet.
@@ -165,10 +202,14 @@ impl Sources {
         match self.reader.next().await {
             News::Lines(stream, events) => Output::Lines(self.lines(stream, events)),
             News::Trouble(stream, error) => Output::Note(self.trouble(stream, &error)),
-            News::Ended(stream, end) => match self.farewell(stream, end) {
-                Some(text) => Output::Note(text),
-                None => Output::Ended,
-            },
+            News::Ended(stream, end) => {
+                self.failed += usize::from(end == End::Failed);
+                self.unfinished += usize::from(end == End::Unread);
+                match self.farewell(stream, end) {
+                    Some(text) => Output::Note(text),
+                    None => Output::Ended,
+                }
+            }
         }
     }
 
@@ -179,6 +220,7 @@ impl Sources {
             return Some(None);
         };
         match place(definition, task, container) {
+            LogPlace::Stream(found) if self.given_up.contains(&found) => Some(None),
             LogPlace::Stream(found) => {
                 // Other tasks have written into a stream with a fixed name.
                 let since = found
@@ -211,33 +253,34 @@ impl Sources {
         from: Origin,
         never_ran: bool,
     ) -> usize {
+        let user = (task.task_arn.clone(), container.to_owned());
         if let Some(number) = self.places.get(stream) {
+            let label = &mut self.labels[*number];
+            label.users.insert(user);
+            label.never_ran &= never_ran;
+            self.reader.started(*number);
             return *number;
         }
         let number = self.reader.add(stream.clone(), from);
         self.places.insert(stream.clone(), number);
         self.labels.push(Label {
+            writer: Writer::of(task, container, stream),
             task: task.task_id.as_str().into(),
-            container: container.into(),
+            users: HashSet::from([user]),
             never_ran,
         });
         number
     }
 
     fn lines(&self, stream: usize, events: Vec<Event>) -> Vec<LogLine> {
-        let label = &self.labels[stream];
+        let writer = &self.labels[stream].writer;
         let events = events.into_iter();
-        events
-            .map(|event| LogLine::new(&label.task, &label.container, event))
-            .collect()
+        events.map(|event| LogLine::new(writer, event)).collect()
     }
 
     fn trouble(&self, stream: usize, error: &AwsError) -> String {
-        let label = &self.labels[stream];
-        let text = format!(
-            "the output of container {} cannot be read: {error}",
-            label.container
-        );
+        let writer = &self.labels[stream].writer;
+        let text = format!("the output of {writer} cannot be read: {error}");
         match super::reader::may_pass(error) {
             true => format!("{text}; still trying"),
             false => text,
@@ -247,9 +290,10 @@ impl Sources {
     /// What is worth saying of a stream that is out.
     fn farewell(&self, stream: usize, end: End) -> Option<String> {
         let Label {
+            writer,
             task,
-            container,
             never_ran,
+            ..
         } = &self.labels[stream];
         let later = format!("lines that come later: bowline logs task:{task}");
         let place = self.reader.place(stream);
@@ -257,21 +301,26 @@ impl Sources {
             End::Out | End::Failed => None,
             End::Empty | End::Absent if *never_ran => None,
             End::Empty => Some(format!(
-                "nothing that container {container} wrote has arrived {} s after its end; {later}",
+                "nothing that {writer} wrote has arrived {} s after its end; {later}",
                 self.drain.empty.as_secs()
             )),
             End::Absent => Some(format!(
-                "container {container} has no log stream ({} in {}) {} s after its end: it wrote nothing, or could not \
-                 log; {later}",
+                "{writer} has no log stream ({} in {}) {} s after its end: it wrote nothing, or could not log; {later}",
                 place.stream,
                 place.group,
                 self.drain.absent.as_secs()
             )),
             End::Capped => Some(format!(
-                "lines of container {container} were still coming {} s after its end (up to {} s late), and some may be \
-                 missing; wait longer with --log-wait; {later}",
+                "lines of {writer} were still coming {} s after its end (up to {} s late), and some may be missing; \
+                 wait longer with --log-wait; {later}",
                 self.drain.cap.as_secs(),
                 self.reader.lag(stream).as_secs()
+            )),
+            End::Unread => Some(format!(
+                "the output of {writer} could not be read to its end within {} s, and lines may be missing: {}; \
+                 wait longer with --log-wait; {later}",
+                self.drain.cap.as_secs(),
+                self.reader.error(stream).unwrap_or("the last read failed")
             )),
         }
     }

@@ -1,14 +1,12 @@
 //! The one task behind a [`super::LogReading`]: finds the tasks, reads what there is, then follows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::LogLine;
 use super::bell::Bell;
 use super::discover::{Discovery, Found};
 use super::exec_logs;
@@ -17,6 +15,7 @@ use super::place::{LogPlace, LogStream, place};
 use super::query::{Part, Query};
 use super::request::{LogError, LogEvent, LogRequest};
 use super::sources::{Output, Sources};
+use super::{LogLine, Writer};
 use crate::model::Task;
 use crate::{AwsError, Client};
 
@@ -32,7 +31,13 @@ type Reader = mpsc::Sender<LogEvent>;
 pub(super) async fn run(client: Client, request: LogRequest, reader: Reader) {
     let work = async {
         let last = match read(client, request, &reader).await {
-            Ok(readable) => LogEvent::Ended { readable },
+            Ok(Readable {
+                readable,
+                unreadable,
+            }) => LogEvent::Ended {
+                readable,
+                unreadable,
+            },
             Err(error) => LogEvent::Failed(error),
         };
         // A reader that has left needs no last word.
@@ -44,7 +49,14 @@ pub(super) async fn run(client: Client, request: LogRequest, reader: Reader) {
     }
 }
 
-async fn read(client: Client, request: LogRequest, reader: &Reader) -> Result<usize, LogError> {
+/// How many streams could be read, and how many could not, or maybe not to their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Readable {
+    pub(super) readable: usize,
+    pub(super) unreadable: usize,
+}
+
+async fn read(client: Client, request: LogRequest, reader: &Reader) -> Result<Readable, LogError> {
     let discovery = Discovery::new(client.clone(), &request).await?;
     let found = discovery.begin().await?;
     for note in &found.notes {
@@ -58,14 +70,15 @@ async fn read(client: Client, request: LogRequest, reader: &Reader) -> Result<us
         client,
         request,
         known: BTreeMap::new(),
-        readable: 0,
+        wanted: 0,
+        failed: 0,
     };
     work.history(&found, reader).await?;
     if work.request.follow {
         work.follow(&discovery, found, reader).await?;
     }
     work.say_notes(reader).await;
-    Ok(work.readable)
+    Ok(work.readable())
 }
 
 struct Work {
@@ -74,23 +87,47 @@ struct Work {
     sources: Sources,
     /// Tasks that have not ended, by ARN.
     known: BTreeMap<String, Task>,
-    readable: usize,
+    /// Streams that there were at first …
+    wanted: usize,
+    /// … and those of them that cannot be read. A container whose stream cannot be found out counts as one.
+    failed: usize,
 }
 
 /// A stream and whose it is.
 struct Owned {
     task: Task,
-    task_id: Arc<str>,
-    label: Arc<str>,
+    container: String,
+    writer: Writer,
     place: LogStream,
 }
 
 impl Work {
+    fn readable(&self) -> Readable {
+        if !self.request.follow {
+            return Readable {
+                readable: self.wanted - self.failed,
+                unreadable: self.failed,
+            };
+        }
+        // What could be read at first was followed.
+        let sources = &self.sources;
+        Readable {
+            readable: sources.streams() - sources.failed(),
+            unreadable: self.failed + sources.failed() + sources.unfinished(),
+        }
+    }
+
     /// What there is already.
     async fn history(&mut self, found: &Found, reader: &Reader) -> Result<(), LogError> {
         let mut owned: Vec<Owned> = Vec::new();
         for task in &found.tasks {
             let Some(definition) = self.sources.definition(task).await else {
+                let containers = task.containers.iter();
+                let wanted = containers
+                    .filter(|one| !one.is_injected() && found.wants(task, &one.name))
+                    .count();
+                self.wanted += wanted;
+                self.failed += wanted;
                 continue;
             };
             for container in &task.containers {
@@ -101,8 +138,8 @@ impl Work {
                     LogPlace::Stream(place) if owned.iter().any(|one| one.place == place) => {}
                     LogPlace::Stream(place) => owned.push(Owned {
                         task: task.clone(),
-                        task_id: task.task_id.as_str().into(),
-                        label: container.name.as_str().into(),
+                        container: container.name.clone(),
+                        writer: Writer::of(task, &container.name, &place),
                         place,
                     }),
                     LogPlace::Elsewhere(text) => {
@@ -114,7 +151,7 @@ impl Work {
             }
         }
         self.say_notes(reader).await;
-        self.readable = owned.len();
+        self.wanted += owned.len();
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
         let mut query = Query::new(self.client.clone(), millis(self.request.until));
         let places = || owned.iter().map(|one| one.place.clone()).collect();
@@ -132,8 +169,7 @@ impl Work {
                 // The tail knows no beginning.
                 Ok((_, event)) if event.timestamp < since => {}
                 Ok((stream, event)) => {
-                    let one = &owned[stream];
-                    lines.push(LogLine::new(&one.task_id, &one.label, event));
+                    lines.push(LogLine::new(&owned[stream].writer, event));
                     if lines.len() == LINES {
                         send(reader, std::mem::take(&mut lines)).await;
                     }
@@ -150,17 +186,17 @@ impl Work {
                         true => Origin::Time(None),
                         false => from,
                     };
-                    self.sources.resume(&one.task, &one.label, place, from);
+                    self.sources.resume(&one.task, &one.container, place, from);
                 }
                 Some((place, _)) if query.is_absent(stream) => {
                     let text = format!(
                         "container {} of task {} has written nothing yet: there is no log stream {} in {}",
-                        one.label, one.task.task_id, place.stream, place.group
+                        one.container, one.task.task_id, place.stream, place.group
                     );
                     say(reader, &text).await;
                 }
                 Some(_) => {}
-                None => self.sources.skip(&one.task, &one.label),
+                None => self.sources.give_up(&one.place),
             }
         }
         Ok(())
@@ -195,7 +231,10 @@ impl Work {
                 () = sleep_until(next_look) => {
                     // Looks that fail are repeated; what is known is read on meanwhile.
                     match discovery.again(self.known.values()).await {
-                        Ok(now) => {
+                        Ok(mut now) => {
+                            for note in std::mem::take(&mut now.notes) {
+                                self.sources.note(note);
+                            }
                             found.merge(now);
                             self.take(&found, reader, true).await;
                         }
@@ -225,7 +264,11 @@ impl Work {
                 say(reader, &format!("task {id} has stopped: {reason}")).await;
             }
             self.sources.definition(task).await;
-            let ago = crate::run::stopped_ago(task, now);
+            // Only what had ended before the first look has ended at some time in the past.
+            let ago = match say_it {
+                true => Duration::ZERO,
+                false => crate::run::stopped_ago(task, now),
+            };
             let wanted = |name: &str| found.wants(task, name);
             self.sources.update(task, ago, wanted);
             match ended {
@@ -235,13 +278,18 @@ impl Work {
         }
     }
 
-    /// A stream that cannot be read is left out.
+    /// A stream that cannot be read is left out, or tried again while it is followed.
     async fn unreadable(&mut self, one: &Owned, error: &AwsError, reader: &Reader) {
-        self.readable = self.readable.saturating_sub(1);
-        let container = &one.label;
+        let writer = &one.writer;
+        let again = self.request.follow && super::may_pass(error);
+        let ending = match again {
+            true => "; still trying",
+            false => "",
+        };
+        self.failed += usize::from(!again);
         say(
             reader,
-            &format!("the output of container {container} cannot be read: {error}"),
+            &format!("the output of {writer} cannot be read: {error}{ending}"),
         )
         .await;
     }

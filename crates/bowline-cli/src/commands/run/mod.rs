@@ -9,7 +9,7 @@ pub(super) mod report;
 pub(super) mod signals;
 pub(super) mod verdict;
 
-pub(crate) use self::report::short;
+pub(crate) use self::report::who;
 
 use std::path::PathBuf;
 use std::time::Duration;

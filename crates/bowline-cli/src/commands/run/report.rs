@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use bowline::logs::LogLine;
+use bowline::logs::{LogLine, Writer};
 use bowline::run::{RunEvent, RunReport};
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ fn text(lines: &[LogLine], prefix: bool) -> String {
     for line in lines {
         if prefix {
             // Writing to a String cannot fail.
-            let _ = write!(text, "{}/{} ", short(&line.task), line.container);
+            let _ = write!(text, "{} ", who(line));
         }
         text.push_str(&line.message);
         text.push('\n');
@@ -187,14 +187,30 @@ fn documents(event: &RunEvent) -> String {
 
 /// A line of output as JSON: the same for run and logs.
 pub(in crate::commands) fn log(line: &LogLine) -> Value {
-    json!({
+    let mut value = json!({
         "type": "log",
-        "taskId": &*line.task,
-        "container": &*line.container,
         "timestamp": line.time,
         "ingestionTime": line.ingested,
         "message": line.message,
-    })
+    });
+    match &line.writer {
+        Writer::Container { task, container } => {
+            value["taskId"] = json!(&**task);
+            value["container"] = json!(&**container);
+        }
+        Writer::Shared { stream } => value["logStream"] = json!(&**stream),
+        _ => {}
+    }
+    value
+}
+
+/// Who wrote a line, in front of it: `3f2a9c01/app`, or the name of a stream that several write into.
+pub(crate) fn who(line: &LogLine) -> String {
+    match &line.writer {
+        Writer::Container { task, container } => format!("{}/{container}", short(task)),
+        Writer::Shared { stream } => stream.to_string(),
+        writer => writer.to_string(),
+    }
 }
 
 /// The beginning of a task's id.
