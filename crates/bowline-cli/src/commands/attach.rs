@@ -4,6 +4,7 @@ use std::io::Read;
 
 use bowline::Client;
 use bowline::jobs::{JobId, ParseJobError};
+use bowline::run::{PlacementFailure, RunError};
 use bowline::target::{ArnKind, Selector, TargetSpec};
 use clap::Args;
 use serde::Deserialize;
@@ -80,8 +81,8 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<Ended, CommandError> {
-    let targets = match args.tasks.is_empty() {
-        false => args.tasks.clone(),
+    let (targets, failures) = match args.tasks.is_empty() {
+        false => (args.tasks.clone(), Vec::new()),
         true => from_stdin()?,
     };
     let mut signals = Signals::listen()?;
@@ -103,9 +104,14 @@ async fn start(
         }
         _ => return Err(CommandError::usage("the tasks are in different clusters")),
     };
-    let tasks: Vec<String> = found.into_iter().map(|(_, task)| task).collect();
+    let mut tasks: Vec<String> = Vec::new();
+    for (_, task) in found {
+        if !tasks.contains(&task) {
+            tasks.push(task);
+        }
+    }
     let prefix = tasks.len() > 1;
-    let run = client.attach(cluster, tasks, args.follow.options(None));
+    let run = client.attach(cluster, tasks, failures, args.follow.options(None));
     let shown = Shown {
         report,
         prefix,
@@ -150,7 +156,10 @@ async fn find(
 
 #[derive(Deserialize)]
 struct Launched {
+    #[serde(default)]
     tasks: Vec<LaunchedTask>,
+    #[serde(default)]
+    failures: Vec<PlacementFailure>,
 }
 
 #[derive(Deserialize)]
@@ -159,8 +168,9 @@ struct LaunchedTask {
     task_arn: String,
 }
 
-/// The answer of RunTask as the AWS CLI, an SDK or `bowline run -d` print it, or ARNs.
-fn from_stdin() -> Result<Vec<TargetSpec>, CommandError> {
+/// The answer of RunTask as the AWS CLI, an SDK or `bowline run -d` print it, or ARNs. What was not started counts as it
+/// does for `run`.
+fn from_stdin() -> Result<(Vec<TargetSpec>, Vec<PlacementFailure>), CommandError> {
     let nothing = |text: &str| {
         CommandError::usage(text.to_owned())
             .hint("write: bowline attach ID, or aws ecs run-task … | bowline attach")
@@ -173,9 +183,11 @@ fn from_stdin() -> Result<Vec<TargetSpec>, CommandError> {
         .lock()
         .take(LONGEST_INPUT)
         .read_to_string(&mut text)?;
+    let mut failures = Vec::new();
     let arns = if text.trim_start().starts_with('{') {
         let launched: Launched = serde_json::from_str(&text)
             .map_err(|error| nothing(&format!("stdin is not an answer of RunTask: {error}")))?;
+        failures = launched.failures;
         launched
             .tasks
             .into_iter()
@@ -186,13 +198,17 @@ fn from_stdin() -> Result<Vec<TargetSpec>, CommandError> {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
+    if arns.is_empty() && !failures.is_empty() {
+        return Err(RunError::NotPlaced { failures }.into());
+    }
     if arns.is_empty() {
         return Err(nothing(
             "stdin names no task: RunTask may have started none",
         ));
     }
     let parsed = arns.iter().map(|arn| arn.parse());
-    parsed
+    let targets = parsed
         .collect::<Result<_, _>>()
-        .map_err(|error| nothing(&format!("stdin is not an answer of RunTask: {error}")))
+        .map_err(|error| nothing(&format!("stdin is not an answer of RunTask: {error}")))?;
+    Ok((targets, failures))
 }

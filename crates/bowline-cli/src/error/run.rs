@@ -22,6 +22,12 @@ impl From<RunError> for CommandError {
         let hints = run_hints(&error);
         match error {
             RunError::Refused(error) => Self::from(*error).starting_remote(),
+            RunError::Unanswered { token, source } => Self::from(*source)
+                .starting_remote()
+                .hint(format!(
+                    "a task may have been started (`bowline ls tasks`); the same command with `--client-token {token}` \
+                     starts no second one"
+                )),
             error => Self::new(ErrorKind::Unavailable, error).with_hints(hints),
         }
     }
@@ -87,10 +93,16 @@ fn run_hints(error: &RunError) -> Vec<String> {
         RunError::NotStopping { task, .. } => vec![format!(
             "the host may be out of ECS's reach; `bowline attach {task}` comes back to it"
         )],
-        RunError::NotStopped { tasks, .. } => vec![format!(
-            "it goes on: {}; the caller needs the permission ecs:StopTask",
-            tasks.join(" ")
-        )],
+        RunError::NotStopped { tasks, source } => {
+            let tasks = tasks.join(" ");
+            let mut hints = vec![format!(
+                "it goes on: {tasks}; `bowline attach --stop {tasks}` comes back to it"
+            )];
+            if source.is_access_denied() {
+                hints.push("the caller needs the permission ecs:StopTask".to_owned());
+            }
+            hints
+        }
         _ => Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::control::{call, register, running, sandbox};
-use crate::support::{LATER, Running, Sandbox, run, run_with};
+use crate::support::{LATER, Running, Sandbox, run, run_with, wait_for};
 
 #[test]
 fn the_container_that_ends_the_task_gives_the_code() {
@@ -31,6 +31,50 @@ fn the_container_that_ends_the_task_gives_the_code() {
     run(&mut sandbox.bowline(&words))
         .code(2)
         .stderr_has("a container nope");
+}
+
+/// Nobody sees which of two containers ended first when both end at once.
+#[test]
+fn a_kill_is_no_success_because_another_container_ends_with_zero() {
+    let sandbox = sandbox(&[]);
+    let killed = ("app", true, "sleep 1; kill -9 $$");
+    let obedient = ("side", true, "trap 'exit 0' TERM; sleep 600 & wait");
+    register(&sandbox, "two", &[killed, obedient]);
+    register(&sandbox, "last", &[obedient, killed]);
+    run(&mut sandbox.bowline(&["run", "family:two", "--log-wait", "1s"])).code(137);
+    let words = [
+        "run",
+        "family:last",
+        "--container",
+        "app",
+        "--log-wait",
+        "1s",
+    ];
+    run(&mut sandbox.bowline(&words)).code(137);
+    let arn = run(&mut sandbox.bowline(&["run", "family:last", "-d"])).code(0);
+    let arn = String::from_utf8(arn.stdout).unwrap();
+    let task = json!({"cluster": "demo", "tasks": [arn.trim()]});
+    wait_for("its end", LATER, || {
+        let answer = call(&sandbox, "DescribeTasks", &task);
+        (answer["tasks"][0]["lastStatus"] == "STOPPED").then_some(())
+    });
+    run(&mut sandbox.bowline(&["attach", arn.trim(), "--log-wait", "1s"]))
+        .code(125)
+        .stderr_has(
+            "it is not known which container ended the task: app ended with 137, side with 0",
+        );
+    // What ECS ends after another is not what `any` is for.
+    let side = ("side", true, "exec sleep 600");
+    register(&sandbox, "any", &[("app", true, "sleep 1"), side]);
+    let words = [
+        "run",
+        "family:any",
+        "--exit-from",
+        "any",
+        "--log-wait",
+        "1s",
+    ];
+    run(&mut sandbox.bowline(&words)).code(0);
 }
 
 #[test]
@@ -194,6 +238,23 @@ fn a_detached_run_is_attached_to_by_what_it_prints() {
     run(sandbox.bowline(&["attach"]).stdin(Stdio::null()))
         .code(2)
         .stderr_has("stdin names no task");
+    // What was not started counts as it does for run.
+    let mut partly = json!({"tasks": run_task["tasks"], "failures": [{"reason": "RESOURCE:CPU"}]});
+    let mut command = sandbox.bowline(&["attach", "--log-wait", "1s"]);
+    run_with(&mut command, partly.to_string().into_bytes(), LATER)
+        .code(5)
+        .stderr_has("2 of 2 tasks failed");
+    partly["tasks"] = json!([]);
+    let mut command = sandbox.bowline(&["attach"]);
+    run_with(&mut command, partly.to_string().into_bytes(), LATER)
+        .code(125)
+        .stderr_has("no task was started: no instance of the cluster has enough CPU free");
+    // A task that is named twice is one.
+    let arn = run_task["tasks"][0]["taskArn"].as_str().unwrap();
+    let id = arn.rsplit('/').next().unwrap();
+    run(&mut sandbox.bowline(&["attach", arn, id]))
+        .code(6)
+        .stdout("piped\n");
     let mut private = sandbox.bowline(&["--sandbox", "run", "-d", "family:job"]);
     run(&mut private)
         .code(2)

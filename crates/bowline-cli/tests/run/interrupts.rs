@@ -130,3 +130,66 @@ fn attach_leaves_what_it_did_not_start() {
     going.finish(LATER).code(130);
     none_left(&sandbox);
 }
+
+#[test]
+fn a_signal_while_a_detached_task_is_asked_for_leaves_nothing() {
+    let sandbox = sandbox(&["--fault", "latency=RunTask:3s"]);
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut terminal =
+            Terminal::bowline(&sandbox, &["run", "family:job", "-d", "--", "sleep", "600"]);
+        // The last word before RunTask.
+        terminal.until("runs in the network of");
+        signal(terminal.pid(), name);
+        let (status, text) = terminal.end();
+        assert_eq!(status.code(), Some(code), "{text}");
+        assert!(text.contains("is being stopped"), "{text}");
+        none_left(&sandbox);
+    }
+}
+
+#[test]
+fn the_question_of_a_guard_is_left_by_ctrl_c() {
+    let sandbox = sandbox(&[]);
+    let home = sandbox.environment().find(|(name, _)| name == "HOME");
+    let home = std::path::Path::new(&home.unwrap().1).join(".config/bowline");
+    std::fs::create_dir_all(&home).unwrap();
+    let guard = "[[guard]]\nname = 'production'\ncluster = 'demo'\nconfirm = 'yes'\n";
+    std::fs::write(home.join("config.toml"), guard).unwrap();
+    let mut terminal = Terminal::bowline(&sandbox, &SLEEPER);
+    terminal.until("go on? (yes or no)");
+    terminal.press(b"\x03");
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(130), "{text}");
+    assert!(text.contains("nothing was started"), "{text}");
+    none_left(&sandbox);
+}
+
+/// More refusals than one call makes attempts.
+#[test]
+fn a_stop_that_fails_for_now_is_asked_for_again() {
+    let sandbox = sandbox(&[]);
+    let fail = |code: &str, count: u32| {
+        let body = serde_json::json!({"operation": "StopTask", "code": code, "count": count});
+        call(&sandbox, "FailNext", &body);
+    };
+    let mut going = Running::start_lines(&mut sandbox.bowline(&SLEEPER));
+    assert_eq!(going.line().1, "up\n");
+    fail("ThrottlingException", 10);
+    signal(going.pid(), "INT");
+    going
+        .finish(LATER)
+        .code(130)
+        .stderr_has("the task could not be asked to stop just now (ecs:StopTask: Rate exceeded");
+    none_left(&sandbox);
+    // What a permission would have to allow is said only where one is missing.
+    let mut going = Running::start_lines(&mut sandbox.bowline(&SLEEPER));
+    assert_eq!(going.line().1, "up\n");
+    fail("AccessDeniedException", 1);
+    signal(going.pid(), "INT");
+    going
+        .finish(LATER)
+        .code(125)
+        .stderr_has("it goes on: arn:aws:ecs:")
+        .stderr_has("the caller needs the permission ecs:StopTask");
+    assert_eq!(running(&sandbox, "job").len(), 1);
+}

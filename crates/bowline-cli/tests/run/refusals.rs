@@ -82,3 +82,15 @@ fn throttling_and_server_errors_pass_and_start_one_task() {
         .code(4)
         .stderr_has("the output of container job cannot be read");
 }
+
+/// Without an answer nobody knows what ECS has done.
+#[test]
+fn a_run_task_without_an_answer_may_have_started_one() {
+    let sandbox = sandbox(&[]);
+    let body = json!({ "operation": "RunTask", "code": "ServerException", "count": 20 });
+    call(&sandbox, "FailNext", &body);
+    let words = ["run", "family:job", "--client-token", "once", "-d"];
+    run(&mut sandbox.bowline(&words)).code(125).stderr_has(
+        "a task may have been started (`bowline ls tasks`); the same command with `--client-token once` starts no second one",
+    );
+}

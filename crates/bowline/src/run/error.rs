@@ -12,6 +12,14 @@ pub enum RunError {
     /// ECS refused the call, and nothing was started.
     #[error(transparent)]
     Refused(Box<AwsError>),
+    /// ECS did not answer, or not with a refusal. Tasks may have been started.
+    #[error("{source}")]
+    Unanswered {
+        /// The same request with this client token starts none besides those.
+        token: String,
+        /// What came instead of an answer.
+        source: Box<AwsError>,
+    },
     /// ECS accepted the call and found no place for any task.
     #[error("no task was started: {}", reasons(failures))]
     NotPlaced {

@@ -9,6 +9,7 @@ pub struct PlacementFailure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
     /// ECS's word for it, or its sentence.
+    #[serde(default = "no_reason")]
     pub reason: String,
     /// More of the same.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +40,10 @@ impl PlacementFailure {
             .iter()
             .find(|(reason, _, _)| self.reason.starts_with(reason))
     }
+}
+
+fn no_reason() -> String {
+    "no reason was given".to_owned()
 }
 
 /// The beginning of the reason, what it means, what to do. Reasons are those of the API's error page and of the field.

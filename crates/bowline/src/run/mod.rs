@@ -10,9 +10,11 @@ mod outcome;
 mod overrides;
 mod plan;
 mod request;
+mod stop;
 mod watch;
 mod worker;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -32,6 +34,7 @@ pub use self::request::{
 pub(crate) use self::watch::stopped_ago;
 use self::worker::{Beginning, Caller};
 use crate::Client;
+use crate::aws::ecs::last_part;
 use crate::logs::{DEFAULT_LOG_WAIT, LogLine};
 use crate::model::Task;
 
@@ -45,6 +48,9 @@ const COMMANDS: usize = 4;
 pub struct RunOptions {
     /// Whose exit code counts.
     pub exit_from: ExitFrom,
+    /// The container that the task is started for, if somebody has said so. It decides where it is not seen which
+    /// container's end was the task's.
+    pub main: Option<String>,
     /// Tasks that run longer are stopped.
     pub timeout: Option<Duration>,
     /// Whether their output is read.
@@ -57,6 +63,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             exit_from: ExitFrom::Cause,
+            main: None,
             timeout: None,
             logs: true,
             log_wait: DEFAULT_LOG_WAIT,
@@ -128,22 +135,31 @@ impl Client {
         self.follow_tasks(Beginning::Launch(Box::new(request)), options)
     }
 
-    /// Follows tasks of one cluster that were started elsewhere, from their first line on.
+    /// Follows tasks of one cluster that were started elsewhere, from their first line on. `failures` are those that
+    /// RunTask did not start beside them, for the report. A task that is named twice is followed once.
     #[must_use]
     pub fn attach(
         &self,
         cluster: impl Into<String>,
-        tasks: Vec<String>,
+        mut tasks: Vec<String>,
+        failures: Vec<PlacementFailure>,
         options: RunOptions,
     ) -> Run {
-        let cluster = cluster.into();
-        self.follow_tasks(Beginning::Attach { cluster, tasks }, options)
+        let mut seen = HashSet::new();
+        tasks.retain(|task| seen.insert(last_part(task).to_owned()));
+        let beginning = Beginning::Attach {
+            cluster: cluster.into(),
+            tasks,
+            failures,
+        };
+        self.follow_tasks(beginning, options)
     }
 
     /// Starts tasks and does not follow them.
     ///
     /// # Errors
-    /// [`RunError::Refused`], [`RunError::NotPlaced`] or [`RunError::Conflict`]: nothing was started then.
+    /// [`RunError::Refused`], [`RunError::NotPlaced`] or [`RunError::Conflict`]: nothing was started then; or
+    /// [`RunError::Unanswered`].
     pub async fn launch(
         &self,
         request: &RunRequest,

@@ -6,7 +6,8 @@
 use crate::model::{Container, Task};
 
 /// What a container shows after SIGKILL and SIGTERM, which is how ECS ends those that remain.
-const KILLED: [i64; 2] = [137, 143];
+const KILLED: [i64; 2] = [SIGKILLED, 143];
+const SIGKILLED: i64 = 137;
 /// What ECS writes for a task that ended because of a container, in place of a stop code with older platforms.
 const ESSENTIAL_EXITED: &str = "Essential container in task exited";
 
@@ -25,10 +26,12 @@ pub enum ExitFrom {
 /// What is known besides the task as it is at the end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence<'a> {
-    /// The essential containers by the task definition; empty when that is not known, and then all count.
+    /// The essential containers by the task definition, in its order; empty when that is not known, and then all count.
     pub essential: &'a [String],
     /// Containers that were seen stopped while others still ran.
     pub stopped_first: &'a [String],
+    /// The container that the task was started for, if that is known.
+    pub main: Option<&'a str>,
 }
 
 /// How a task ended.
@@ -87,80 +90,142 @@ impl Outcome {
 /// Judges a STOPPED task.
 #[must_use]
 pub fn outcome(task: &Task, from: &ExitFrom, evidence: Evidence<'_>) -> Outcome {
-    let chosen = choose(task, from, evidence);
+    let (chosen, unclear) = match choose(task, from, evidence) {
+        Choice::One(container) => (Some(container), None),
+        Choice::Nobody => (None, None),
+        Choice::Unclear(text) => (None, Some(text)),
+    };
     let cause = cause(task, chosen);
     let code = chosen.and_then(|container| container.exit_code);
+    let text = unclear.filter(|_| cause == Cause::Unknown);
     Outcome {
         code,
         container: chosen.map(|container| container.name.clone()),
         cause,
-        text: words(task, from, chosen, cause),
+        text: text.or_else(|| words(task, from, chosen, cause)),
     }
 }
 
-fn choose<'a>(task: &'a Task, from: &ExitFrom, evidence: Evidence<'_>) -> Option<&'a Container> {
+/// Whose end was the task's.
+enum Choice<'a> {
+    One(&'a Container),
+    /// There is no such container.
+    Nobody,
+    /// It could be one of several, and their codes do not mean the same. The text says which.
+    Unclear(String),
+}
+
+impl<'a> From<Option<&'a Container>> for Choice<'a> {
+    fn from(container: Option<&'a Container>) -> Self {
+        container.map_or(Self::Nobody, Self::One)
+    }
+}
+
+fn choose<'a>(task: &'a Task, from: &ExitFrom, evidence: Evidence<'_>) -> Choice<'a> {
     let own: Vec<&Container> = task
         .containers
         .iter()
         .filter(|container| !container.is_injected())
         .collect();
+    let essential =
+        |one: &&Container| evidence.essential.is_empty() || evidence.essential.contains(&one.name);
+    let first = |one: &&Container| evidence.stopped_first.contains(&one.name);
     match from {
-        ExitFrom::Container(name) => task.containers.iter().find(|one| one.name == *name),
-        ExitFrom::Any => failed(&own)
-            .or_else(|| own.iter().find(|one| one.exit_code.is_none()).copied())
-            .or_else(|| own.first().copied()),
+        ExitFrom::Container(name) => task.containers.iter().find(|one| one.name == *name).into(),
+        ExitFrom::Any => {
+            let failed = own.iter().copied().find(|one| has_failed(one));
+            let killed_first = own.iter().copied().filter(first).find(|one| is_killed(one));
+            let unknown = own.iter().copied().find(|one| one.exit_code.is_none());
+            match failed.or(killed_first).or(unknown) {
+                Some(container) => Choice::One(container),
+                // Those that are left were killed or ended with 0.
+                None => last_of(&own, essential, evidence),
+            }
+        }
         ExitFrom::Cause => {
-            let essential = |one: &&Container| evidence.essential.contains(&one.name);
             let mut candidates: Vec<&Container> = own.iter().copied().filter(essential).collect();
             if candidates.is_empty() {
                 candidates = own;
             }
-            let first: Vec<&Container> = candidates
-                .iter()
-                .copied()
-                .filter(|one| evidence.stopped_first.contains(&one.name))
-                .collect();
-            if !first.is_empty() && first.len() < candidates.len() {
-                candidates = first;
+            let early: Vec<&Container> = candidates.iter().copied().filter(first).collect();
+            if !early.is_empty() && early.len() < candidates.len() {
+                candidates = early;
             }
-            culprit(&candidates)
+            culprit(&candidates, evidence)
         }
     }
 }
 
 /// The container whose end was the task's, of those that could be.
-fn culprit<'a>(candidates: &[&'a Container]) -> Option<&'a Container> {
-    let ended = |one: &&&Container| one.exit_code.is_some_and(|code| !KILLED.contains(&code));
-    candidates
-        .iter()
-        .find(|one| is_out_of_memory(one))
-        .or_else(|| {
-            candidates
-                .iter()
-                .find(|one| one.exit_code.is_none() && one.reason.is_some())
-        })
-        .or_else(|| {
-            candidates
-                .iter()
-                .filter(ended)
-                .find(|one| one.exit_code != Some(0))
-        })
-        .or_else(|| candidates.iter().find(ended))
-        .or_else(|| candidates.iter().find(|one| one.exit_code.is_some()))
-        .or_else(|| candidates.first())
-        .copied()
+fn culprit<'a>(candidates: &[&'a Container], evidence: Evidence<'_>) -> Choice<'a> {
+    let find = |of: &dyn Fn(&Container) -> bool| candidates.iter().copied().find(|one| of(one));
+    let certain = find(&is_out_of_memory)
+        .or_else(|| find(&|one| one.exit_code.is_none() && one.reason.is_some()))
+        .or_else(|| find(&|one| has_failed(one) && is_main(one, evidence)))
+        .or_else(|| find(&has_failed));
+    match certain {
+        Some(container) => Choice::One(container),
+        None => last_of(candidates, |_| true, evidence),
+    }
 }
 
-/// The container that failed, of all; those that ECS killed come last.
-fn failed<'a>(containers: &[&'a Container]) -> Option<&'a Container> {
-    let nonzero = |one: &&&Container| one.exit_code.is_some_and(|code| code != 0);
-    let killed = |one: &&Container| one.exit_code.is_some_and(|code| KILLED.contains(&code));
-    containers
-        .iter()
-        .filter(nonzero)
-        .find(|one| is_out_of_memory(one) || !killed(one))
-        .or_else(|| containers.iter().find(nonzero))
-        .copied()
+/// The same where each was killed, ended with 0, or has no code. A zero may be the end of a command or what a container
+/// makes of SIGTERM; a kill may be what ended the task, or what ECS did because of that.
+fn last_of<'a>(
+    containers: &[&'a Container],
+    ends_tasks: impl Fn(&&'a Container) -> bool,
+    evidence: Evidence<'_>,
+) -> Choice<'a> {
+    let all = || containers.iter().copied();
+    let zero = all()
+        .filter(&ends_tasks)
+        .find(|one| one.exit_code == Some(0));
+    let killed = all().find(|one| is_killed(one));
+    let (zero, killed) = match (zero, killed) {
+        (Some(zero), Some(killed)) => (zero, killed),
+        (Some(one), None) | (None, Some(one)) => return Choice::One(one),
+        (None, None) => return all().next().into(),
+    };
+    let seen = |one: &Container| evidence.stopped_first.contains(&one.name);
+    if seen(zero) && !all().any(|one| is_killed(one) && seen(one)) {
+        return Choice::One(zero);
+    }
+    if let Some(main) = all().filter(&ends_tasks).find(|one| is_main(one, evidence)) {
+        return Choice::One(main);
+    }
+    // The definition's main container is most likely its first, which is good enough for a failure.
+    if killed.exit_code == Some(SIGKILLED) && evidence.essential.first() == Some(&killed.name) {
+        return Choice::One(killed);
+    }
+    // SIGTERM is how ECS ends the others, and hardly anybody else does that.
+    if all().all(|one| one.exit_code != Some(SIGKILLED)) {
+        return Choice::One(zero);
+    }
+    let code = |one: &Container| one.exit_code.unwrap_or_default();
+    Choice::Unclear(format!(
+        "it is not known which container ended the task: {} ended with {}, {} with {}; --exit-from says whose code counts",
+        killed.name,
+        code(killed),
+        zero.name,
+        code(zero),
+    ))
+}
+
+/// It failed by itself.
+fn has_failed(container: &Container) -> bool {
+    let code = container.exit_code.filter(|code| *code != 0);
+    code.is_some() && (is_out_of_memory(container) || !is_killed(container))
+}
+
+/// It has the code of a container that ECS ended.
+fn is_killed(container: &Container) -> bool {
+    container
+        .exit_code
+        .is_some_and(|code| KILLED.contains(&code))
+}
+
+fn is_main(container: &Container, evidence: Evidence<'_>) -> bool {
+    evidence.main == Some(container.name.as_str())
 }
 
 fn cause(task: &Task, chosen: Option<&Container>) -> Cause {
@@ -264,215 +329,4 @@ fn words(task: &Task, from: &ExitFrom, chosen: Option<&Container>, cause: Cause)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `name=code` with `!reason`, `name=?` without a code.
-    fn task(stop_code: &str, reason: &str, containers: &[&str]) -> Task {
-        let container = |text: &&str| {
-            let (text, reason) = match text.split_once('!') {
-                Some((text, reason)) => (text, Some(reason.to_owned())),
-                None => (*text, None),
-            };
-            let (name, code) = text.split_once('=').unwrap();
-            Container {
-                name: name.to_owned(),
-                exit_code: code.parse().ok(),
-                reason,
-                ..Container::default()
-            }
-        };
-        Task {
-            stop_code: (!stop_code.is_empty()).then(|| stop_code.to_owned()),
-            stopped_reason: (!reason.is_empty()).then(|| reason.to_owned()),
-            containers: containers.iter().map(container).collect(),
-            ..Task::default()
-        }
-    }
-
-    fn judge(task: &Task, from: &str, essential: &[&str], first: &[&str]) -> Outcome {
-        let owned = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect::<Vec<_>>()
-        };
-        let from = match from {
-            "" => ExitFrom::Cause,
-            "any" => ExitFrom::Any,
-            name => ExitFrom::Container(name.to_owned()),
-        };
-        let (essential, stopped_first) = (owned(essential), owned(first));
-        let evidence = Evidence {
-            essential: &essential,
-            stopped_first: &stopped_first,
-        };
-        outcome(task, &from, evidence)
-    }
-
-    const EXITED: &str = "EssentialContainerExited";
-    const OOM: &str = "OutOfMemoryError: Container killed due to memory usage";
-
-    /// Stop code, reason, containers, cause, shell code.
-    type Ending<'a> = (&'a str, &'a str, &'a [&'a str], Cause, Option<u8>);
-    type Case<'a> = (
-        &'a [&'a str],
-        &'a str,
-        &'a [&'a str],
-        &'a [&'a str],
-        Option<u8>,
-        &'a str,
-    );
-
-    #[test]
-    fn the_container_that_caused_the_stop_decides() {
-        let oom = format!("a=137!{OOM}");
-        let cases: [Case<'_>; 19] = [
-            // containers, --exit-from, essential, seen stopped first, shell code, whose
-            (&["a=0"], "", &["a"], &[], Some(0), "a"),
-            (&["a=3"], "", &["a"], &[], Some(3), "a"),
-            (&["a=?"], "", &["a"], &[], None, "a"),
-            (&["a=-1"], "", &["a"], &[], None, "a"),
-            (&["a=3221225786"], "", &["a"], &[], None, "a"),
-            // The side car was stopped after the other, whatever its code.
-            (&["a=0", "b=143"], "", &["a", "b"], &[], Some(0), "a"),
-            (&["b=137", "a=9"], "", &["a", "b"], &[], Some(9), "a"),
-            (&["b=0", "a=9"], "", &["a", "b"], &[], Some(9), "a"),
-            (&["b=1", "a=0"], "", &["a", "b"], &["a"], Some(0), "a"),
-            // One that is not essential never ends a task.
-            (&["b=5", "a=0"], "", &["a"], &[], Some(0), "a"),
-            (&["b=5", "a=0"], "", &["a"], &["b"], Some(0), "a"),
-            (&["b=5", "a=0"], "any", &["a"], &[], Some(5), "b"),
-            (&["b=143", "a=5"], "any", &["a"], &[], Some(5), "a"),
-            (&["b=0", "a=?"], "any", &["a"], &[], None, "a"),
-            (&["a=0", "b=0"], "any", &["a"], &[], Some(0), "a"),
-            (&["b=5", "a=0"], "b", &["a"], &[], Some(5), "b"),
-            (&["a=143"], "", &["a"], &[], Some(143), "a"),
-            (&[&oom, "b=1"], "", &["a", "b"], &[], Some(137), "a"),
-            // AWS's own containers never count.
-            (
-                &["ecs-service-connect-x=1", "a=0"],
-                "",
-                &[],
-                &[],
-                Some(0),
-                "a",
-            ),
-        ];
-        for (containers, from, essential, first, code, whose) in cases {
-            let task = task(EXITED, ESSENTIAL_EXITED, containers);
-            let outcome = judge(&task, from, essential, first);
-            assert_eq!(outcome.shell_code(), code, "{containers:?} {from}");
-            assert_eq!(
-                outcome.container.as_deref(),
-                Some(whose),
-                "{containers:?} {from}"
-            );
-            assert_eq!(
-                outcome.is_success(),
-                code == Some(0),
-                "{containers:?} {from}"
-            );
-        }
-    }
-
-    #[test]
-    fn why_it_ended_is_said_and_a_zero_of_a_stopped_task_is_no_success() {
-        let pull = "CannotPullContainerError: pull access denied";
-        let cases: [Ending<'_>; 12] = [
-            (EXITED, ESSENTIAL_EXITED, &["a=0"], Cause::Exited, Some(0)),
-            ("", "", &["a=4"], Cause::Exited, Some(4)),
-            (
-                "UserInitiated",
-                "Task stopped by user",
-                &["a=0"],
-                Cause::UserStopped,
-                None,
-            ),
-            (
-                "UserInitiated",
-                "bye",
-                &["a=143"],
-                Cause::UserStopped,
-                Some(143),
-            ),
-            (
-                "SpotInterruption",
-                "Your Spot Task was interrupted.",
-                &["a=0"],
-                Cause::SpotInterrupted,
-                None,
-            ),
-            (
-                "SpotInterruption",
-                "Your Spot Task was interrupted.",
-                &["a=143"],
-                Cause::SpotInterrupted,
-                Some(143),
-            ),
-            (
-                "InfrastructureHealth",
-                "Host EC2 (instance i-1) terminated.",
-                &["a=?"],
-                Cause::Infrastructure,
-                None,
-            ),
-            ("TaskFailedToStart", pull, &["a=?"], Cause::PullFailed, None),
-            (
-                "TaskFailedToStart",
-                "ResourceInitializationError: no secret",
-                &["a=?"],
-                Cause::StartFailed,
-                None,
-            ),
-            (
-                "TaskFailedToStart",
-                "",
-                &["a=?!CannotStartContainerError: no such file"],
-                Cause::StartFailed,
-                None,
-            ),
-            (
-                EXITED,
-                ESSENTIAL_EXITED,
-                &[&format!("a=137!{OOM}")],
-                Cause::OutOfMemory,
-                Some(137),
-            ),
-            (EXITED, ESSENTIAL_EXITED, &["a=?"], Cause::Unknown, None),
-        ];
-        let mut said = String::new();
-        for (stop_code, reason, containers, cause, code) in cases {
-            let outcome = judge(&task(stop_code, reason, containers), "", &["a"], &[]);
-            assert_eq!(outcome.cause, cause, "{stop_code} {reason}");
-            assert_eq!(outcome.shell_code(), code, "{stop_code} {reason}");
-            if let Some(text) = outcome.text {
-                said.push_str(&text);
-                said.push('\n');
-            }
-        }
-        assert_eq!(
-            said,
-            "the task was stopped by a user: Task stopped by user; container a ended with 0\n\
-             the task was stopped by a user: bye; container a ended with 143\n\
-             the Spot capacity of the task was taken back: Your Spot Task was interrupted.; container a ended with 0\n\
-             the Spot capacity of the task was taken back: Your Spot Task was interrupted.; container a ended with 143\n\
-             AWS stopped the task: Host EC2 (instance i-1) terminated.\n\
-             an image could not be pulled: CannotPullContainerError: pull access denied\n\
-             the task did not start: ResourceInitializationError: no secret\n\
-             the task did not start: CannotStartContainerError: no such file\n\
-             container a was killed because it ran out of memory (code 137)\n\
-             container a has no exit code; the task stopped: Essential container in task exited\n"
-        );
-    }
-
-    #[test]
-    fn a_container_that_is_not_there_is_no_success() {
-        let outcome = judge(&task(EXITED, "", &["a=0"]), "nope", &["a"], &[]);
-        assert_eq!(outcome.shell_code(), None);
-        assert_eq!(
-            outcome.text.as_deref(),
-            Some("the task has no container nope")
-        );
-    }
-}
+mod tests;

@@ -32,6 +32,8 @@ pub(super) struct Watched {
     pub(super) stopped_first: Vec<String>,
     missing: Option<(Instant, u32)>,
     pull_told: bool,
+    /// It had stopped before anybody looked.
+    found_stopped: bool,
 }
 
 /// What is new.
@@ -48,6 +50,7 @@ impl Watch {
     pub(super) fn new(now: Instant, tasks: Vec<Task>) -> Self {
         let tasks = tasks.into_iter().map(|task| Watched {
             arn: task.task_arn.clone(),
+            found_stopped: is_stopped(&task),
             task,
             stopped_first: Vec::new(),
             missing: None,
@@ -122,6 +125,15 @@ impl Watch {
 }
 
 impl Watched {
+    /// How long ago the task's containers had ended when that was first seen. Where the end itself was seen this is no
+    /// time at all: the difference between two clocks says nothing then.
+    pub(super) fn stopped_ago(&self, now: Timestamp) -> Duration {
+        match self.found_stopped {
+            true => stopped_ago(&self.task, now),
+            false => Duration::ZERO,
+        }
+    }
+
     fn update(&mut self, number: usize, task: &Task, changes: &mut Vec<Change>) {
         if task.version < self.task.version {
             return;
@@ -251,6 +263,27 @@ mod tests {
         assert_eq!(watch.tasks()[0].stopped_first, ["b"]);
         assert!(watch.is_done());
         assert!(watch.open().is_empty());
+    }
+
+    /// The local clock is ten minutes fast, and output is still to come.
+    #[test]
+    fn an_end_that_was_seen_has_just_been_whatever_the_clocks_say() {
+        let start = Instant::now();
+        let over = Task {
+            stopped_at: Some(Timestamp::from_second(1000).unwrap()),
+            ..task("STOPPED", 2, &[])
+        };
+        let now = Timestamp::from_second(1600).unwrap();
+        let mut watch = Watch::new(start, vec![task("RUNNING", 1, &[])]);
+        let asked = watch.open();
+        watch.answered(start, &asked, std::slice::from_ref(&over));
+        assert_eq!(watch.tasks()[0].stopped_ago(now), Duration::ZERO);
+        // One that had stopped before is read only as long as that is worth it.
+        let watch = Watch::new(start, vec![over]);
+        assert_eq!(
+            watch.tasks()[0].stopped_ago(now),
+            Duration::from_secs(600 - 60)
+        );
     }
 
     #[test]

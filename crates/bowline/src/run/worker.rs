@@ -13,7 +13,8 @@ use super::error::RunError;
 use super::failure::PlacementFailure;
 use super::outcome::{Evidence, outcome};
 use super::request::RunRequest;
-use super::watch::{Change, Watch, is_stopped, stopped_ago};
+use super::stop::{PAUSE, may_pass, stop};
+use super::watch::{Change, Watch, is_stopped};
 use super::{RunEvent, RunOptions, RunReport};
 use crate::aws::run::LaunchError;
 use crate::logs::follow::Drain;
@@ -35,7 +36,11 @@ const FIND_LIMIT: Duration = Duration::from_secs(15);
 /// How it begins.
 pub(super) enum Beginning {
     Launch(Box<RunRequest>),
-    Attach { cluster: String, tasks: Vec<String> },
+    Attach {
+        cluster: String,
+        tasks: Vec<String>,
+        failures: Vec<PlacementFailure>,
+    },
 }
 
 /// The other ends of the caller's channels.
@@ -80,7 +85,15 @@ pub(super) async fn launch(
             tasks,
             source: Box::new(source),
         }),
-        Err(LaunchError::Aws(error)) => Err(RunError::Refused(Box::new(error))),
+        Err(LaunchError::Aws(error)) => Err(
+            match crate::logs::may_pass(&error) && !error.is_throttled() {
+                true => RunError::Unanswered {
+                    token: request.client_token.clone(),
+                    source: Box::new(error),
+                },
+                false => RunError::Refused(Box::new(error)),
+            },
+        ),
     }
 }
 
@@ -95,9 +108,13 @@ async fn follow(
             let (tasks, failures) = launch(&client, &request).await?;
             (request.cluster, tasks, failures)
         }
-        Beginning::Attach { cluster, tasks } => {
+        Beginning::Attach {
+            cluster,
+            tasks,
+            failures,
+        } => {
             let tasks = find(&client, &cluster, &tasks).await?;
-            (cluster, tasks, Vec::new())
+            (cluster, tasks, failures)
         }
     };
     let now = Instant::now();
@@ -113,6 +130,8 @@ async fn follow(
         deadline: options.timeout.map(|timeout| now + timeout),
         stopping: None,
         stop: None,
+        words: String::new(),
+        stop_told: false,
         timed_out: false,
         queue: VecDeque::new(),
     };
@@ -169,7 +188,11 @@ struct Worker {
     deadline: Option<Instant>,
     /// When a stop was asked for.
     stopping: Option<Instant>,
-    stop: Call<Result<(), AwsError>>,
+    stop: Call<Vec<(String, AwsError)>>,
+    /// The reason that is given for it.
+    words: String,
+    /// That it does not work at the moment was said.
+    stop_told: bool,
     timed_out: bool,
     queue: VecDeque<RunEvent>,
 }
@@ -188,7 +211,7 @@ impl Worker {
             let patience = self
                 .stopping
                 .map(|since| since + STOP_LIMIT)
-                .filter(|_| !watched);
+                .filter(|_| !watched && self.stop.is_none());
             let deadline = self
                 .deadline
                 .filter(|_| self.stopping.is_none() && !watched);
@@ -211,9 +234,7 @@ impl Worker {
                     let limit = self.options.timeout.unwrap_or_default().as_secs();
                     self.stop(format!("bowline: the time limit of {limit} s was reached"));
                 }
-                answer = finish(&mut self.stop) => {
-                    answer.map_err(|source| RunError::NotStopped { tasks: self.watch.open(), source: Box::new(source) })?;
-                }
+                failed = finish(&mut self.stop) => self.stop_answered(failed)?,
                 () = at(patience) => {
                     let task = self.watch.open().into_iter().next().unwrap_or_default();
                     return Err(RunError::NotStopping { task, after: STOP_LIMIT });
@@ -286,7 +307,7 @@ impl Worker {
             return;
         }
         for watched in self.watch.tasks() {
-            let ago = stopped_ago(&watched.task, Timestamp::now());
+            let ago = watched.stopped_ago(Timestamp::now());
             self.sources.update(&watched.task, ago, |_| true);
         }
     }
@@ -309,20 +330,49 @@ impl Worker {
         self.stopping.get_or_insert(now);
         self.watch.hurry(now.into_std());
         self.next_look = self.next_look.min(now + Duration::from_secs(1));
-        let (client, cluster) = (self.client.clone(), self.cluster.clone());
-        let words = reason.clone();
-        self.stop = Some(Box::pin(async move {
-            let mut result = Ok(());
-            for task in tasks {
-                // Every task is asked, whatever became of the one before.
-                let answer = client.ecs().stop_task(&cluster, &task, Some(&words)).await;
-                if let Err(error) = answer {
-                    result = Err(error);
-                }
-            }
-            result
-        }));
+        self.words.clone_from(&reason);
+        self.ask_to_stop(tasks, Duration::ZERO);
         self.queue.push_back(RunEvent::Stopping { reason });
+    }
+
+    fn ask_to_stop(&mut self, tasks: Vec<String>, after: Duration) {
+        let (client, cluster) = (self.client.clone(), self.cluster.clone());
+        let words = self.words.clone();
+        self.stop = Some(Box::pin(async move {
+            sleep(after).await;
+            stop(&client, &cluster, tasks, &words).await
+        }));
+    }
+
+    /// Who could not be asked to stop is asked again, as long as that may help.
+    fn stop_answered(&mut self, mut failed: Vec<(String, AwsError)>) -> Result<(), RunError> {
+        let now = Instant::now();
+        let open = self.watch.open();
+        failed.retain(|(task, _)| open.contains(task));
+        let since = now - *self.stopping.get_or_insert(now);
+        let hopeless = |error: &AwsError| since >= STOP_LIMIT || !may_pass(error, since);
+        let worst = failed.iter().position(|(_, error)| hopeless(error));
+        let Some((_, error)) = failed.get(worst.unwrap_or(0)) else {
+            // All were asked; from now on they may take their time.
+            self.stopping = Some(now);
+            return Ok(());
+        };
+        if worst.is_none() {
+            if !std::mem::replace(&mut self.stop_told, true) {
+                self.queue.push_back(RunEvent::Notice(format!(
+                    "the task could not be asked to stop just now ({error}); still trying"
+                )));
+            }
+            let tasks = failed.into_iter().map(|(task, _)| task).collect();
+            self.ask_to_stop(tasks, PAUSE);
+            return Ok(());
+        }
+        let tasks = failed.iter().map(|(task, _)| task.clone()).collect();
+        let (_, source) = failed.swap_remove(worst.unwrap_or(0));
+        Err(RunError::NotStopped {
+            tasks,
+            source: Box::new(source),
+        })
     }
 
     async fn report(mut self, failures: Vec<PlacementFailure>) -> RunReport {
@@ -333,6 +383,7 @@ impl Worker {
             let evidence = Evidence {
                 essential: &essential,
                 stopped_first: &watched.stopped_first,
+                main: self.options.main.as_deref(),
             };
             let outcome = outcome(&watched.task, &self.options.exit_from, evidence);
             results.push((watched.task.clone(), outcome));

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::RunArgs;
 use super::follow::Ended;
+use super::launch::{self, Launched};
 use super::signals::Signals;
 use crate::commands::Context;
 use crate::commands::follow::{self as session, Source};
@@ -34,8 +35,6 @@ const MISSING_LIMIT: Duration = Duration::from_secs(15);
 const AGENT_LIMIT: Duration = Duration::from_secs(120);
 /// Between looks.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// For the request to stop the task.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// What only makes sense together.
 pub(super) fn check(args: &RunArgs) -> Result<(), CommandError> {
@@ -79,21 +78,12 @@ pub(super) async fn run(
             plan.container
         ));
     }
-    // RunTask cannot be taken back, so its answer is waited for; then the task is stopped.
-    let mut leaving = None;
-    let launching = client.launch(&plan.request);
-    tokio::pin!(launching);
-    let (tasks, _) = loop {
-        tokio::select! {
-            launched = &mut launching => break launched?,
-            signal = signals.next() => {
-                if leaving.replace(signal).is_some() {
-                    context.printer.warning("left before ECS had answered; a task may have been started (`bowline ls tasks`)");
-                    return Ok(signal.code().into());
-                }
-            }
-        }
-    };
+    let (tasks, leaving) =
+        match launch::launch(client, &plan.request, context, &mut signals).await? {
+            Launched::Yes { tasks, .. } => (tasks, None),
+            Launched::Leaving { tasks, signal } => (tasks, Some(signal)),
+            Launched::Left(signal) => return Ok(signal.code().into()),
+        };
     // A successful answer has tasks.
     let Some(task) = tasks.into_iter().next() else {
         return Err(RunError::NotPlaced {
@@ -105,7 +95,8 @@ pub(super) async fn run(
         Some(signal) => Ok(signal.code()),
         None => shell(args, client, &plan, &task, context, &mut signals).await,
     };
-    stop(client, &plan, &task, context).await;
+    let reason = "bowline run --rm: the shell has ended";
+    launch::stop(client, &plan, &[task], reason, context).await;
     ended.map(Ended::from)
 }
 
@@ -223,22 +214,4 @@ async fn running(
         .resolve(&spec, &options)
         .await
         .map_err(|error| CommandError::from(error).starting_remote())
-}
-
-async fn stop(client: &Client, plan: &RunPlan, task: &Task, context: &Context) {
-    let reason = "bowline run --rm: the shell has ended";
-    let stopping = client.stop_task(&plan.cluster, &task.task_arn, Some(reason));
-    let failed = match tokio::time::timeout(STOP_LIMIT, stopping).await {
-        Ok(Ok(_)) => {
-            return context
-                .printer
-                .note(&format!("task {} is being stopped", task.task_id));
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer came in time".to_owned(),
-    };
-    context.printer.warning(&format!(
-        "task {} could not be stopped and may still be running: {failed}",
-        task.task_arn
-    ));
 }

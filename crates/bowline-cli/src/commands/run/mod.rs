@@ -3,6 +3,7 @@
 mod bastion;
 mod environment;
 pub(super) mod follow;
+mod launch;
 mod network;
 mod options;
 pub(super) mod report;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use bowline::run::{ExitFrom, RunError, RunOptions, RunPlan, RunTarget};
 use clap::Args;
 
+use self::launch::Launched;
 use self::network::NetworkArgs;
 use self::options::OverrideArgs;
 use self::report::Report;
@@ -109,6 +111,7 @@ impl FollowArgs {
             timeout,
             logs: !self.no_logs,
             log_wait: self.log_wait,
+            ..RunOptions::default()
         }
     }
 }
@@ -154,20 +157,40 @@ async fn start(
     }
     let account = plan.definition.task_definition_arn.split(':').nth(4);
     let what = format!("{}:{}", plan.definition.family, plan.definition.revision);
-    guard::check_place(context, account, plan.cluster.as_str(), &what).await?;
+    tokio::select! {
+        checked = guard::check_place(context, account, plan.cluster.as_str(), &what) => checked?,
+        signal = signals.next() => {
+            context.printer.note("\nnothing was started");
+            return Ok(signal.code().into());
+        }
+    }
     if args.rm {
         return bastion::run(args, &client, plan, context, signals).await;
     }
     if args.detach {
-        return detach(&client, &plan, context).await;
+        return detach(&client, &plan, context, &mut signals).await;
     }
-    let run = client.run(plan.request, args.follow.options(args.timeout));
+    let options = RunOptions {
+        main: is_chosen(args, context).then(|| plan.container.clone()),
+        ..args.follow.options(args.timeout)
+    };
+    let run = client.run(plan.request, options);
     let shown = follow::Shown {
         report,
         prefix: args.count > 1 || plan.definition.container_definitions.len() > 1,
         stop_on_interrupt: true,
     };
     follow::follow(run, context, shown, signals).await
+}
+
+/// Whether somebody has said which container the task is for.
+fn is_chosen(args: &RunArgs, context: &Context) -> bool {
+    let by_target = match &args.target {
+        Some(RunTarget::Definition { container, .. }) => container.is_some(),
+        Some(RunTarget::Spec(spec)) => spec.container.is_some(),
+        _ => false,
+    };
+    by_target || !args.command.is_empty() || context.global.target_options().container.is_some()
 }
 
 /// The whole request, checked as far as that is possible without starting anything.
@@ -225,8 +248,16 @@ async fn detach(
     client: &bowline::Client,
     plan: &RunPlan,
     context: &Context,
+    signals: &mut Signals,
 ) -> Result<follow::Ended, CommandError> {
-    let (tasks, failures) = client.launch(&plan.request).await?;
+    let (tasks, failures) = match launch::launch(client, &plan.request, context, signals).await? {
+        Launched::Yes { tasks, failures } => (tasks, failures),
+        Launched::Leaving { tasks, signal } => {
+            launch::stop(client, plan, &tasks, signal.reason("run"), context).await;
+            return Ok(signal.code().into());
+        }
+        Launched::Left(signal) => return Ok(signal.code().into()),
+    };
     let text = match context.global.output {
         Some(OutputFormat::Json | OutputFormat::Ndjson) => {
             format!(
