@@ -19,6 +19,15 @@ HEADER_LENGTH = 116  # the offset of PayloadLength, not the header's size
 
 OUTPUT = 1
 SIZE = 3
+HANDSHAKE_REQUEST = 5
+HANDSHAKE_RESPONSE = 6
+HANDSHAKE_COMPLETE = 7
+FLAG = 10
+
+# What a message of type FLAG carries, as four big-endian bytes.
+DISCONNECT_TO_PORT = 1
+TERMINATE_SESSION = 2
+CONNECT_TO_PORT_ERROR = 3
 
 INPUT_STREAM = "input_stream_data"
 OUTPUT_STREAM = "output_stream_data"
@@ -102,7 +111,8 @@ class Closed(Exception):
 class Channel:
     """One end of a session. `resumed` carries the numbers of an earlier channel over to a new socket."""
 
-    def __init__(self, url, token, *, resumed=None, **options):
+    def __init__(self, url, token, *, resumed=None, version="1.2.835.0", **options):
+        self.version = version
         self.client_id = resumed.client_id if resumed else str(uuid.uuid4())
         self.next_out = resumed.next_out if resumed else 0
         self.expected = resumed.expected if resumed else 0
@@ -111,6 +121,9 @@ class Channel:
         self.output = resumed.output if resumed else bytearray()
         self.frames = []  # every frame this socket brought
         self.acks = []  # (frame, content) of every acknowledgement
+        self.handshake = None  # content of the handshake's request
+        self.complete = None  # content of its end
+        self.flags = []
         self.closed = None  # content of channel_closed
         options.setdefault("suppress_origin", True)
         self.socket = websocket.create_connection(url, timeout=10, **options)
@@ -122,7 +135,7 @@ class Channel:
                         "RequestId": str(uuid.uuid4()),
                         "TokenValue": token,
                         "ClientId": self.client_id,
-                        "ClientVersion": "1.2.835.0",
+                        "ClientVersion": version,
                     }
                 )
             )
@@ -194,8 +207,24 @@ class Channel:
             while self.expected in self.early:
                 ready = self.early.pop(self.expected)
                 self.expected += 1
-                if ready.payload_type == OUTPUT:
-                    self.output += ready.payload
+                self.deliver(ready)
+
+    def deliver(self, frame):
+        """Takes the next frame of the stream, in order."""
+        if frame.payload_type == OUTPUT:
+            self.output += frame.payload
+        elif frame.payload_type == FLAG:
+            self.flags.append(struct.unpack(">I", frame.payload)[0])
+        elif frame.payload_type == HANDSHAKE_COMPLETE:
+            self.complete = json.loads(frame.payload)
+        elif frame.payload_type == HANDSHAKE_REQUEST:
+            self.handshake = json.loads(frame.payload)
+            done = [
+                {"ActionType": action["ActionType"], "ActionStatus": 1, "ActionResult": None, "Error": ""}
+                for action in self.handshake["RequestedClientActions"]
+            ]
+            answer = {"ClientVersion": self.version, "ProcessedClientActions": done, "Errors": None}
+            self.send(json.dumps(answer, separators=(",", ":")).encode(), HANDSHAKE_RESPONSE)
 
     def resend(self):
         now = time.monotonic()
