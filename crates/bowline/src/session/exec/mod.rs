@@ -8,6 +8,7 @@ mod framed;
 pub(crate) mod fuzz;
 mod marked;
 mod protocol;
+mod run;
 mod scripts;
 pub(crate) mod start;
 mod worker;
@@ -165,7 +166,7 @@ impl Client {
         };
         let task = self
             .sessions()
-            .spawn(worker::run(self.clone(), target, request, caller));
+            .spawn(run::run(self.clone(), target, request, caller));
         let stdin = wants_stdin.then_some(ExecStdin { pieces });
         Exec {
             events,

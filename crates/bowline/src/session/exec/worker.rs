@@ -1,4 +1,4 @@
-//! The task behind an [`Exec`](super::Exec): it joins the caller, the engine's protocol and the data channel.
+//! One session of a command: it joins the caller, the engine's protocol and the data channel.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,23 +11,19 @@ use tokio::time::{Instant, timeout};
 use super::error::ExecError;
 use super::framed::Damage;
 use super::protocol::{Protocol, Step};
-use super::start::{self, Opening};
-use super::wrapper::{self, Kind};
-use super::{Engine, ExecEvent, ExecRequest};
+use super::{ExecEvent, ExecRequest};
 use crate::model::SessionGrant;
 use crate::session::ChannelError;
-use crate::session::driver::{BACKLOG, Channel, ChannelEvent, ChannelOptions, Command};
+use crate::session::driver::{Channel, ChannelEvent, Command};
 use crate::{Client, ResolvedTarget};
 
 // Tuning.
+/// For ending a session by API when leaving early.
+pub(super) const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
 /// For the ready mark after the channel is up: the stock agent takes 1 s, one that is over its limit for ever.
 const READY_LIMIT: Duration = Duration::from_millis(14_000);
 /// After the command's end, for the service to close the channel. Nothing is lost if it takes longer.
 const CLOSE_LIMIT: Duration = Duration::from_millis(300);
-/// For ending a session by API when leaving early.
-const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
-/// Without a wrapper nothing says that the agent listens; after this it is taken to.
-const BARE_PATIENCE: Duration = Duration::from_secs(2);
 /// Events waiting for a slow reader; the data channel is not read while there are more.
 const PENDING: usize = 64;
 /// And their bytes: a message may have a megabyte.
@@ -56,7 +52,7 @@ pub(super) struct Caller {
 }
 
 /// How one session of a command ended.
-enum End {
+pub(super) enum End {
     /// With this last event.
     Event(ExecEvent),
     /// The reader has left.
@@ -65,161 +61,12 @@ enum End {
     NoEncoder,
 }
 
-/// Runs the command to its end; the last event says how it went.
-pub(super) async fn run(
-    client: Client,
-    mut target: ResolvedTarget,
-    mut request: ExecRequest,
-    mut caller: Caller,
-) {
-    let mut end = run_once(&client, &mut target, &request, &mut caller).await;
-    if matches!(end, End::NoEncoder) {
-        end = if request.stdin || !request.first.is_empty() {
-            End::Event(ExecEvent::Closed {
-                reason: ExecError::NoEncoder {
-                    container: target.container.clone(),
-                },
-            })
-        } else {
-            request.engine = Engine::Plain;
-            let note = format!(
-                "container {} has none of base64, openssl, python3, perl and od: text comes back exact, other bytes may not",
-                target.container
-            );
-            // A reader that has left is noticed in the next session.
-            let _ = caller.reader.send(ExecEvent::Notice(note)).await;
-            run_once(&client, &mut target, &request, &mut caller).await
-        };
-    }
-    if let End::Event(last) = end {
-        // The reader may have left.
-        let _ = caller.reader.send(last).await;
-    }
-}
-
-/// One session from its start to its end. It is over by API unless the command ended by itself.
-async fn run_once(
-    client: &Client,
-    target: &mut ResolvedTarget,
-    request: &ExecRequest,
-    caller: &mut Caller,
-) -> End {
-    let mut session_id = None;
-    let end = match work(client, target, request, caller, &mut session_id).await {
-        Ok(end) => end,
-        Err(reason) => End::Event(ExecEvent::Closed { reason }),
-    };
-    let ended = matches!(end, End::Event(ExecEvent::Exit { .. }) | End::NoEncoder);
-    if let Some(session_id) = session_id.filter(|_| !ended) {
-        // The caller may lack the permission, and the session may be over: then there is nothing more to do.
-        let _ = timeout(TERMINATE_LIMIT, client.terminate_session(&session_id)).await;
-    }
-    end
-}
-
-async fn work(
-    client: &Client,
-    target: &mut ResolvedTarget,
-    request: &ExecRequest,
-    caller: &mut Caller,
-    session_id: &mut Option<String>,
-) -> Result<End, ExecError> {
-    if request.argv.is_empty() && request.engine != Engine::Shell {
-        return Err(ExecError::NoCommand);
-    }
-    let nonce = nonce();
-    let (opening, later) = opening(request, &nonce)?;
-    let started = start::start(client, target, &opening, request.wait, &caller.reader).await?;
-    let Some(grant) = started else {
-        return Ok(End::Unwanted);
-    };
-    *session_id = Some(grant.session_id.clone());
-    let wrapped = !matches!(
-        request.engine,
-        Engine::Bare | Engine::Native | Engine::Shell
-    );
-    let options = ChannelOptions {
-        size: Some(request.size),
-        max_payload: None,
-        backlog: BACKLOG,
-        keep_alive: request.keep_alive,
-        // Sessions without a terminal begin with a handshake.
-        speak_after: (!wrapped && request.engine != Engine::Native).then_some(BARE_PATIENCE),
-        reconnect_for: request.reconnect_for,
-        // A container that was entered has a runtime id.
-        target: target.ssm_target().unwrap_or_default(),
-    };
-    let connecting = Channel::open(client, &grant, &options);
-    let channel = tokio::select! {
-        biased;
-        () = caller.reader.closed() => return Ok(End::Unwanted),
-        channel = connecting => channel.map_err(ExecError::Open)?,
-    };
-    let Caller {
-        reader,
-        inputs,
-        stdin,
-    } = caller;
-    let mut worker = Worker {
-        client,
-        target,
-        grant: &grant,
-        reader,
-        channel,
-        inputs,
-        stdin: Stdin {
-            pieces: stdin,
-            open: request.stdin,
-            buffer: request.first.clone().into(),
-            wanted: false,
-            in_line: false,
-        },
-        protocol: Protocol::new(request.engine, &nonce),
-        later,
-        lines: request.lines,
-        pending: VecDeque::new(),
-        pending_bytes: 0,
-        outgoing: VecDeque::new(),
-        delivered: 0,
-        ready: false,
-        away: false,
-        status: None,
-        done: false,
-        deadline: Instant::now() + READY_LIMIT,
-        start_by: Instant::now() + READY_LIMIT + request.reconnect_for,
-        limit: request.timeout,
-        ends_at: None,
-    };
-    if !wrapped {
-        worker.started();
-    }
-    worker.serve().await
-}
-
-/// What is asked of AWS, and the argv that has to follow through the session.
-fn opening(request: &ExecRequest, nonce: &str) -> Result<(Opening, Option<Vec<u8>>), ExecError> {
-    let kind = match request.engine {
-        Engine::Framed => Kind::Framed {
-            stdin: request.stdin || !request.first.is_empty(),
-        },
-        Engine::Plain => Kind::Plain,
-        Engine::Tty => Kind::Tty,
-        Engine::Shell => return Ok((Opening::Shell, None)),
-        Engine::Bare => return Ok((Opening::Execute(bare(request)?), None)),
-        Engine::Native => return Ok((Opening::NonInteractive(bare(request)?), None)),
-    };
-    let line = wrapper::command_line(kind, nonce, &request.argv);
-    Ok((Opening::Execute(line.line), line.later))
-}
-
-fn bare(request: &ExecRequest) -> Result<String, ExecError> {
-    wrapper::bare_line(&request.argv).ok_or(ExecError::NotCarried)
-}
-
-fn nonce() -> String {
-    // Without random numbers marks could be guessed by accident only; a process id is enough then.
-    let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
-    format!("{seed:016x}")
+/// A session that is open.
+pub(super) struct Session<'a> {
+    pub(super) client: &'a Client,
+    pub(super) target: &'a ResolvedTarget,
+    pub(super) grant: &'a SessionGrant,
+    pub(super) channel: Channel,
 }
 
 struct Stdin<'a> {
@@ -233,7 +80,8 @@ struct Stdin<'a> {
     in_line: bool,
 }
 
-struct Worker<'a> {
+/// What a session and its caller have left to do.
+pub(super) struct Worker<'a> {
     client: &'a Client,
     target: &'a ResolvedTarget,
     grant: &'a SessionGrant,
@@ -273,8 +121,55 @@ enum Turn {
     TimeLimit,
 }
 
-impl Worker<'_> {
-    async fn serve(mut self) -> Result<End, ExecError> {
+impl<'a> Worker<'a> {
+    /// For a session whose channel is open. `later` is the argv that has to follow through the session.
+    pub(super) fn new(
+        session: Session<'a>,
+        request: &ExecRequest,
+        protocol: Protocol,
+        later: Option<Vec<u8>>,
+        caller: &'a mut Caller,
+    ) -> Self {
+        let Session {
+            client,
+            target,
+            grant,
+            channel,
+        } = session;
+        Worker {
+            client,
+            target,
+            grant,
+            reader: &caller.reader,
+            channel,
+            inputs: &mut caller.inputs,
+            stdin: Stdin {
+                pieces: &mut caller.stdin,
+                open: request.stdin,
+                buffer: request.first.clone().into(),
+                wanted: false,
+                in_line: false,
+            },
+            protocol,
+            later,
+            lines: request.lines,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            outgoing: VecDeque::new(),
+            delivered: 0,
+            ready: false,
+            away: false,
+            status: None,
+            done: false,
+            deadline: Instant::now() + READY_LIMIT,
+            start_by: Instant::now() + READY_LIMIT + request.reconnect_for,
+            limit: request.timeout,
+            ends_at: None,
+        }
+    }
+
+    /// Runs to the session's end.
+    pub(super) async fn serve(mut self) -> Result<End, ExecError> {
         loop {
             match self.turn().await {
                 Turn::Reader(true) | Turn::Sent => {}
@@ -487,7 +382,7 @@ impl Worker<'_> {
         }
     }
 
-    fn started(&mut self) {
+    pub(super) fn started(&mut self) {
         self.ready = true;
         self.ends_at = self.limit.map(|limit| Instant::now() + limit);
         self.send_later();
