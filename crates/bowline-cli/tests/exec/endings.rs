@@ -156,7 +156,10 @@ fn a_signal_while_the_session_is_asked_for_leaves_none() {
         });
         running.signal(name);
         running.finish(SOON).code(code);
-        assert_eq!(sessions("Active"), 0, "after {name}");
+        // Told to end, a session is active until its agent has let go of it.
+        wait_for("the session's end", SOON, || {
+            (sessions("Active") == 0).then_some(())
+        });
         assert_eq!(sessions("History"), number + 1, "after {name}");
     }
 }
