@@ -40,6 +40,16 @@ pub(crate) enum Program {
     Bootstrap(PathBuf),
 }
 
+/// One call of a function.
+pub(crate) struct Call<'a> {
+    /// JSON.
+    pub(crate) event: Vec<u8>,
+    pub(crate) request_id: &'a str,
+    pub(crate) region: &'a str,
+    /// What leads its AWS clients to the sandbox, besides the region.
+    pub(crate) leads: Vec<(&'static str, String)>,
+}
+
 /// How an invocation ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -62,7 +72,9 @@ impl Function {
     }
 
     /// Runs it once, within its time.
-    pub(crate) async fn invoke(&self, event: Vec<u8>, request_id: &str, region: &str) -> Outcome {
+    pub(crate) async fn invoke(&self, mut call: Call<'_>) -> Outcome {
+        let request_id = call.request_id;
+        let event = std::mem::take(&mut call.event);
         let work = async {
             match &self.program {
                 Program::Fine => Outcome::fine(
@@ -70,9 +82,9 @@ impl Function {
                         .to_string()
                         .into_bytes(),
                 ),
-                Program::Command(words) => self.command(words, event, request_id, region).await,
+                Program::Command(words) => self.command(words, event, &call).await,
                 Program::Bootstrap(path) => {
-                    runtime::invoke(self, path, event, request_id, region).await
+                    runtime::invoke(self, path, event, &call).await
                 }
             }
         };
@@ -92,9 +104,9 @@ impl Function {
         &self,
         words: &[String],
         event: Vec<u8>,
-        request_id: &str,
-        region: &str,
+        call: &Call<'_>,
     ) -> Outcome {
+        let request_id = call.request_id;
         let Some((program, arguments)) = words.split_first() else {
             return Outcome::failed(
                 "Runtime.InvalidEntrypoint",
@@ -102,7 +114,7 @@ impl Function {
                 Vec::new(),
             );
         };
-        let mut command = self.process(program, region);
+        let mut command = self.process(program, call);
         command.args(arguments).stdin(Stdio::piped());
         let mut group = match Group::start(&mut command) {
             Ok(group) => group,
@@ -120,13 +132,14 @@ impl Function {
     }
 
     /// A process with what Lambda has in its environment.
-    fn process(&self, program: &str, region: &str) -> Command {
+    fn process(&self, program: &str, call: &Call<'_>) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("AWS_REGION", region)
-            .env("AWS_DEFAULT_REGION", region)
+            .env("AWS_REGION", call.region)
+            .env("AWS_DEFAULT_REGION", call.region)
+            .envs(call.leads.iter().cloned())
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{ApiError, RequestId};
-use crate::functions::Function;
+use crate::functions::{Call, Function};
 use crate::iam;
 use crate::state::Shared;
 
@@ -110,20 +110,18 @@ async fn invoke(
     } else {
         body.to_vec()
     };
-    let region = shared.account.region.clone();
-    let id = request_id.as_str().to_owned();
     match header("x-amz-invocation-type").unwrap_or("RequestResponse") {
         "DryRun" => Ok(build(StatusCode::NO_CONTENT, &[], Vec::new(), request_id)),
         "Event" => {
-            let stop = shared.stop.clone();
+            let (caller, id) = (Arc::clone(shared), request_id.as_str().to_owned());
             shared.lifecycles.spawn(async move {
-                stop.run_until_cancelled(function.invoke(event, &id, &region))
-                    .await;
+                let work = function.invoke(call(&caller, event, &id));
+                caller.stop.run_until_cancelled(work).await;
             });
             Ok(build(StatusCode::ACCEPTED, &[], Vec::new(), request_id))
         }
         "RequestResponse" => {
-            let work = function.invoke(event, &id, &region);
+            let work = function.invoke(call(shared, event, request_id.as_str()));
             let Some(outcome) = shared.stop.run_until_cancelled(work).await else {
                 return Err(ApiError {
                     status: StatusCode::SERVICE_UNAVAILABLE,
@@ -142,6 +140,22 @@ async fn invoke(
             "InvalidParameterValueException",
             format!("invocation type {other} is not known"),
         )),
+    }
+}
+
+/// Functions have the sandbox's own credentials: those of a role of theirs would do the same.
+fn call<'a>(shared: &'a Shared, event: Vec<u8>, request_id: &'a str) -> Call<'a> {
+    let keys = &shared.credentials;
+    Call {
+        event,
+        request_id,
+        region: &shared.account.region,
+        leads: vec![
+            ("AWS_ENDPOINT_URL", shared.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ],
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Function, Group, LOG_LIMIT, Outcome, drained};
+use super::{Call, Function, Group, LOG_LIMIT, Outcome, drained};
 
 /// How an event was answered: well or not, and with what.
 type Answer = (bool, Vec<u8>);
@@ -32,8 +32,7 @@ pub(super) async fn invoke(
     function: &Function,
     bootstrap: &Path,
     event: Vec<u8>,
-    request_id: &str,
-    region: &str,
+    call: &Call<'_>,
 ) -> Outcome {
     let broken =
         |error: std::io::Error| Outcome::failed("Runtime.Unknown", &error.to_string(), Vec::new());
@@ -47,10 +46,10 @@ pub(super) async fn invoke(
     };
     let (sender, answered) = oneshot::channel();
     let invocation = Arc::new(Invocation {
-        request_id: request_id.to_owned(),
+        request_id: call.request_id.to_owned(),
         arn: format!(
-            "arn:aws:lambda:{region}:000000000000:function:{}",
-            function.name
+            "arn:aws:lambda:{}:000000000000:function:{}",
+            call.region, function.name
         ),
         event: Mutex::new(Some(event)),
         answer: Mutex::new(Some(sender)),
@@ -69,7 +68,7 @@ pub(super) async fn invoke(
         AbortOnDropHandle::new(tokio::spawn(
             async move { axum::serve(listener, router).await },
         ));
-    let mut command = function.process(&bootstrap.to_string_lossy(), region);
+    let mut command = function.process(&bootstrap.to_string_lossy(), call);
     command.env("AWS_LAMBDA_RUNTIME_API", address.to_string());
     let mut group = match Group::start(&mut command) {
         Ok(group) => group,
@@ -105,7 +104,7 @@ pub(super) async fn invoke(
         },
         None => {
             let text =
-                format!("RequestId: {request_id} Error: Runtime exited without providing a reason");
+                format!("RequestId: {} Error: Runtime exited without providing a reason", call.request_id);
             Outcome::failed("Runtime.ExitError", &text, log)
         }
     }
