@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bowline::script::{Script, ScriptError};
 use bowline::session::exec::ExecRequest;
-use bowline::target::TargetSpec;
+use bowline::target::TargetPattern;
 use clap::Args;
 
 use super::exec::report::Report;
 use super::exec::run::follow;
+use super::fleet::{self, FleetArgs};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
@@ -30,17 +31,21 @@ use crate::picker::{self, Found, PickArgs};
 ///   bowline script web report.py -- --since yesterday
 ///   bowline script --env MODE=full --interpreter 'python3 -u' web job.txt
 ///   bowline script -i web load.sh <rows.csv
+///   bowline script --all 'web-*' check.sh
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "bowline script [OPTIONS] <TARGET> <FILE> [-- <ARGS>...]"
+    override_usage = "bowline script [OPTIONS] <TARGET>... <FILE> [-- <ARGS>...]"
 )]
 pub struct ScriptArgs {
-    /// A service, task or container
-    target: TargetSpec,
+    /// A service, task or container. Several, and patterns such as 'web-*' or '*/web', are many targets
+    #[arg(value_name = "TARGET", required = true)]
+    targets: Vec<TargetPattern>,
     /// The script
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    fleet: FleetArgs,
     /// What runs it, in place of what its first line names
     #[arg(long, value_name = "COMMAND")]
     interpreter: Option<String>,
@@ -89,9 +94,18 @@ async fn start(
     report: Report,
 ) -> Result<ExitCode, CommandError> {
     let request = args.request()?;
+    if args.fleet.is_asked(&args.targets) {
+        return many(args, request, context, report).await;
+    }
     let client = context.client().await?;
     let pick = PickArgs::default();
-    let asked = picker::resolve(&client, Some(&args.target), &pick, "run it there", context);
+    let asked = picker::resolve(
+        &client,
+        args.targets.first().and_then(TargetPattern::one),
+        &pick,
+        "run it there",
+        context,
+    );
     let target = match asked.await.map_err(CommandError::starting_remote)? {
         Found::Target(target) => *target,
         Found::Left(code) => return Ok(code),
@@ -101,6 +115,32 @@ async fn start(
     }
     guard::check(context, &target).await?;
     follow(&client, target, request, context, report, false).await
+}
+
+/// The script on every target there is.
+async fn many(
+    args: &ScriptArgs,
+    request: ExecRequest,
+    context: &Context,
+    report: Report,
+) -> Result<ExitCode, CommandError> {
+    if args.stdin {
+        return Err(CommandError::usage(
+            "-i is for one target, and many are meant",
+        ));
+    }
+    let task = fleet::Task {
+        args: &args.fleet,
+        targets: &args.targets,
+        request: ExecRequest {
+            timeout: None,
+            ..request
+        },
+        time_limit: args.timeout,
+        what: args.file.display().to_string(),
+        json: report == Report::Json,
+    };
+    fleet::run(task, context).await
 }
 
 impl ScriptArgs {

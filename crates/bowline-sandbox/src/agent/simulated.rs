@@ -127,13 +127,26 @@ fn frame(text: &mut String, nonce: &str, tag: char, bytes: &[u8]) {
             rest = more;
         }
         let joined = lines.join("\n");
-        let sum = CKSUM.checksum(joined.as_bytes());
+        let sum = cksum(joined.as_bytes());
         text.push_str(&format!(
             "\x1e{nonce}{tag}={chunks} {sum} {}\n",
             joined.len()
         ));
     }
     text.push_str(&format!("\x1e{nonce}{tag}.{chunks}\n"));
+}
+
+/// As `cksum(1)`: the length is part of it, low byte first, without leading zeros.
+fn cksum(text: &[u8]) -> u32 {
+    let mut digest = CKSUM.digest();
+    digest.update(text);
+    let bytes = text.len().to_le_bytes();
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    digest.update(&bytes[..used]);
+    digest.finalize()
 }
 
 /// What a program does.

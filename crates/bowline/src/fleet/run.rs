@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::scheduler::{Ended, Limits, Scheduler, Step};
-use super::select::{FleetTarget, chain};
+use super::select::FleetTarget;
 use crate::session::exec::{ExecError, ExecEvent, ExecRequest};
 use crate::{AwsErrorKind, Client, ResolvedTarget};
 
@@ -340,7 +340,7 @@ impl Worker {
             let event = match event {
                 Some(ExecEvent::Exit { code }) => return self.over(Outcome::Exit(code), false),
                 Some(ExecEvent::Closed { reason }) => {
-                    let (text, passing) = (chain(&reason), !runs && may_pass(&reason));
+                    let (text, passing) = (words(&reason), !runs && may_pass(&reason));
                     let outcome = match runs {
                         true => Outcome::Unknown(text),
                         false => Outcome::Unreachable(text),
@@ -392,6 +392,19 @@ impl Worker {
     async fn tell(&self, event: FleetEvent) {
         // The driver notices a reader that has left.
         let _ = self.reader.send(event).await;
+    }
+}
+
+/// What happened, with its cause where the text does not say it already.
+fn words(error: &ExecError) -> String {
+    let cause = match error {
+        ExecError::Open(cause) | ExecError::Lost { source: cause, .. } => Some(cause.to_string()),
+        ExecError::Target(cause) => Some(cause.to_string()),
+        _ => None,
+    };
+    match cause {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

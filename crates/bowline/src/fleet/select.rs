@@ -136,7 +136,7 @@ fn gathered(answers: Vec<Answer>, only: bool) -> Result<Selection, TargetError> 
             Err(error) if only => return Err(error),
             Err(error) => selection.problems.push(Problem {
                 place: place.to_string(),
-                reason: chain(&error),
+                reason: error.to_string(),
             }),
             Ok(found) if found.is_empty() => selection.empty += 1,
             Ok(found) => {
@@ -205,19 +205,4 @@ fn is_absence(error: &TargetError) -> bool {
             | TargetError::NoCluster { .. }
             | TargetError::ClusterNotFound { .. }
     )
-}
-
-/// An error with what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = cause.source();
-    }
-    text
 }
