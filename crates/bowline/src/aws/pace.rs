@@ -13,7 +13,10 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Calls a second that start something: ExecuteCommand, StartSession, RunTask.
 pub const STARTS: f64 = 10.0;
@@ -21,9 +24,9 @@ pub const STARTS: f64 = 10.0;
 const READS: f64 = 10.0;
 /// How many may come at once after a rest.
 const BURST: f64 = 5.0;
-/// Ending and resuming sessions is not held up by what starts them, and may come all at once: nobody waits to leave.
-const ENDS: f64 = 40.0;
-const ENDS_BURST: f64 = 100.0;
+/// What ends or resumes something waits for no turn: who is interrupted has two seconds to leave nothing behind. Only so
+/// many such calls are on their way at once, and the SDK repeats those that are throttled.
+const ENDS_AT_ONCE: usize = 64;
 /// No slower than this part of the usual pace.
 const SLOWEST: f64 = 1.0 / 16.0;
 /// So much of the pace comes back with each call.
@@ -32,15 +35,16 @@ const RECOVERY: f64 = 1.05;
 /// The pace of one account and region. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Pace {
-    groups: Arc<Mutex<[Bucket; 3]>>,
+    groups: Arc<Mutex<[Bucket; 2]>>,
+    ends: Arc<Semaphore>,
+    closed: CancellationToken,
 }
 
-/// The groups of operations.
+/// The groups of operations that have a pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Starts,
     Reads,
-    Ends,
 }
 
 impl Pace {
@@ -52,20 +56,28 @@ impl Pace {
             groups: Arc::new(Mutex::new([
                 Bucket::new(starts, burst, now),
                 Bucket::new(READS, BURST, now),
-                Bucket::new(ENDS, ENDS_BURST, now),
             ])),
+            ends: Arc::new(Semaphore::new(ENDS_AT_ONCE)),
+            closed: CancellationToken::new(),
         }
     }
 
-    /// When the next call of an operation may go out; each answer is for one call.
-    fn reserve(&self, operation: &str, repeated: bool, now: Instant) -> Instant {
+    /// What waits for its turn fails, and only what ends or resumes something still goes out: a session that is granted
+    /// to somebody who leaves would be left behind.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// When the next call of an operation may go out; each answer is for one call. `None` is for those that only wait
+    /// for one another.
+    fn reserve(&self, operation: &str, repeated: bool, now: Instant) -> Option<Instant> {
         let group = match operation {
             "ExecuteCommand" | "StartSession" | "RunTask" => Group::Starts,
-            "TerminateSession" | "ResumeSession" | "StopTask" => Group::Ends,
+            "TerminateSession" | "ResumeSession" | "StopTask" => return None,
             _ => Group::Reads,
         };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups[group as usize].reserve(repeated, now)
+        Some(groups[group as usize].reserve(repeated, now))
     }
 
     /// The same connections at this pace.
@@ -137,14 +149,25 @@ impl HttpConnector for Paced {
             .nth(1)
             .is_some_and(|rest| !rest.starts_with("1;") && rest != "1");
         let now = Instant::now();
-        let at = self.pace.reserve(operation, repeated, now);
-        if at <= now {
+        let Some(at) = self.pace.reserve(operation, repeated, now) else {
+            let (ends, inner) = (Arc::clone(&self.pace.ends), self.inner.clone());
+            return HttpConnectorFuture::new(async move {
+                // It is never closed; without a place the call would only be less bounded.
+                let _place = ends.acquire_owned().await.ok();
+                inner.call(request).await
+            });
+        };
+        let closed = self.pace.closed.clone();
+        if at <= now && !closed.is_cancelled() {
             return self.inner.call(request);
         }
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
-            sleep_until(at).await;
-            inner.call(request).await
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => Err(ConnectorError::user("the run has ended".into())),
+                () = sleep_until(at) => inner.call(request).await,
+            }
         })
     }
 }
@@ -193,8 +216,10 @@ mod tests {
         for _ in 0..20 {
             pace.reserve("ExecuteCommand", false, now);
         }
-        assert!(pace.reserve("ExecuteCommand", false, now) > now + Duration::from_secs(15));
-        assert_eq!(pace.reserve("TerminateSession", false, now), now);
-        assert_eq!(pace.reserve("DescribeTasks", false, now), now);
+        let late = now + Duration::from_secs(15);
+        let next = pace.reserve("ExecuteCommand", false, now);
+        assert!(next.is_some_and(|at| at > late));
+        assert_eq!(pace.reserve("TerminateSession", false, now), None);
+        assert_eq!(pace.reserve("DescribeTasks", false, now), Some(now));
     }
 }

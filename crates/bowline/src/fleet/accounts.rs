@@ -62,9 +62,15 @@ pub struct Place {
     pub profile: Option<String>,
     /// The role that was assumed, by its name.
     pub role: Option<String>,
+    pace: Pace,
 }
 
 impl Place {
+    /// No session is started here any more.
+    pub(super) fn close(&self) {
+        self.pace.close();
+    }
+
     /// The region.
     pub fn region(&self) -> &str {
         self.client.region()
@@ -157,13 +163,15 @@ pub async fn places(
                 arn: role_arn(&role, &account.id, home.region()),
             }));
             for region in &regions {
-                let client = home.beside(region, Some(keys.clone()), pace())?;
+                let pace = pace();
+                let client = home.beside(region, Some(keys.clone()), pace.clone())?;
                 found.places.push(Arc::new(Place {
                     client,
                     account: Some(account.id.clone()),
                     account_name: account.name.clone(),
                     profile: None,
                     role: Some(role.clone()),
+                    pace,
                 }));
             }
         }
@@ -206,12 +214,14 @@ pub async fn places(
                         &regions
                     };
                     for region in regions {
+                        let pace = pace();
                         found.places.push(Arc::new(Place {
-                            client: client.beside(region, None, pace())?,
+                            client: client.beside(region, None, pace.clone())?,
                             account: None,
                             account_name: None,
                             profile: Some(profile.clone()),
                             role: None,
+                            pace,
                         }));
                     }
                 }
@@ -220,12 +230,14 @@ pub async fn places(
         return Ok(found);
     }
     for region in &regions {
+        let pace = pace();
         found.places.push(Arc::new(Place {
-            client: home.beside(region, None, pace())?,
+            client: home.beside(region, None, pace.clone())?,
             account: None,
             account_name: None,
             profile: None,
             role: None,
+            pace,
         }));
     }
     Ok(found)

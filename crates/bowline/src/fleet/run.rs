@@ -142,6 +142,7 @@ impl Fleet {
             indices: HashMap::new(),
             first_starts: HashMap::new(),
             expire: HashMap::new(),
+            closed: false,
             targets,
         };
         Self {
@@ -176,6 +177,7 @@ struct Driver {
     /// Of the targets that run.
     first_starts: HashMap<usize, Instant>,
     expire: HashMap<usize, CancellationToken>,
+    closed: bool,
 }
 
 /// How an attempt went.
@@ -235,12 +237,20 @@ impl Driver {
                     }
                 }
                 () = at(wake), if wake.is_some() => {}
-                () = self.stop.cancelled(), if !self.stop.is_cancelled() => self.scheduler.stop(),
+                () = self.stop.cancelled(), if !self.closed => {}
                 () = self.reader.closed(), if !self.stop.is_cancelled() => self.stop.cancel(),
             }
             if self.stop.is_cancelled() {
                 self.scheduler.stop();
+                self.close();
             }
+        }
+    }
+
+    /// Nothing that waits for its turn goes out any more.
+    fn close(&mut self) {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.targets.iter().for_each(|one| one.place.close());
         }
     }
 
