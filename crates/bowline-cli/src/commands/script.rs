@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline::script::{Script, ScriptError};
@@ -38,12 +38,9 @@ use crate::picker::{self, Found, PickArgs};
     override_usage = "bowline script [OPTIONS] <TARGET>... <FILE> [-- <ARGS>...]"
 )]
 pub struct ScriptArgs {
-    /// A service, task or container. Several, and patterns such as 'web-*' or '*/web', are many targets
-    #[arg(value_name = "TARGET", required = true)]
-    targets: Vec<TargetPattern>,
-    /// The script
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A service, task or container, or several, or patterns such as 'web-*' or '*/web'; then the script
+    #[arg(value_name = "TARGET|FILE", required = true)]
+    words: Vec<OsString>,
     #[command(flatten)]
     fleet: FleetArgs,
     /// What runs it, in place of what its first line names
@@ -93,15 +90,16 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
-    let request = args.request()?;
-    if args.fleet.is_asked(&args.targets) {
-        return many(args, request, context, report).await;
+    let (targets, file) = args.words()?;
+    let request = args.request(&file)?;
+    if args.fleet.is_asked(&targets) {
+        return many(args, &targets, &file, request, context, report).await;
     }
     let client = context.client().await?;
     let pick = PickArgs::default();
     let asked = picker::resolve(
         &client,
-        args.targets.first().and_then(TargetPattern::one),
+        targets.first().and_then(TargetPattern::one),
         &pick,
         "run it there",
         context,
@@ -120,6 +118,8 @@ async fn start(
 /// The script on every target there is.
 async fn many(
     args: &ScriptArgs,
+    targets: &[TargetPattern],
+    file: &Path,
     request: ExecRequest,
     context: &Context,
     report: Report,
@@ -131,26 +131,47 @@ async fn many(
     }
     let task = fleet::Task {
         args: &args.fleet,
-        targets: &args.targets,
+        targets,
         request: ExecRequest {
             timeout: None,
             ..request
         },
         time_limit: args.timeout,
-        what: args.file.display().to_string(),
+        what: file.display().to_string(),
         json: report == Report::Json,
     };
     fleet::run(task, context).await
 }
 
 impl ScriptArgs {
-    fn request(&self) -> Result<ExecRequest, CommandError> {
-        let source = fs::read(&self.file).map_err(|error| {
-            let text = format!("cannot read the script {}: {error}", self.file.display());
+    /// The targets, and the script behind them.
+    fn words(&self) -> Result<(Vec<TargetPattern>, PathBuf), CommandError> {
+        let lacking = |what: &str| {
+            let hint = "write: bowline script TARGET FILE [-- ARGUMENTS]";
+            CommandError::usage(format!("{what} is missing")).hint(hint)
+        };
+        let (file, targets) = self
+            .words
+            .split_last()
+            .ok_or_else(|| lacking("the script"))?;
+        if targets.is_empty() && !self.fleet.names_its_places() {
+            return Err(lacking("the target or the script"));
+        }
+        let targets = targets.iter().map(|word| {
+            let word = word.to_string_lossy();
+            word.parse()
+                .map_err(|error| CommandError::usage(format!("{error}")))
+        });
+        let targets: Result<Vec<TargetPattern>, CommandError> = targets.collect();
+        Ok((targets?, PathBuf::from(file)))
+    }
+
+    fn request(&self, path: &Path) -> Result<ExecRequest, CommandError> {
+        let source = fs::read(path).map_err(|error| {
+            let text = format!("cannot read the script {}: {error}", path.display());
             CommandError::new(ErrorKind::Usage, text)
         })?;
-        let name = self
-            .file
+        let name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         let mut script = Script::new(name.unwrap_or_else(|| "script".to_owned()), source);

@@ -31,6 +31,8 @@ const ENDS_AT_ONCE: usize = 64;
 const SLOWEST: f64 = 1.0 / 16.0;
 /// So much of the pace comes back with each call.
 const RECOVERY: f64 = 1.05;
+/// Calls that went out together are refused together: that counts once.
+const EPISODE: Duration = Duration::from_secs(1);
 
 /// The pace of one account and region. Cheap to clone.
 #[derive(Clone)]
@@ -104,6 +106,7 @@ struct Bucket {
     /// Below zero: so many calls wait for their time.
     tokens: f64,
     filled: Instant,
+    slowed: Option<Instant>,
 }
 
 impl Bucket {
@@ -114,6 +117,7 @@ impl Bucket {
             burst,
             tokens: burst,
             filled: now,
+            slowed: None,
         }
     }
 
@@ -122,10 +126,15 @@ impl Bucket {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + since * rate).min(self.burst);
         self.filled = self.filled.max(now);
-        self.share = match repeated {
-            true => (self.share / 2.0).max(SLOWEST),
-            false => (self.share * RECOVERY).min(1.0),
-        };
+        let again = self.slowed.is_none_or(|at| now >= at + EPISODE);
+        match (repeated, again) {
+            (true, true) => {
+                self.share = (self.share / 2.0).max(SLOWEST);
+                self.slowed = Some(now);
+            }
+            (true, false) => {}
+            (false, _) => self.share = (self.share * RECOVERY).min(1.0),
+        }
         self.tokens -= 1.0;
         let wait = (-self.tokens).max(0.0) / (self.usual * self.share);
         now + Duration::from_secs_f64(wait)
@@ -201,6 +210,10 @@ mod tests {
         let mut bucket = Bucket::new(10.0, 1.0, begin);
         for _ in 0..10 {
             bucket.reserve(true, begin);
+        }
+        assert!((bucket.share - 0.5).abs() < 1e-9, "all at once count once");
+        for second in 1..10 {
+            bucket.reserve(true, begin + EPISODE * second);
         }
         assert!((bucket.share - SLOWEST).abs() < 1e-9);
         for _ in 0..100 {

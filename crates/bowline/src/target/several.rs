@@ -79,6 +79,7 @@ async fn globbed(
     every: bool,
 ) -> Result<Vec<ResolvedTarget>, TargetError> {
     let options = TargetOptions {
+        cluster: options.cluster.clone(),
         container: pattern
             .container
             .as_ref()

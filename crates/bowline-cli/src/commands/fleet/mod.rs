@@ -29,7 +29,7 @@ use super::{Context, follow, guard};
 use crate::confirm::confirm;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::writer::Writers;
+use crate::writer::{Stream, Writers};
 
 /// More targets than this are asked about first.
 const UNASKED: usize = 10;
@@ -262,6 +262,10 @@ async fn watch(
     let mut over = false;
     let begun = Instant::now();
     loop {
+        if show.is_on_terminal() {
+            // In one order with the table, which a thread of its own would not keep.
+            print_now(&mut pieces, show, context)?;
+        }
         if unwritten.is_none() {
             unwritten = pieces.pop_front();
         }
@@ -333,6 +337,25 @@ async fn watch(
             Ok(End::Left(code))
         }
     }
+}
+
+fn print_now(
+    pieces: &mut show::Pieces,
+    show: &mut Show,
+    context: &Context,
+) -> Result<(), CommandError> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    show.make_room(context);
+    for (stream, bytes) in pieces.drain(..) {
+        match stream {
+            Stream::Stdout => context.printer.bytes(&bytes)?,
+            // A closed stderr is no reason to end anything.
+            Stream::Stderr => drop(context.printer.error_bytes(&bytes)),
+        }
+    }
+    Ok(())
 }
 
 async fn drain(fleet: &mut Fleet) {

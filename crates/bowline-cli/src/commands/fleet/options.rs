@@ -95,6 +95,11 @@ impl FleetArgs {
             || self.save_failed.is_some()
     }
 
+    /// Whether a target may be left out.
+    pub(crate) fn names_its_places(&self) -> bool {
+        self.all || self.retry_failed.is_some()
+    }
+
     /// What cannot be meant.
     pub(super) fn check(&self, targets: &[TargetPattern]) -> Result<(), CommandError> {
         if !self.accounts.is_empty() && self.role.is_none() {

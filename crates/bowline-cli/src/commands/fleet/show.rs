@@ -99,6 +99,11 @@ impl Show {
         }
     }
 
+    /// Whether there is a table.
+    pub(super) fn is_on_terminal(&self) -> bool {
+        self.board.is_some()
+    }
+
     /// Takes the table off the terminal, for what comes in its place.
     pub(super) fn make_room(&mut self, context: &Context) {
         if let Some(board) = &mut self.board {
