@@ -139,7 +139,7 @@ fn patterns_mean_one_task_of_each_service_or_all_of_them() {
         (&["--all", "*/*"], 5),
         (&["shop/web-a", "shop/api"], 2),
         (&["--all", "shop/web-a", "shop/web-*"], 3),
-        (&["shop/api/*"], 2),
+        (&["--all", "shop/api/*"], 2),
     ] {
         let mut all = vec!["exec"];
         all.extend(words);

@@ -29,12 +29,9 @@ pub struct TargetGlob {
 }
 
 impl TargetPattern {
-    /// Whether it is more than a target: a pattern, or every container of one.
+    /// Whether it is more than a target.
     pub fn is_many(&self) -> bool {
-        match self {
-            Self::One(spec) => spec.container == Some(ContainerPart::Every),
-            Self::Glob(_) => true,
-        }
+        matches!(self, Self::Glob(_))
     }
 
     /// The target, unless it is a pattern.
@@ -144,7 +141,7 @@ mod tests {
         for (text, many) in [
             ("web", false),
             ("prod/web/app", false),
-            ("prod/web/*", true),
+            ("prod/web/*", false),
             ("tag:team=pay*", false),
             ("web-*", true),
             ("*/web", true),

@@ -24,7 +24,7 @@ pub(crate) async fn several(
     every: bool,
 ) -> Result<Vec<ResolvedTarget>, TargetError> {
     match pattern {
-        TargetPattern::One(spec) if !every && !pattern.is_many() => {
+        TargetPattern::One(spec) if !every && spec.container != Some(ContainerPart::Every) => {
             let mut found = resolve(client, Some(spec), options).await?;
             found.notes.clear();
             Ok(vec![found])
