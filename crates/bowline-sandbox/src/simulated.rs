@@ -76,7 +76,11 @@ impl Fleet {
         if number >= self.tasks {
             return Fate::Fine;
         }
-        let stride = if self.tasks % STRIDE == 0 { 1 } else { STRIDE };
+        let stride = if self.tasks.is_multiple_of(STRIDE) {
+            1
+        } else {
+            STRIDE
+        };
         let place = number * stride % self.tasks;
         match () {
             () if place < self.failing => Fate::Fails,

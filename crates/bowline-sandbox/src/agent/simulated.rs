@@ -4,6 +4,7 @@
 //! base64 that carry cksum's sums. That form is bowline's own; any other command runs bare. The programs are `echo`,
 //! `hostname`, `lines N`, `sleep SECONDS`, `true`, `false` and `sh -c 'exit N'`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -107,12 +108,12 @@ impl<'a> Wrapper<'a> {
         let mut text = String::new();
         frame(&mut text, nonce, 'o', &ran.stdout);
         frame(&mut text, nonce, 'e', &ran.stderr);
-        text.push_str(&format!("\x1e{nonce}x{}\n\x1e{nonce}z\n", ran.code));
+        let _ = write!(text, "\x1e{nonce}x{}\n\x1e{nonce}z\n", ran.code);
         text.into_bytes()
     }
 }
 
-/// One stream, in chunks of lines.
+/// One stream, in chunks of lines. Writing to a String cannot fail.
 fn frame(text: &mut String, nonce: &str, tag: char, bytes: &[u8]) {
     let mut chunks = 0;
     for chunk in bytes.chunks(CHUNK) {
@@ -122,18 +123,15 @@ fn frame(text: &mut String, nonce: &str, tag: char, bytes: &[u8]) {
         let mut rest = encoded.as_str();
         while !rest.is_empty() {
             let (line, more) = rest.split_at(rest.len().min(LINE));
-            text.push_str(&format!("\x1e{nonce}{tag}{line}\n"));
+            let _ = writeln!(text, "\x1e{nonce}{tag}{line}");
             lines.push(line);
             rest = more;
         }
         let joined = lines.join("\n");
         let sum = cksum(joined.as_bytes());
-        text.push_str(&format!(
-            "\x1e{nonce}{tag}={chunks} {sum} {}\n",
-            joined.len()
-        ));
+        let _ = writeln!(text, "\x1e{nonce}{tag}={chunks} {sum} {}", joined.len());
     }
-    text.push_str(&format!("\x1e{nonce}{tag}.{chunks}\n"));
+    let _ = writeln!(text, "\x1e{nonce}{tag}.{chunks}");
 }
 
 /// As `cksum(1)`: the length is part of it, low byte first, without leading zeros.

@@ -197,7 +197,7 @@ mod tests {
         assert!(times.is_sorted(), "in the order of asking");
         for first in &times {
             let window = *first..*first + Duration::from_secs(1);
-            let count = times.iter().filter(|at| window.contains(at)).count();
+            let count = times.iter().filter(|at| window.contains(*at)).count();
             assert!(count <= 16, "{count} calls in a second");
         }
         let last = times[299].as_secs_f64();

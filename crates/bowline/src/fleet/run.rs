@@ -132,9 +132,9 @@ impl Fleet {
         let (to_reader, events) = mpsc::channel(EVENTS);
         let stop = CancellationToken::new();
         let driver = Driver {
-            scheduler: Scheduler::new(limits.clone(), targets.iter().map(|one| one.place.key())),
-            begun: Instant::now(),
             limit: limits.time_limit.unwrap_or_default(),
+            scheduler: Scheduler::new(limits, targets.iter().map(|one| one.place.key())),
+            begun: Instant::now(),
             request: Arc::new(request),
             reader: to_reader,
             stop: stop.clone(),

@@ -72,10 +72,12 @@ pub(super) fn read(file: &Path) -> Result<Vec<Failed>, CommandError> {
     }
 }
 
+/// Account, role and profile.
+type Key<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
 /// Where the entries are: each kind of place with all of its accounts, profiles and regions.
 pub(super) fn places(args: &FleetArgs, entries: &[Failed], context: &Context) -> Vec<PlaceOptions> {
-    let mut wishes: BTreeMap<(Option<&str>, Option<&str>, Option<&str>), Vec<String>> =
-        BTreeMap::new();
+    let mut wishes: BTreeMap<Key<'_>, Vec<String>> = BTreeMap::new();
     for entry in entries {
         let role = args.role.as_deref().or(entry.role.as_deref());
         let key = (entry.account.as_deref(), role, entry.profile.as_deref());

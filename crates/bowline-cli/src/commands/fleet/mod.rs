@@ -19,6 +19,7 @@ use bowline::fleet::{
 };
 use bowline::session::exec::ExecRequest;
 use bowline::target::TargetPattern;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     task.args.check(task.targets)?;
     let mut show = Show::new(task.args, task.json)?;
     let mut signals = Signals::listen()?;
+    more_files();
     let found = tokio::select! {
         found = find(&task, context) => found?,
         code = signals.next() => return Ok(code),
@@ -203,6 +205,16 @@ fn say_problems(problems: &[Problem], empty: usize, json: bool, context: &Contex
         context
             .printer
             .warning(&format!("{}: {}", problem.place, problem.reason));
+    }
+}
+
+/// Each target needs a connection, and some forms of output two files: more than the usual 1,024 in all. What the system
+/// does not allow is done without.
+fn more_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays");
     }
 }
 
