@@ -41,8 +41,6 @@ pub struct ScriptArgs {
     /// A service, task or container, or several, or patterns such as 'web-*' or '*/web'; then the script
     #[arg(value_name = "TARGET|FILE", required = true)]
     words: Vec<OsString>,
-    #[command(flatten)]
-    fleet: FleetArgs,
     /// What runs it, in place of what its first line names
     #[arg(long, value_name = "COMMAND")]
     interpreter: Option<String>,
@@ -67,6 +65,8 @@ pub struct ScriptArgs {
     /// The script's arguments, as they are
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs the script.

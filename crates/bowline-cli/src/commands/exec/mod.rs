@@ -54,8 +54,6 @@ pub struct ExecArgs {
     targets: Vec<TargetPattern>,
     #[command(flatten)]
     pick: PickArgs,
-    #[command(flatten)]
-    fleet: FleetArgs,
     /// Send our stdin to the command; without this its stdin is empty
     #[arg(short = 'i', long)]
     stdin: bool,
@@ -85,6 +83,8 @@ pub struct ExecArgs {
     /// The command and its arguments, as they are
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// The APIs that can start a session.

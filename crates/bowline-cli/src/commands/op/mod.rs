@@ -59,14 +59,14 @@ pub struct OpArgs {
     /// Run it in this target and not in its own (repeatable); patterns such as 'web-*' are many targets
     #[arg(long, value_name = "TARGET")]
     on: Vec<TargetPattern>,
-    #[command(flatten)]
-    fleet: FleetArgs,
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
     /// How long to try to restore a lost connection. 0 never tries
     #[arg(long, value_parser = duration::parse, default_value = "5m", value_name = "TIME")]
     reconnect_for: Duration,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// An operation on its way.
