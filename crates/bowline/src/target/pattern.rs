@@ -142,7 +142,7 @@ mod tests {
             ("web", false),
             ("prod/web/app", false),
             ("prod/web/*", false),
-            ("tag:team=pay*", false),
+            ("tag:team=pay", false),
             ("web-*", true),
             ("*/web", true),
             ("*", true),
