@@ -14,6 +14,7 @@ mod line;
 mod options;
 mod pipes;
 mod port;
+mod simulated;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -77,6 +78,9 @@ pub(crate) async fn serve(
         }
         SessionKind::Interactive { command } if !command.trim().is_empty() => {
             let words = words::split(command).map_err(|error| error.to_string());
+            if let Some(fate) = job.place.simulated {
+                return simulated::serve(&job, words, fate, options, service, cancel).await;
+            }
             interactive::serve(&job, words, options, service, cancel).await
         }
         SessionKind::Port(request) => port::serve(&job, request, options, service, cancel).await,

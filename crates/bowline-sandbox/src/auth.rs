@@ -127,6 +127,12 @@ pub(crate) fn scope_service(headers: &HeaderMap) -> Option<&str> {
     Some(Authorization::parse(headers).ok()?.service)
 }
 
+/// The id of the key that signed a request, and the region it was signed for. Nothing is checked yet.
+pub(crate) fn signer(headers: &HeaderMap) -> Option<(&str, &str)> {
+    let authorization = Authorization::parse(headers).ok()?;
+    Some((authorization.access_key_id, authorization.region))
+}
+
 /// Checks the signature of a request with this head and body.
 pub(crate) fn verify(
     head: &Parts,

@@ -79,10 +79,12 @@ fn from_alphabet(alphabet: &[u8], length: usize) -> String {
 pub(crate) struct Account {
     /// `aws`, `aws-cn`, `aws-us-gov` …
     pub(crate) partition: &'static str,
-    /// The one region of this sandbox.
+    /// The region that its world is in.
     pub(crate) region: String,
     /// Twelve digits.
-    pub(crate) id: &'static str,
+    pub(crate) id: String,
+    /// The role that calls come with, by name; in the account of the sandbox's own keys there is a user instead.
+    pub(crate) role: Option<String>,
 }
 
 impl Account {
@@ -97,13 +99,27 @@ impl Account {
         Self {
             partition,
             region: region.to_owned(),
-            id: "123456789012",
+            id: "123456789012".to_owned(),
+            role: None,
+        }
+    }
+
+    /// Another account, in which everybody comes with a role.
+    pub(crate) fn other(region: &str, id: &str, role: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            role: Some(role.to_owned()),
+            ..Self::new(region)
         }
     }
 
     /// The ARN of the one caller there is.
     pub(crate) fn caller(&self) -> String {
-        format!("arn:{}:iam::{}:user/{CALLER_NAME}", self.partition, self.id)
+        let Self { partition, id, .. } = self;
+        match &self.role {
+            Some(role) => format!("arn:{partition}:sts::{id}:assumed-role/{role}/{CALLER_NAME}"),
+            None => format!("arn:{partition}:iam::{id}:user/{CALLER_NAME}"),
+        }
     }
 
     /// The ARN of an IAM role of this account.

@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
+use crate::simulated::Fate;
+
 /// The label's name.
 pub(crate) const LABEL: &str = "bowline.sandbox.tools";
 
@@ -45,6 +47,17 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// The folder with the image's programs; `None` if it has all of the host's.
     pub(crate) programs: Option<PathBuf>,
+    /// There are no processes, and the agent plays them.
+    pub(crate) simulated: Option<Fate>,
+}
+
+impl Place {
+    /// A variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        let mut all = self.environment.iter();
+        all.find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
 }
 
 /// The programs that a label describes.

@@ -51,6 +51,19 @@
 //! with the driver awslogs prints is in CloudWatch Logs soon after; with other drivers it goes nowhere. Its log group
 //! must exist or `awslogs-create-group` be true, else the task does not start; the groups of the demo world exist.
 //!
+//! # Accounts, regions and simulated tasks
+//!
+//! With [`Scenario::Accounts`] and [`Scenario::Regions`] there are worlds beside the first, made when they are first
+//! asked for: the region of a request's signature and the account of its keys decide. `organizations:ListAccounts`,
+//! `ec2:DescribeRegions` and `sts:AssumeRole` (of the role `operations`) lead there. They hold one service only, `fleet`
+//! or `web`. Rates and other faults of the API count for each account and region by itself; control calls are about the
+//! caller's world. DescribeSessions shows an account's sessions of all regions.
+//!
+//! Containers with the docker label `bowline.sandbox.simulated` have no processes: their agents speak the protocol as all
+//! do and play the shell (`echo`, `hostname`, `lines N`, `sleep N`, `true`, `false`, `sh -c 'exit N'`), so that a thousand
+//! of them are cheap. [`Scenario::Fleet`] makes a service of such tasks; their tag `bowline.sandbox.fate` says which ones
+//! fail, hang or cannot be reached.
+//!
 //! # Faults
 //!
 //! [`Options::faults`], `bowline sandbox --fault WORDS` and the control call `SetFaults` make the API, sockets and
@@ -115,7 +128,7 @@
 //! | `KillContainer` | `cluster`, `task`, `container` (else the first), `reason` | SIGKILL, with the reason of a container that ran out of memory unless another is given |
 //! | `SetTaskDelay` | `seconds` | DescribeTasks and ListTasks do not know tasks of RunTask for so long |
 //! | `SetLogDelay` | `seconds`, or `minSeconds` and `maxSeconds`; none is as usual | log lines of containers are ingested so late, in uneven batches |
-//! | `CountCalls` | | nothing. Answers the `calls` of ECS, SSM and Logs since the start, by operation |
+//! | `CountCalls` | | nothing. Answers the `calls` of ECS, SSM and Logs since the start, by operation, the most within any one second (`busiest`), and the same for each of the `accounts` |
 //! | `SetFaults` | each word of the faults as a member: `{"loss": "10%", "no-acks": true, "throttle": ["5%", "RunTask:1"], "seed": 7}` | this set replaces the one in force, and all is counted anew; `{}` ends all faults. Answers as `GetFaults` |
 //! | `GetFaults` | | answers the `faults` in force, the `seed` in use, and how often something `happened` |
 //! | `AdvanceClock` | `seconds` | the sandbox's clock is set forward. Answers its `seconds` since the start |
@@ -138,6 +151,7 @@ mod idle;
 mod image;
 pub mod init;
 mod kms;
+mod landscape;
 mod lifecycle;
 mod logs;
 mod mishaps;
@@ -152,6 +166,7 @@ mod scenario;
 mod scheduler;
 mod server;
 mod sessions;
+mod simulated;
 mod state;
 mod terminal;
 mod tls;
@@ -169,8 +184,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio_util::sync::DropGuard;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use auth::Credentials;
 use clock::SandboxClock;
@@ -179,6 +194,7 @@ pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
 use kms::Kms;
+use landscape::{Blueprint, Landscape};
 pub use process::InitCommand;
 pub use reach::{RemoteHost, RemoteHostError};
 use scenario::Plan;
@@ -186,7 +202,8 @@ pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
 use sessions::Sessions;
 pub use sessions::{AgentError, AgentOptions};
-use state::{Agents, Setting, Shared};
+pub use simulated::Fleet;
+use state::Shared;
 use tls::Tls;
 pub use world_file::{WorldFile, WorldFileError};
 
@@ -321,10 +338,10 @@ impl Sandbox {
         let clock = SandboxClock::start(options.clock_speed);
         let account = Account::new(&options.region);
         let kms = Arc::new(Kms::new(account.clone()));
-        let faults = Switch::new(options.faults);
+        let faults = Switch::new(options.faults.clone());
         let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
-        let shared = Arc::new(Shared::new(Setting {
-            account,
+        let blueprint = Blueprint {
+            plan,
             credentials: Credentials::random(),
             accept_any_credentials: options.accept_any_credentials,
             sessions: Sessions::new(
@@ -334,39 +351,36 @@ impl Sandbox {
                 faults.clone(),
                 Arc::clone(&kms),
             ),
-            faults,
-            kms,
+            faults: options.faults,
             endpoint: format!("{scheme}://{address}"),
             root: root.path().to_owned(),
             init: options.init,
-            agents: Agents {
-                pending: plan.agent_pending.unwrap_or(options.agent_pending),
-                stopped: plan.agent_stopped.clone().into(),
-            },
-            mishaps: plan.mishaps(),
+            agent_pending: options.agent_pending,
             clock,
-            clock_ahead: plan.prerequisites.clock_ahead(),
             pace: options.pace,
-            pull: plan.pull,
-        }));
+            lifecycles: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let shared = blueprint.build(account, faults, kms);
+        let plan = &blueprint.plan;
         let stop = shared.stop.clone().drop_guard();
-        shared.change(|world| world::found(world, &shared.account, &plan));
+        shared.change(|world| world::found(world, &shared.account, plan));
         match &options.world {
             Some(file) => file.furnish(&shared)?,
-            None => shared.change(|world| world::furnish(world, &shared.account, &plan)),
+            None => shared.change(|world| world::furnish(world, &shared.account, plan)),
         }
-        furnish_logs(&shared, &plan);
+        furnish_logs(&shared, plan);
         if let Err(error) = ready(&shared).await {
             wind_down(&shared).await;
             return Err(error);
         }
-        world::finish(&shared, &plan);
+        world::finish(&shared, plan);
 
         shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
         let server = tokio::spawn(server::serve(
             listener,
             front,
-            Arc::clone(&shared),
+            Arc::new(Landscape::new(Arc::clone(&shared), blueprint)),
             shared.stop.clone(),
         ));
         Ok(Self {

@@ -10,8 +10,10 @@ pub use self::prerequisite::Prerequisite;
 pub(crate) use self::prerequisite::Prerequisites;
 use crate::image::Image;
 use crate::kms::DEMO_ALIAS;
+use crate::landscape::Extent;
 use crate::logs::LogDelay;
 use crate::mishaps::{CallError, Mishaps, Placement, StartFailure};
+use crate::simulated::Fleet;
 
 /// The group of `exec-logging` without another one.
 const LOG_GROUP: &str = "/ecs/exec";
@@ -62,6 +64,14 @@ pub enum Scenario {
     LogLimits,
     /// The cluster has ECS Exec sessions encrypted, under this KMS key.
     Encrypted(String),
+    /// A service `fleet` of tasks without processes, some of which fail on purpose.
+    Fleet(Fleet),
+    /// So many more accounts in the caller's organisation, each with the role `operations`.
+    Accounts(usize),
+    /// The number of one of them, in which the role refuses the caller.
+    DeniedAccount(usize),
+    /// Regions beside the sandbox's own, each with a world of its own.
+    Regions(Vec<String>),
     /// Something that ECS Exec needs is not there.
     Prerequisite(Prerequisite),
 }
@@ -152,6 +162,22 @@ impl Scenario {
                 "encrypted[=KEY]",
                 "ECS Exec sessions are encrypted, under alias/demo or another KMS key",
             ),
+            (
+                "fleet=TASKS",
+                "a service fleet of simulated tasks; fleet=1000:50:20:10 has 50 that fail, 20 unreachable, 10 that hang",
+            ),
+            (
+                "accounts=NUMBER",
+                "so many accounts more, with a role operations to assume; ListAccounts names them",
+            ),
+            (
+                "denied-account=NUMBER",
+                "the role of this account refuses: denied-account=7",
+            ),
+            (
+                "regions=NAMES",
+                "more regions: regions=eu-west-1+ap-south-1",
+            ),
         ];
         let mut text = String::new();
         for (form, meaning) in forms.into_iter().chain(prerequisite::FORMS) {
@@ -169,6 +195,10 @@ impl Scenario {
             | Self::NoTasks
             | Self::Tools(_)
             | Self::ExecLogging(_)
+            | Self::Fleet(_)
+            | Self::Accounts(_)
+            | Self::DeniedAccount(_)
+            | Self::Regions(_)
             | Self::Encrypted(_) => true,
             Self::Prerequisite(prerequisite) => prerequisite.is_about_the_demo_world(),
             Self::AgentPending(_)
@@ -269,6 +299,26 @@ impl FromStr for Scenario {
                 Some("default") => ExecLogging::Container,
                 other => ExecLogging::Group(other.unwrap_or(LOG_GROUP).to_owned()),
             })),
+            "fleet" => value
+                .and_then(Fleet::parse)
+                .map(Self::Fleet)
+                .ok_or_else(|| wrong("numbers of tasks are needed, as in fleet=60:3:1:1; the later ones are part of the first")),
+            "accounts" | "denied-account" => {
+                let number = value.and_then(|value| value.parse().ok());
+                let number = number.filter(|number| (1..=1000).contains(number));
+                let number = number.ok_or_else(|| wrong("a number from 1 to 1000 is needed"))?;
+                Ok(match name {
+                    "accounts" => Self::Accounts(number),
+                    _ => Self::DeniedAccount(number),
+                })
+            }
+            "regions" => {
+                let names: Vec<String> = value.unwrap_or_default().split('+').map(str::to_owned).collect();
+                match names.iter().all(|name| is_region(name)) {
+                    true => Ok(Self::Regions(names)),
+                    false => Err(wrong("names are needed, as in regions=eu-west-1+ap-south-1")),
+                }
+            }
             "encrypted" => Ok(Self::Encrypted(value.unwrap_or(DEMO_ALIAS).to_owned())),
             _ => match text.strip_prefix("no-") {
                 Some(program) if value.is_none() => tools(&format!("-{program}")),
@@ -280,6 +330,11 @@ impl FromStr for Scenario {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn is_region(text: &str) -> bool {
+    let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    text.len() > 3 && text.bytes().all(word)
 }
 
 /// `4` or `1-4`.
@@ -316,6 +371,8 @@ pub(crate) struct Plan {
     pub(crate) log_pages: Option<usize>,
     pub(crate) log_limits: bool,
     pub(crate) kms_key: Option<String>,
+    pub(crate) fleet: Fleet,
+    pub(crate) extent: Extent,
     pub(crate) prerequisites: Prerequisites,
 }
 
@@ -345,6 +402,10 @@ impl Plan {
                 Scenario::LogDelay(least, most) => plan.log_delay = Some(LogDelay { least, most }),
                 Scenario::LogLimits => plan.log_limits = true,
                 Scenario::LogPages(events) => plan.log_pages = Some(events),
+                Scenario::Fleet(fleet) => plan.fleet = fleet,
+                Scenario::Accounts(number) => plan.extent.accounts = number,
+                Scenario::DeniedAccount(number) => plan.extent.denied = Some(number),
+                Scenario::Regions(names) => plan.extent.regions = names,
                 Scenario::Prerequisite(prerequisite) => plan.prerequisites.add(prerequisite),
             }
         }

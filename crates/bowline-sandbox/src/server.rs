@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::guard::{self, Door};
 use crate::iam;
-use crate::state::Shared;
+use crate::landscape::Landscape;
 use crate::tls::{Accepted, Tls};
 
 /// The largest body of an API request; ECS itself takes less.
@@ -47,7 +47,7 @@ pub(crate) struct Front {
 pub(crate) async fn serve(
     listener: TcpListener,
     front: Front,
-    shared: Arc<Shared>,
+    landscape: Arc<Landscape>,
     stop: CancellationToken,
 ) {
     let front = Arc::new(front);
@@ -57,8 +57,8 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
-                    connections.spawn(receive(stream, front, shared, stop.clone()));
+                    let (front, landscape) = (Arc::clone(&front), Arc::clone(&landscape));
+                    connections.spawn(receive(stream, front, landscape, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
 async fn receive(
     stream: TcpStream,
     front: Arc<Front>,
-    shared: Arc<Shared>,
+    landscape: Arc<Landscape>,
     stop: CancellationToken,
 ) {
     // Small frames in both directions: waiting for more to send would cost 40 ms each time.
@@ -86,7 +86,7 @@ async fn receive(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = &front.tls else {
-        return serve_connection(stream, Entrance::Main, front, shared, stop).await;
+        return serve_connection(stream, Entrance::Main, front, landscape, stop).await;
     };
     let accepted = tokio::select! {
         accepted = tls.accept(stream) => accepted,
@@ -94,10 +94,10 @@ async fn receive(
     };
     match accepted {
         Ok(Accepted::Tls(stream)) => {
-            serve_connection(*stream, Entrance::Main, front, shared, stop).await;
+            serve_connection(*stream, Entrance::Main, front, landscape, stop).await;
         }
         Ok(Accepted::Plain(stream)) => {
-            serve_connection(stream, Entrance::MetadataOnly, front, shared, stop).await;
+            serve_connection(stream, Entrance::MetadataOnly, front, landscape, stop).await;
         }
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
@@ -116,14 +116,14 @@ async fn serve_connection<S>(
     stream: S,
     entrance: Entrance,
     front: Arc<Front>,
-    shared: Arc<Shared>,
+    landscape: Arc<Landscape>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(route(&front, entrance, &shared, request).await) }
+        let (front, landscape) = (Arc::clone(&front), Arc::clone(&landscape));
+        async move { Ok::<_, Infallible>(route(&front, entrance, &landscape, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -146,7 +146,7 @@ async fn serve_connection<S>(
 async fn route(
     front: &Front,
     entrance: Entrance,
-    shared: &Arc<Shared>,
+    landscape: &Arc<Landscape>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -171,27 +171,37 @@ async fn route(
     if let Some(session_id) = head.uri.path().strip_prefix("/v1/data-channel/") {
         let session_id = session_id.to_owned();
         return open_channel(
-            shared,
+            landscape,
             &session_id,
             Request::from_parts(head, Body::new(body)),
-        );
+        )
+        .await;
     }
     if metadata {
-        return api::metadata(shared, head.uri.path());
+        return api::metadata(&landscape.home, head.uri.path());
     }
     let target = head.headers.get("x-amz-target");
     let put = target.is_some_and(|target| target == "Logs_20140328.PutLogEvents");
     match read(body, if put { PUT_LIMIT } else { BODY_LIMIT }).await {
-        Ok(body) => api::respond(shared, &host, &head, body).await,
+        Ok(body) => api::respond(landscape, &host, &head, body).await,
         Err(refusal) => refusal,
     }
 }
 
 /// An upgrade without Authorization passes: older clients do not sign, and the token is checked afterwards.
-fn open_channel(shared: &Arc<Shared>, session_id: &str, request: Request<Body>) -> Response<Body> {
+async fn open_channel(
+    landscape: &Landscape,
+    session_id: &str,
+    request: Request<Body>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
+    let admitted = match landscape.admit(&head.headers).await {
+        Ok(admitted) => admitted,
+        Err(error) => return api::unmade(&error),
+    };
+    let shared = &admitted.shared;
     if head.headers.contains_key(http::header::AUTHORIZATION)
-        && let Err(error) = api::authenticate(shared, &head, b"", "ssmmessages", true)
+        && let Err(error) = api::authenticate(&admitted, &head, b"", "ssmmessages", true)
     {
         return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
     }

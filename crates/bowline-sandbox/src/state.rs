@@ -4,12 +4,12 @@ pub(crate) mod definition;
 pub(crate) mod service;
 pub(crate) mod task;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +29,7 @@ use crate::mishaps::Mishaps;
 use crate::network::Network;
 use crate::process::InitCommand;
 use crate::sessions::Sessions;
+use crate::simulated::{Fates, Fleet};
 use definition::TaskDefinition;
 use service::Service;
 use task::{ManagedAgent, Task};
@@ -61,8 +62,9 @@ pub(crate) struct Shared {
     pub(crate) lifecycles: TaskTracker,
     /// Set once, when the sandbox shuts down.
     pub(crate) stop: CancellationToken,
-    /// Calls of the APIs so far, by operation.
-    calls: Mutex<BTreeMap<String, u64>>,
+    /// How simulated tasks fare.
+    pub(crate) fates: Fates,
+    calls: Mutex<Calls>,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
 }
@@ -84,6 +86,11 @@ pub(crate) struct Setting {
     pub(crate) clock_ahead: i64,
     pub(crate) pace: Duration,
     pub(crate) pull: Option<Duration>,
+    pub(crate) fleet: Fleet,
+    /// Where log streams are kept.
+    pub(crate) streams: PathBuf,
+    pub(crate) lifecycles: TaskTracker,
+    pub(crate) stop: CancellationToken,
 }
 
 /// How the exec agents of new containers come up.
@@ -124,7 +131,6 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// A sandbox without clusters.
     pub(crate) fn new(setting: Setting) -> Self {
-        let streams = setting.root.join("streams");
         Self {
             account: setting.account,
             credentials: setting.credentials,
@@ -136,14 +142,15 @@ impl Shared {
             root: setting.root,
             init: setting.init,
             agents: setting.agents,
-            logs: Arc::new(Logs::new(streams, setting.clock.clone())),
+            logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),
             mishaps: setting.mishaps,
             clock: setting.clock,
             clock_ahead: setting.clock_ahead,
             pace: setting.pace,
             pull: setting.pull,
-            lifecycles: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            lifecycles: setting.lifecycles,
+            stop: setting.stop,
+            fates: Fates::new(setting.fleet),
             calls: Mutex::default(),
             world: Mutex::new(World::default()),
             changes: watch::Sender::new(0),
@@ -153,13 +160,13 @@ impl Shared {
     /// One more call of an operation that there is.
     pub(crate) fn count_call(&self, operation: &str) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        *calls.entry(operation.to_owned()).or_default() += 1;
+        calls.count(operation, Instant::now());
     }
 
-    /// How often each operation was called.
-    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
+    /// How often each operation was called, and the most calls of each within one second.
+    pub(crate) fn calls(&self) -> (BTreeMap<String, u64>, BTreeMap<String, usize>) {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.clone()
+        (calls.by_operation.clone(), calls.busiest.clone())
     }
 
     /// The time by the clock of the API.
@@ -196,6 +203,32 @@ impl Shared {
     /// Notices of changes from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+/// Calls of the APIs so far.
+#[derive(Default)]
+struct Calls {
+    by_operation: BTreeMap<String, u64>,
+    /// Those of the last second.
+    recent: BTreeMap<String, VecDeque<Instant>>,
+    /// The most within any one second.
+    busiest: BTreeMap<String, usize>,
+}
+
+impl Calls {
+    fn count(&mut self, operation: &str, now: Instant) {
+        *self.by_operation.entry(operation.to_owned()).or_default() += 1;
+        let recent = self.recent.entry(operation.to_owned()).or_default();
+        recent.push_back(now);
+        while recent
+            .front()
+            .is_some_and(|first| now.duration_since(*first) >= Duration::from_secs(1))
+        {
+            recent.pop_front();
+        }
+        let busiest = self.busiest.entry(operation.to_owned()).or_default();
+        *busiest = (*busiest).max(recent.len());
     }
 }
 

@@ -13,6 +13,7 @@ use crate::identifiers::Account;
 use crate::image;
 use crate::network::{self, Network};
 use crate::scenario::{ExecLogging, Plan, Prerequisite};
+use crate::simulated;
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{CircuitBreaker, Deployment, Service, ServiceStatus};
 use crate::state::task::Launch;
@@ -25,6 +26,37 @@ pub(crate) fn found(world: &mut World, account: &Account, plan: &Plan) {
     let wrong = &plan.prerequisites;
     world.iam = Iam::demo(account, &wrong.caller_denied(), &wrong.role_denied());
     world.network = Network::demo(account, wrong.flaw());
+}
+
+/// Puts only the service of simulated tasks into the cluster `demo`, or in its place `web` without a process: the worlds
+/// of other accounts and regions.
+pub(crate) fn furnish_sparsely(world: &mut World, account: &Account, plan: &Plan) {
+    let mut cluster = Cluster::new(CLUSTER);
+    cluster.capacity_providers = vec!["FARGATE".to_owned()];
+    if plan.fleet.tasks == 0 {
+        let definition = define(world, web(account));
+        let mut service = service("web", definition);
+        service.lazy = true;
+        cluster.services.insert("web".to_owned(), service);
+    } else {
+        add_fleet(world, &mut cluster, account, plan);
+    }
+    world.clusters.insert(CLUSTER.to_owned(), cluster);
+}
+
+/// The service of simulated tasks.
+fn add_fleet(world: &mut World, cluster: &mut Cluster, account: &Account, plan: &Plan) {
+    let mut document = web(account);
+    document["family"] = json!("fleet");
+    let container = &mut document["containerDefinitions"][0];
+    container["dockerLabels"] = json!({ simulated::LABEL: "yes" });
+    container["logConfiguration"] = Value::Null;
+    api::prune(&mut document);
+    let definition = define(world, document);
+    let mut service = service("fleet", definition);
+    service.desired_count = plan.fleet.tasks;
+    service.lazy = true;
+    cluster.services.insert("fleet".to_owned(), service);
 }
 
 /// Puts cluster `demo`, service `web` and family `job` into an empty world, with what is wrong according to plan.
@@ -59,6 +91,9 @@ pub(crate) fn furnish(world: &mut World, account: &Account, plan: &Plan) {
         service.desired_count = 0;
     }
     cluster.services.insert("web".to_owned(), service);
+    if plan.fleet.tasks > 0 {
+        add_fleet(world, &mut cluster, account, plan);
+    }
     world.clusters.insert(CLUSTER.to_owned(), cluster);
     for name in ["test", "test2"] {
         let function = Arc::new(Function::fine(name));

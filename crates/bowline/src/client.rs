@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_credential_types::provider::SharedCredentialsProvider;
 use http::uri::Authority;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,7 @@ use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::aws::kms::GeneratedKey;
 use crate::aws::logs::Logs;
+use crate::aws::pace::Pace;
 use crate::aws::ssm::Ssm;
 use crate::inventory::{InventoryLoad, InventoryOptions};
 use crate::model::{Cluster, Service, SessionGrant, Task};
@@ -23,9 +25,6 @@ use crate::target::{
     resolve,
 };
 use crate::tls::TrustRoots;
-
-#[cfg(test)]
-use aws_credential_types::provider::SharedCredentialsProvider;
 
 /// For finding out who the caller is.
 const CALLER_LIMIT: Duration = Duration::from_secs(5);
@@ -44,6 +43,21 @@ impl Client {
         Ok(Self {
             aws: Arc::new(Aws::new(settings)),
             sessions: TaskTracker::new(),
+        })
+    }
+
+    /// A client for another region, or with other credentials, that asks at a pace of its own. Sessions count as this
+    /// client's.
+    pub(crate) fn beside(
+        &self,
+        region: &str,
+        credentials: Option<SharedCredentialsProvider>,
+        pace: Pace,
+    ) -> Result<Self, ConnectError> {
+        let settings = self.aws.settings.beside(region, credentials, pace)?;
+        Ok(Self {
+            aws: Arc::new(Aws::new(settings)),
+            sessions: self.sessions.clone(),
         })
     }
 

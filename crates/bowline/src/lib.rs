@@ -9,6 +9,7 @@ mod client;
 pub mod config;
 pub mod doctor;
 pub mod files;
+pub mod fleet;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzz;

@@ -11,9 +11,11 @@
 
 mod arn;
 mod error;
+pub(crate) mod pattern;
 mod pick;
 pub(crate) mod resolve;
 mod search;
+pub(crate) mod several;
 pub(crate) mod suggest;
 mod tag;
 mod wanted;
@@ -25,6 +27,7 @@ use serde::Deserialize;
 
 pub use self::arn::{ArnKind, EcsArn};
 pub use self::error::TargetError;
+pub use self::pattern::{TargetGlob, TargetPattern, glob};
 pub use self::resolve::{ClusterRef, MatchingTasks, ResolvedTarget, TargetOptions, TaskRef};
 pub(crate) use self::search::in_cluster;
 pub(crate) use self::suggest::near;

@@ -1,7 +1,6 @@
 //! Following logs: how fast, how late, and at what cost in calls.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -157,20 +156,7 @@ fn launch(bowline: &Bowline, script: &str) -> anyhow::Result<String> {
 
 /// All API calls so far, but for those that count them.
 fn calls(sandbox: &SandboxProcess) -> anyhow::Result<f64> {
-    let endpoint = sandbox.value("AWS_ENDPOINT_URL")?;
-    let address = endpoint.strip_prefix("http://").context("not http")?;
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\n\
-         x-amz-target: BowlineSandbox.CountCalls\r\nx-amz-date: 20260101T000000Z\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/ecs/aws4_request, SignedHeaders=host, \
-         Signature=00\r\ncontent-length: 2\r\n\r\n{{}}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").context("no body")?.1;
-    let counted: serde_json::Value = serde_json::from_str(body)?;
+    let counted = sandbox.control("BowlineSandbox.CountCalls", "{}")?;
     let counted = counted["calls"].as_object().context("no calls")?;
     let numbers = counted
         .iter()

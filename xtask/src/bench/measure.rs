@@ -60,6 +60,7 @@ impl<'a> Bench<'a> {
             Part::Resident => self.resident(),
             Part::Logs => self.logs(),
             Part::Forward => self.forward(),
+            Part::Fleet => self.fleet(),
             Part::Reference => self.reference(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -87,6 +88,25 @@ impl SandboxProcess {
         let found = self.environment.iter().find(|(other, _)| other == name);
         let (_, value) = found.with_context(|| format!("the sandbox names no {name}"))?;
         Ok(value.clone())
+    }
+
+    /// One JSON call past bowline, to a sandbox that was started with `--accept-any-credentials`.
+    pub(super) fn control(&self, target: &str, body: &str) -> anyhow::Result<serde_json::Value> {
+        let endpoint = self.value("AWS_ENDPOINT_URL")?;
+        let address = endpoint.strip_prefix("http://").context("not http")?;
+        let mut stream = TcpStream::connect(address)?;
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\n\
+             x-amz-target: {target}\r\nx-amz-date: 20260101T000000Z\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/ecs/aws4_request, SignedHeaders=host, \
+             Signature=00\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let body = answer.split_once("\r\n\r\n").context("no body")?.1;
+        Ok(serde_json::from_str(body)?)
     }
 }
 
@@ -279,6 +299,11 @@ impl Running {
 
     /// Waits for the end. The times are read between the end and the burial: then they are complete.
     pub(super) fn finish(self, begun: Instant) -> anyhow::Result<Usage> {
+        self.finish_with(begun, 0)
+    }
+
+    /// The same for one that ends with this exit code.
+    pub(super) fn finish_with(self, begun: Instant, code: i32) -> anyhow::Result<Usage> {
         let place = format!("/proc/{}/stat", self.id);
         let usage = loop {
             let stat = fs::read_to_string(&place)?;
@@ -298,10 +323,15 @@ impl Running {
             thread::sleep(Duration::from_micros(200));
         };
         let status = lock(&self.child).wait()?;
-        if !status.success() {
+        if status.code() != Some(code) {
             bail!("ended with {status}");
         }
         Ok(usage)
+    }
+
+    /// The process's number.
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     /// The most memory it ever had, in MB.

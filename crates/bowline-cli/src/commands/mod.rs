@@ -8,6 +8,7 @@ pub mod db;
 pub mod describe;
 pub mod doctor;
 pub mod exec;
+pub(crate) mod fleet;
 mod follow;
 pub mod forward;
 pub(crate) mod guard;

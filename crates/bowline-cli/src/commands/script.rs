@@ -3,16 +3,17 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline::script::{Script, ScriptError};
 use bowline::session::exec::ExecRequest;
-use bowline::target::TargetSpec;
+use bowline::target::TargetPattern;
 use clap::Args;
 
 use super::exec::report::Report;
 use super::exec::run::follow;
+use super::fleet::{self, FleetArgs};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
@@ -30,17 +31,16 @@ use crate::picker::{self, Found, PickArgs};
 ///   bowline script web report.py -- --since yesterday
 ///   bowline script --env MODE=full --interpreter 'python3 -u' web job.txt
 ///   bowline script -i web load.sh <rows.csv
+///   bowline script --all 'web-*' check.sh
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "bowline script [OPTIONS] <TARGET> <FILE> [-- <ARGS>...]"
+    override_usage = "bowline script [OPTIONS] <TARGET>... <FILE> [-- <ARGS>...]"
 )]
 pub struct ScriptArgs {
-    /// A service, task or container
-    target: TargetSpec,
-    /// The script
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A service, task or container, or several, or patterns such as 'web-*' or '*/web'; then the script
+    #[arg(value_name = "TARGET|FILE", required = true)]
+    words: Vec<OsString>,
     /// What runs it, in place of what its first line names
     #[arg(long, value_name = "COMMAND")]
     interpreter: Option<String>,
@@ -65,6 +65,8 @@ pub struct ScriptArgs {
     /// The script's arguments, as they are
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Runs the script.
@@ -88,10 +90,20 @@ async fn start(
     context: &Context,
     report: Report,
 ) -> Result<ExitCode, CommandError> {
-    let request = args.request()?;
+    let (targets, file) = args.words()?;
+    let request = args.request(&file)?;
+    if args.fleet.is_asked(&targets) {
+        return many(args, &targets, &file, request, context, report).await;
+    }
     let client = context.client().await?;
     let pick = PickArgs::default();
-    let asked = picker::resolve(&client, Some(&args.target), &pick, "run it there", context);
+    let asked = picker::resolve(
+        &client,
+        targets.first().and_then(TargetPattern::one),
+        &pick,
+        "run it there",
+        context,
+    );
     let target = match asked.await.map_err(CommandError::starting_remote)? {
         Found::Target(target) => *target,
         Found::Left(code) => return Ok(code),
@@ -103,14 +115,63 @@ async fn start(
     follow(&client, target, request, context, report, false).await
 }
 
+/// The script on every target there is.
+async fn many(
+    args: &ScriptArgs,
+    targets: &[TargetPattern],
+    file: &Path,
+    request: ExecRequest,
+    context: &Context,
+    report: Report,
+) -> Result<ExitCode, CommandError> {
+    if args.stdin {
+        return Err(CommandError::usage(
+            "-i is for one target, and many are meant",
+        ));
+    }
+    let task = fleet::Task {
+        args: &args.fleet,
+        targets,
+        request: ExecRequest {
+            timeout: None,
+            ..request
+        },
+        time_limit: args.timeout,
+        what: file.display().to_string(),
+        json: report == Report::Json,
+    };
+    fleet::run(task, context).await
+}
+
 impl ScriptArgs {
-    fn request(&self) -> Result<ExecRequest, CommandError> {
-        let source = fs::read(&self.file).map_err(|error| {
-            let text = format!("cannot read the script {}: {error}", self.file.display());
+    /// The targets, and the script behind them.
+    fn words(&self) -> Result<(Vec<TargetPattern>, PathBuf), CommandError> {
+        let lacking = |what: &str| {
+            let hint = "write: bowline script TARGET FILE [-- ARGUMENTS]";
+            CommandError::usage(format!("{what} is missing")).hint(hint)
+        };
+        let (file, targets) = self
+            .words
+            .split_last()
+            .ok_or_else(|| lacking("the script"))?;
+        if targets.is_empty() && !self.fleet.names_its_places() {
+            return Err(lacking("the target or the script"));
+        }
+        let targets = targets.iter().map(|word| {
+            let word = word.to_string_lossy();
+            word.parse()
+                .map_err(|error| CommandError::usage(format!("{error}")))
+        });
+        let targets: Result<Vec<TargetPattern>, CommandError> = targets.collect();
+        Ok((targets?, PathBuf::from(file)))
+    }
+
+    fn request(&self, path: &Path) -> Result<ExecRequest, CommandError> {
+        let source = fs::read(path).map_err(|error| {
+            let text = format!("cannot read the script {}: {error}", path.display());
             CommandError::new(ErrorKind::Usage, text)
         })?;
-        let name = self
-            .file
+        let name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         let mut script = Script::new(name.unwrap_or_else(|| "script".to_owned()), source);

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::ecs;
 use crate::api::{ApiError, Call};
 use crate::faults::Faults;
+use crate::identifiers::Account;
+use crate::landscape::Landscape;
+use crate::state::Shared;
 use crate::state::task::AgentStatus;
 
 /// What stands before the dot of `X-Amz-Target`.
@@ -21,7 +24,6 @@ pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "SetAgentState" => set_agent_state(call),
         "CutSession" => cut_session(call),
         "AdvanceClock" => advance_clock(call),
-        "CountCalls" => Ok(json!({ "calls": call.shared.calls() })),
         "FailNext" => mishaps::fail_next(call),
         "FailRunTask" => mishaps::fail_run_task(call),
         "FailStart" => mishaps::fail_start(call),
@@ -33,6 +35,21 @@ pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "GetFaults" => Ok(call.shared.faults.now().describe()),
         _ => Err(ApiError::unknown_operation()),
     }
+}
+
+/// The calls of the caller's own account and region, and of each there is.
+pub(super) async fn count_calls(landscape: &Landscape, shared: &Shared) -> Value {
+    let worlds = landscape.worlds().await;
+    let each: Vec<Value> = worlds
+        .iter()
+        .map(|world| {
+            let (calls, busiest) = world.calls();
+            let Account { id, region, .. } = &world.account;
+            json!({ "account": id, "region": region, "calls": calls, "busiest": busiest })
+        })
+        .collect();
+    let (calls, busiest) = shared.calls();
+    json!({ "calls": calls, "busiest": busiest, "accounts": each })
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use super::query::{Form, set, tag};
 use crate::api::ApiError;
 use crate::identifiers;
+use crate::landscape::Landscape;
 use crate::network::{
     CIDR, ENDPOINT_GROUP, Endpoint, Group, NAT_GATEWAY, Rule, SUBNET, SUBNET_CIDR, TASK_GROUP, VPC,
 };
@@ -30,6 +31,16 @@ pub(super) fn call(shared: &Shared, form: &Form) -> Result<String, ApiError> {
     }
 }
 
+/// DescribeRegions: those that the account has.
+pub(super) fn regions(landscape: &Landscape) -> String {
+    let regions = landscape.regions().into_iter().map(|region| {
+        tag("regionName", region)
+            + &tag("regionEndpoint", &format!("ec2.{region}.amazonaws.com"))
+            + &tag("optInStatus", "opt-in-not-required")
+    });
+    set("regionInfo", "item", regions)
+}
+
 fn subnets(shared: &Shared, form: &Form) -> Result<String, ApiError> {
     known(
         &form.list("SubnetId"),
@@ -44,7 +55,7 @@ fn subnets(shared: &Shared, form: &Form) -> Result<String, ApiError> {
             + &tag("cidrBlock", SUBNET_CIDR)
             + &tag("availabilityZone", &format!("{}a", shared.account.region))
             + &tag("mapPublicIpOnLaunch", "false")
-            + &tag("ownerId", shared.account.id)
+            + &tag("ownerId", &shared.account.id)
     });
     Ok(set("subnetSet", "item", shown))
 }
@@ -76,7 +87,7 @@ fn route_tables(shared: &Shared, form: &Form) -> Result<String, ApiError> {
         + &tag("main", "false");
     let table = tag("routeTableId", ROUTE_TABLE)
         + &tag("vpcId", VPC)
-        + &tag("ownerId", shared.account.id)
+        + &tag("ownerId", &shared.account.id)
         + &set("routeSet", "item", [local].into_iter().chain(out))
         + &set("associationSet", "item", [association]);
     Ok(set("routeTableSet", "item", [table]))
@@ -160,7 +171,7 @@ fn show_endpoint(shared: &Shared, endpoint: &Endpoint) -> String {
                 .map(|id| super::reply::escape_xml(id)),
         )
         + &set("groupSet", "item", endpoint.groups.iter().map(group))
-        + &tag("ownerId", shared.account.id)
+        + &tag("ownerId", &shared.account.id)
 }
 
 fn groups(shared: &Shared, form: &Form) -> Result<String, ApiError> {
@@ -181,7 +192,7 @@ fn groups(shared: &Shared, form: &Form) -> Result<String, ApiError> {
         ];
         if passes(form, &facts)? && (asked.is_empty() || asked.contains(&group.id)) {
             shown.push(
-                tag("ownerId", shared.account.id)
+                tag("ownerId", &shared.account.id)
                     + &tag("groupId", group.id)
                     + &tag("groupName", group.name)
                     + &tag("groupDescription", group.name)
@@ -206,7 +217,7 @@ fn show_rule(shared: &Shared, rule: &Rule) -> String {
     let ports = rule.ports.map_or_else(String::new, |(from, to)| {
         tag("fromPort", &from.to_string()) + &tag("toPort", &to.to_string())
     });
-    let group = |id: &String| tag("userId", shared.account.id) + &tag("groupId", id);
+    let group = |id: &String| tag("userId", &shared.account.id) + &tag("groupId", id);
     tag("ipProtocol", &rule.protocol)
         + &ports
         + &set("groups", "item", rule.groups.iter().map(group))
@@ -242,7 +253,7 @@ fn interfaces(shared: &Shared, form: &Form) -> Result<String, ApiError> {
                 tag("networkInterfaceId", &interface.id)
                     + &tag("subnetId", &interface.subnet)
                     + &tag("vpcId", VPC)
-                    + &tag("ownerId", shared.account.id)
+                    + &tag("ownerId", &shared.account.id)
                     + &tag("status", "in-use")
                     + &tag("macAddress", &interface.mac)
                     + &tag("privateIpAddress", &task.address.to_string())

@@ -73,7 +73,7 @@ fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {
         .map(|function| {
             json!({
                 "FunctionName": function.name,
-                "FunctionArn": arn(&account.region, account.id, &function.name),
+                "FunctionArn": arn(&account.region, &account.id, &function.name),
                 "Runtime": "provided.al2023",
                 "Timeout": function.timeout.as_secs(),
                 "Version": "$LATEST",
@@ -174,7 +174,7 @@ fn found(shared: &Shared, name: &str) -> Result<Arc<Function>, ApiError> {
             "ResourceNotFoundException",
             format!(
                 "Function not found: {}",
-                arn(&account.region, account.id, plain)
+                arn(&account.region, &account.id, plain)
             ),
         )
     })

@@ -8,6 +8,7 @@ mod kms;
 mod lambda;
 mod logs;
 mod metadata;
+mod organizations;
 mod pages;
 mod query;
 mod reply;
@@ -24,13 +25,15 @@ use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::StartError;
 use crate::auth::{self, AuthError, Expected};
 use crate::dormant;
+use crate::landscape::{Admitted, Landscape};
 use crate::state::{Shared, TaskKey};
 
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
-pub(crate) use reply::{ApiError, Protocol, RequestId};
+pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
 pub(crate) use ssm::fill as fill_sessions;
 
 /// One API request, its signature already checked.
@@ -54,15 +57,20 @@ impl Call<'_> {
 
 /// Answers a request to one of the APIs; the door was passed before.
 pub(crate) async fn respond(
-    shared: &Arc<Shared>,
+    landscape: &Landscape,
     host: &str,
     head: &Parts,
     body: Bytes,
 ) -> Response<Body> {
     let request_id = RequestId::new();
+    let admitted = match landscape.admit(&head.headers).await {
+        Ok(admitted) => admitted,
+        Err(error) => return unmade(&error),
+    };
+    let shared = &admitted.shared;
     let service = Service::of(head);
     let protocol = service.protocol();
-    if let Err(error) = authenticate(shared, head, &body, service.scope(), false) {
+    if let Err(error) = authenticate(&admitted, head, &body, service.scope(), false) {
         if matches!(service, Service::Lambda) {
             let error = ApiError {
                 status: StatusCode::FORBIDDEN,
@@ -77,7 +85,7 @@ pub(crate) async fn respond(
             let response = lambda::respond(shared, head, &body, &request_id).await;
             return dated(shared, response);
         }
-        Ok(()) => answer(shared, host, service, head, &body, &request_id).await,
+        Ok(()) => answer(landscape, shared, host, service, head, &body, &request_id).await,
         Err(error) => Err(error),
     };
     if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
@@ -111,21 +119,23 @@ fn dated(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
 
 /// Checks the signature, if one is needed at all.
 pub(crate) fn authenticate(
-    shared: &Shared,
+    admitted: &Admitted,
     head: &Parts,
     body: &[u8],
     service: &str,
     upgrade: bool,
 ) -> Result<(), AuthError> {
+    let shared = &admitted.shared;
     if shared.accept_any_credentials {
         return Ok(());
     }
     // STS has one global endpoint besides the regional ones, and IAM nothing else: their scope may name any region.
-    let region = (!["sts", "iam"].contains(&service)).then_some(shared.account.region.as_str());
+    let region = (!["sts", "iam", "organizations"].contains(&service))
+        .then_some(shared.account.region.as_str());
     auth::verify(
         head,
         body,
-        &shared.credentials,
+        &admitted.credentials,
         Expected {
             service,
             region,
@@ -143,6 +153,7 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
         | Service::Ssm { operation }
         | Service::Logs { operation }
         | Service::Secrets { operation }
+        | Service::Organizations { operation }
         | Service::Kms { operation } => operation,
         Service::Sts | Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => {
             sts::operation(body)
@@ -202,6 +213,9 @@ enum Service<'a> {
     Secrets {
         operation: &'a str,
     },
+    Organizations {
+        operation: &'a str,
+    },
     Sts,
     Iam,
     Ec2,
@@ -248,6 +262,7 @@ impl<'a> Service<'a> {
             Some(("Logs_20140328", operation)) => Self::Logs { operation },
             Some(("TrentService", operation)) => Self::Kms { operation },
             Some(("secretsmanager", operation)) => Self::Secrets { operation },
+            Some(("AWSOrganizationsV20161128", operation)) => Self::Organizations { operation },
             Some((control::TARGET, operation)) => Self::Control { operation },
             _ => Self::Unknown {
                 scope: scope.unwrap_or("ecs"),
@@ -267,6 +282,7 @@ impl<'a> Service<'a> {
             Self::Rds => "rds",
             Self::Elasticache => "elasticache",
             Self::Secrets { .. } => "secretsmanager",
+            Self::Organizations { .. } => "organizations",
             Self::Lambda => "lambda",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
@@ -280,7 +296,9 @@ impl<'a> Service<'a> {
             | Self::Control { .. }
             | Self::Lambda
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
-            Self::Ssm { .. } | Self::Secrets { .. } => Protocol::Json { message: "Message" },
+            Self::Ssm { .. } | Self::Secrets { .. } | Self::Organizations { .. } => {
+                Protocol::Json { message: "Message" }
+            }
             Self::Sts | Self::Rds | Self::Elasticache | Self::UnknownQuery { .. } => Protocol::STS,
             Self::Iam => Protocol::IAM,
             Self::Ec2 => Protocol::Ec2,
@@ -289,6 +307,7 @@ impl<'a> Service<'a> {
 }
 
 async fn answer(
+    landscape: &Landscape,
     shared: &Arc<Shared>,
     host: &str,
     service: Service<'_>,
@@ -321,6 +340,9 @@ async fn answer(
     };
     match service {
         Service::Iam => iam::call(shared, &form()).map(xml),
+        Service::Ec2 if sts::operation(body) == "DescribeRegions" => {
+            Ok(xml(ec2::regions(landscape)))
+        }
         Service::Ec2 => ec2::call(shared, &form()).map(xml),
         Service::Rds => stores::rds(shared, &form()).map(xml),
         Service::Elasticache => stores::elasticache(&form()).map(xml),
@@ -337,10 +359,15 @@ async fn answer(
         }
         Service::Logs { operation } => logs::call(&call(operation)?, request_id),
         Service::Kms { operation } => kms::call(&call(operation)?).map(Answer::Json),
-        Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
-        Service::Sts => {
-            sts::call(shared, body).map(|(operation, result)| Answer::Xml { operation, result })
+        Service::Organizations { operation } => {
+            organizations::call(landscape, operation).map(Answer::Json)
         }
+        Service::Control {
+            operation: "CountCalls",
+        } => Ok(Answer::Json(control::count_calls(landscape, shared).await)),
+        Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
+        Service::Sts => sts::call(landscape, shared, body)
+            .map(|(operation, result)| Answer::Xml { operation, result }),
         Service::Lambda | Service::Unknown { .. } => Err(ApiError::unknown_operation()),
         Service::UnknownQuery { scope } => Err(ApiError::new(
             "InvalidAction",
@@ -363,6 +390,7 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
         | Service::Ssm { operation }
         | Service::Logs { operation }
         | Service::Secrets { operation }
+        | Service::Organizations { operation }
         | Service::Kms { operation } => operation,
         Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => sts::operation(body),
         _ => return Ok(()),
@@ -395,12 +423,21 @@ fn json_object(body: &[u8]) -> Result<Value, ApiError> {
     match serde_json::from_slice(body) {
         Ok(mut value @ Value::Object(_)) => {
             // To the services a null is the same as nothing.
-            reply::prune(&mut value);
+            prune(&mut value);
             Ok(value)
         }
         Ok(_) => Err(ApiError::serialization("the body is not a JSON object")),
         Err(error) => Err(ApiError::serialization(&error.to_string())),
     }
+}
+
+/// The answer where the world of an account or region does not come up.
+pub(crate) fn unmade(error: &StartError) -> Response<Body> {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "ServiceUnavailableException",
+        &error.to_string(),
+    )
 }
 
 /// A refusal that no protocol of AWS has: the request never reached an API.

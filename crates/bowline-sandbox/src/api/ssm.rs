@@ -306,6 +306,8 @@ fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
         .map(Test::new)
         .collect::<Result<Vec<_>, _>>()?;
     let mut sessions = call.shared.sessions.list();
+    let account = format!(":{}:", call.shared.account.id);
+    sessions.retain(|session| session.owner.contains(&account));
     sessions.retain(|session| {
         (session.status != SessionStatus::Terminated) == active
             && filters.iter().all(|test| test.passes(session))

@@ -9,12 +9,13 @@ use super::Order;
 use crate::dormant::Dormant;
 use crate::identifiers;
 use crate::image::{self, Place};
+use crate::simulated::FATE_TAG;
 use crate::state::definition::ContainerDefinition;
 use crate::state::task::{
     Container, ContainerStatus, Health, Interface, LogTarget, ManagedAgent, Overrides, Task,
     TaskStatus, Times,
 };
-use crate::state::{Shared, TaskKey, World};
+use crate::state::{Shared, Tag, TaskKey, World};
 
 /// The command that the container's init serves itself.
 const DEMO_WEB: &str = "bowline-demo-web";
@@ -24,10 +25,15 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
     let address = world.new_address();
     // Older platforms of Fargate do not know the agent.
     let has_agent = order.exec_enabled && order.launch.resolved_platform() != "1.3.0";
-    let containers = order
-        .definition
-        .outline
-        .container_definitions
+    let definitions = &order.definition.outline.container_definitions;
+    let simulated = definitions.iter().any(ContainerDefinition::is_simulated);
+    let fate = simulated.then(|| shared.fates.next());
+    let mut tags = order.tags;
+    tags.extend(fate.map(|fate| Tag {
+        key: FATE_TAG.to_owned(),
+        value: fate.as_str().to_owned(),
+    }));
+    let containers = definitions
         .iter()
         .map(|definition| {
             let id = identifiers::uuid();
@@ -77,6 +83,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                     environment,
                     directory,
                     programs,
+                    simulated: fate,
                 },
             }
         })
@@ -90,7 +97,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
         launch: order.launch,
         overrides: order.overrides,
         exec_enabled: order.exec_enabled,
-        tags: order.tags,
+        tags,
         interface: order.subnet.map(new_interface),
         address,
         status: match awsvpc {
@@ -107,7 +114,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
         start_failure: order.start_failure,
         visible_from: order.visible_from,
         over_since: None,
-        dormant: order.lazy.then(Dormant::default),
+        dormant: (order.lazy || simulated).then(Dormant::default),
         version: 1,
     }
 }

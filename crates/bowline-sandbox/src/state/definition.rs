@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::image;
 use crate::state::{Tag, Variable};
+use crate::{image, simulated};
 
 /// The label with the stop signal of the image: INT, QUIT, HUP, USR1, USR2 or KILL, with or without SIG before it.
 const STOP_SIGNAL: &str = "bowline.sandbox.stop-signal";
@@ -144,6 +144,11 @@ impl ContainerDefinition {
     pub(crate) fn tools(&self) -> Option<&str> {
         let label = self.docker_labels.get(image::LABEL)?;
         Some(label.as_str()).filter(|label| !label.trim().is_empty())
+    }
+
+    /// It has no processes, see `simulated.rs`.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.docker_labels.contains_key(simulated::LABEL)
     }
 
     /// The signal that asks it to stop, which is its image's affair: SIGTERM unless a label says otherwise.

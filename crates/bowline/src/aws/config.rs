@@ -11,6 +11,7 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::origin::Origin;
@@ -21,6 +22,7 @@ use tokio::sync::Mutex;
 use super::credentials::{Chain, MfaPrompt};
 use super::error::AwsError;
 use super::http::LazyHttpClient;
+use super::pace::Pace;
 use super::profiles::Profiles;
 use super::regions;
 use crate::network::{Proxies, is_loopback_host};
@@ -213,6 +215,48 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// The same for another region or with other credentials, at a pace of its own. Trust roots, proxies and connections
+    /// are shared, so that hundreds of them are cheap.
+    pub(crate) fn beside(
+        &self,
+        region: &str,
+        credentials: Option<SharedCredentialsProvider>,
+        pace: Pace,
+    ) -> Result<Self, ConnectError> {
+        check_region(region)?;
+        let credentials = match credentials {
+            Some(given) => SharedCredentialsProvider::new(CachedCredentials::new(given)),
+            None => self.credentials.clone(),
+        };
+        let http = self.http.paced(pace);
+        // Waiting for one's turn is not waiting for an answer; the limits of connecting and reading stay.
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .read_timeout(READ_LIMIT)
+            .operation_timeout(TURN_LIMIT)
+            .build();
+        let sdk = self.sdk.clone().into_builder();
+        let sdk = sdk
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone())
+            .timeout_config(limits)
+            // It would take a turn that is waited for as a stalled upload.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Self {
+            sdk,
+            region: region.to_owned(),
+            roots: Arc::clone(&self.roots),
+            proxies: Arc::clone(&self.proxies),
+            stream_host: self.stream_host.clone(),
+            http,
+            credentials,
+            endpoint_given: self.endpoint_given,
+            may_ask: self.may_ask,
+        })
     }
 
     /// The endpoint a service is sent to when it is not AWS's own.
@@ -461,6 +505,8 @@ fn is_fresh(credentials: &aws_credential_types::Credentials) -> bool {
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// For the first byte of an answer.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+/// For a call of a fleet with its turn, however many wait before it.
+const TURN_LIMIT: Duration = Duration::from_secs(900);
 /// How long instance metadata may take to name a region.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Refresh this long before expiry.

@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
+use super::pace::Pace;
 use crate::network::{NetworkError, NetworkProblem, Proxies, Proxy, Stage};
 use crate::tls::{TrustError, TrustRoots};
 
@@ -29,6 +30,8 @@ pub(super) struct LazyHttpClient {
     roots: Arc<TrustRoots>,
     proxies: Arc<Proxies>,
     connectors: Arc<Mutex<HashMap<Limits, SharedHttpConnector>>>,
+    /// How fast a fleet may ask.
+    pace: Option<Pace>,
 }
 
 /// Connect and read time limits.
@@ -40,6 +43,15 @@ impl LazyHttpClient {
             roots,
             proxies,
             connectors: Arc::default(),
+            pace: None,
+        }
+    }
+
+    /// The same connections at a pace of their own.
+    pub(super) fn paced(&self, pace: Pace) -> Self {
+        Self {
+            pace: Some(pace),
+            ..self.clone()
         }
     }
 
@@ -60,13 +72,17 @@ impl LazyHttpClient {
             .connectors
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        connectors
+        let connector = connectors
             .entry(key)
             .or_insert_with(|| {
                 let (roots, proxies) = (Arc::clone(&self.roots), Arc::clone(&self.proxies));
                 SharedHttpConnector::new(Routes::new(settings.clone(), roots, proxies))
             })
-            .clone()
+            .clone();
+        match &self.pace {
+            Some(pace) => pace.before(connector),
+            None => connector,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod error;
 mod http;
 pub(crate) mod kms;
 pub(crate) mod logs;
+pub(crate) mod pace;
 pub(crate) mod profiles;
 pub mod regions;
 pub(crate) mod run;

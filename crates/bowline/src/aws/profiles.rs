@@ -56,6 +56,14 @@ impl Profiles {
     }
 }
 
+/// The names of all profiles there are.
+pub(crate) async fn names() -> Result<Vec<String>, ConnectError> {
+    let profiles = Profiles::load(&ClientOptions::default()).await?;
+    let mut names: Vec<String> = profiles.set.profiles().map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
+}
+
 /// The region that a profile names, and the profile, for showing it.
 pub(crate) async fn profile_region(profile: Option<&str>) -> Option<(String, String)> {
     let options = ClientOptions {

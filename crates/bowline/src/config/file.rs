@@ -24,6 +24,8 @@ pub(super) struct FileLayer {
     pub(super) forwards: BTreeMap<String, Setting<ForwardSet>>,
     pub(super) guards: Vec<Setting<Guard>>,
     pub(super) operations: BTreeMap<String, Setting<Operation>>,
+    pub(super) accounts: BTreeMap<String, String>,
+    pub(super) groups: BTreeMap<String, Vec<String>>,
 }
 
 /// Reads the user's file.
@@ -154,6 +156,8 @@ fn layer(
         }
     }
     Ok(FileLayer {
+        accounts: document.account,
+        groups: document.group,
         operations: document
             .op
             .into_iter()

@@ -64,6 +64,10 @@ pub struct Config {
     pub guards: Vec<Setting<Guard>>,
     /// Named operations; a project's goes before the user's own of the same name.
     pub operations: BTreeMap<String, Setting<Operation>>,
+    /// Accounts by names, for fleets.
+    pub accounts: BTreeMap<String, String>,
+    /// Groups of accounts or profiles, by name.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// The files that were looked for.
     pub files: Files,
 }
@@ -110,6 +114,9 @@ impl Config {
         forwards.extend(project.forwards);
         let mut operations = user.operations;
         operations.extend(project.operations);
+        let (mut accounts, mut groups) = (project.accounts, project.groups);
+        accounts.extend(user.accounts);
+        groups.extend(user.groups);
         let guards = user.guards.into_iter().chain(project.guards).collect();
         Ok(Self {
             defaults,
@@ -117,6 +124,8 @@ impl Config {
             forwards,
             guards,
             operations,
+            accounts,
+            groups,
             files,
         })
     }

@@ -59,6 +59,12 @@ pub(super) struct Document {
     #[serde(default)]
     #[schemars(with = "Vec<Guard>")]
     pub(super) guard: Vec<Spanned<Guard>>,
+    /// Accounts by names of your own, for `--accounts`: `prod-eu = "111122223333"`.
+    #[serde(default)]
+    pub(super) account: BTreeMap<String, String>,
+    /// Groups for `--accounts @name` and `--profiles @name`: names, ids and patterns (`["prod-*", "111122223333"]`).
+    #[serde(default)]
+    pub(super) group: BTreeMap<String, Vec<String>>,
     /// Named operations, for `bowline op`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Operation>")]

@@ -225,7 +225,7 @@ fn what_is_wrong_is_shown_in_its_place() {
       |
     1 | [things]
       |  ^^^^^^
-    hint: the keys here are cluster, target, container, shell, output, engine, region, profile, endpoint_url, stream_host, alias, forward, guard, op
+    hint: the keys here are cluster, target, container, shell, output, engine, region, profile, endpoint_url, stream_host, alias, forward, guard, account, group, op
     "#);
 }
 
@@ -330,12 +330,14 @@ fn the_schema_knows_every_key() {
     assert_eq!(
         keys,
         [
+            "account",
             "alias",
             "cluster",
             "container",
             "endpoint_url",
             "engine",
             "forward",
+            "group",
             "guard",
             "op",
             "output",

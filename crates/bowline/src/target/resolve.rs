@@ -195,7 +195,7 @@ pub(crate) async fn current_cluster(
     })
 }
 
-fn describe(
+pub(super) fn describe(
     cluster: &str,
     task: &Task,
     container: &str,

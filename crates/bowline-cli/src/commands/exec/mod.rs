@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline::session::exec::{Engine, ExecRequest};
-use bowline::target::TargetSpec;
+use bowline::target::{TargetPattern, TargetSpec};
 use clap::{Args, CommandFactory, ValueEnum};
 
 use self::engine::EngineArgs;
 use self::report::Report;
+use super::fleet::{self, FleetArgs};
 use super::{Context, guard, job_output};
 use crate::cli::{Cli, OutputFormat};
 use crate::duration;
@@ -37,15 +38,20 @@ use crate::terminal;
 ///   bowline exec -t web -- top
 ///   bowline exec --timeout 5m --status-file last.json web -- ./migrate
 ///   bowline exec -d web -- ./backfill --all
+///   bowline exec --all web worker -- uptime             every task of two services
+///   bowline exec --group 'web-*' -- cat /app/version    one task of each, compared
+///   bowline exec --accounts @prod --role ops --regions all web -- ./flush-cache
 ///   bowline exec --no-shell --allow-unknown-status web -- /app/reload
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "bowline exec [OPTIONS] [TARGET] -- <COMMAND>..."
+    override_usage = "bowline exec [OPTIONS] [TARGET]... -- <COMMAND>..."
 )]
 pub struct ExecArgs {
-    /// A service, task or container; not needed where there is only one
-    target: Option<TargetSpec>,
+    /// A service, task or container; not needed where there is only one. Several, and patterns such as 'web-*' or
+    /// '*/web', are many targets
+    #[arg(value_name = "TARGET")]
+    targets: Vec<TargetPattern>,
     #[command(flatten)]
     pick: PickArgs,
     /// Send our stdin to the command; without this its stdin is empty
@@ -77,6 +83,8 @@ pub struct ExecArgs {
     /// The command and its arguments, as they are
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// The APIs that can start a session.
@@ -90,7 +98,7 @@ pub(crate) enum Via {
 
 /// Runs the command.
 pub async fn run(args: ExecArgs, context: &Context) -> Result<ExitCode, CommandError> {
-    args.check()?;
+    args.check(context)?;
     let report = match context.global.output {
         None => Report::Streams,
         Some(OutputFormat::Json | OutputFormat::Ndjson) => Report::Json,
@@ -127,10 +135,13 @@ async fn start(
     let preferred = context.config.defaults.engine.as_ref();
     let preferred = preferred.map(|engine| engine.value);
     let engine = args.engine.choose(args.stdin, report, preferred)?;
+    if args.fleet.is_asked(&args.targets) {
+        return many(args, context, report, engine).await;
+    }
     let client = context.client().await?;
     let asked = picker::resolve(
         &client,
-        args.target.as_ref(),
+        args.targets.first().and_then(TargetPattern::one),
         &args.pick,
         "run it there",
         context,
@@ -167,18 +178,66 @@ async fn start(
     }
 }
 
+/// The command on every target there is.
+async fn many(
+    args: &ExecArgs,
+    context: &Context,
+    report: Report,
+    engine: Engine,
+) -> Result<ExitCode, CommandError> {
+    let single = [
+        ("-i", args.stdin),
+        ("-t", engine == Engine::Tty),
+        ("-d", args.detach),
+        ("--pick", args.pick.pick || args.pick.query.is_some()),
+    ];
+    if let Some((option, _)) = single.iter().find(|(_, given)| *given) {
+        let text = format!("{option} is for one target, and many are meant");
+        return Err(CommandError::usage(text));
+    }
+    let words = args.command.iter().cloned().map(OsString::into_vec);
+    let request = ExecRequest {
+        // Streams of many targets are never a terminal's.
+        engine: if engine == Engine::Plain {
+            Engine::Framed
+        } else {
+            engine
+        },
+        wait: args.wait,
+        reconnect_for: args.reconnect_for,
+        keep_alive: Some(args.keep_alive).filter(|every| !every.is_zero()),
+        ..ExecRequest::new(words)
+    };
+    let words = args.command.iter().map(|word| word.to_string_lossy());
+    let task = fleet::Task {
+        args: &args.fleet,
+        targets: &args.targets,
+        request,
+        time_limit: args.timeout,
+        what: shell_words::join(words),
+        json: report == Report::Json,
+    };
+    fleet::run(task, context).await
+}
+
 impl ExecArgs {
     /// The target, and what is asked about it.
     pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
-        (self.target.as_ref(), &self.pick)
+        let target = self.targets.first().and_then(TargetPattern::one);
+        (target, &self.pick)
     }
 
-    fn check(&self) -> Result<(), CommandError> {
+    fn check(&self, context: &Context) -> Result<(), CommandError> {
         let target = self
-            .target
-            .as_ref()
+            .targets
+            .first()
             .map_or_else(String::new, |target| format!(" {target}"));
         if self.command.is_empty() {
+            if self.targets.len() > 1
+                && let Some(error) = misplaced(&context.arguments)
+            {
+                return Err(error);
+            }
             return Err(CommandError::usage("no command was given")
                 .hint(format!("write: bowline exec{target} -- COMMAND")));
         }

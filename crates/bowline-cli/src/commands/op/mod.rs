@@ -10,13 +10,14 @@ use std::time::Duration;
 use bowline::config::Setting;
 use bowline::operation::{Bound, Operation, Via};
 use bowline::session::exec::{ExecEvent, ExecRequest};
-use bowline::target::TargetSpec;
+use bowline::target::{TargetPattern, TargetSpec};
 use bowline::{Client, ResolvedTarget};
 use clap::Args;
 use serde_json::{Value, json};
 
 use self::ledger::Ledger;
 use super::doctor::hint;
+use super::fleet::{self, FleetArgs};
 use super::follow::{self, Ended, Source};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
@@ -39,6 +40,7 @@ use crate::{duration, terminal};
 ///   bowline op show backup                        its parameters
 ///   bowline op backup comment='before the move'
 ///   bowline op restore dump=monday.dump --dry-run
+///   bowline op flush --on 'web-*' --all
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
@@ -54,12 +56,17 @@ pub struct OpArgs {
     /// Only say what would be run, and where
     #[arg(long)]
     dry_run: bool,
+    /// Run it in this target and not in its own (repeatable); patterns such as 'web-*' are many targets
+    #[arg(long, value_name = "TARGET")]
+    on: Vec<TargetPattern>,
     /// How long to wait for an exec agent that is not ready (90s, 2m)
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "TIME")]
     wait: Duration,
     /// How long to try to restore a lost connection. 0 never tries
     #[arg(long, value_parser = duration::parse, default_value = "5m", value_name = "TIME")]
     reconnect_for: Duration,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// An operation on its way.
@@ -67,6 +74,8 @@ struct Call<'a> {
     name: &'a str,
     operation: &'a Setting<Operation>,
     json: bool,
+    /// A target in place of the operation's own.
+    on: Option<&'a TargetSpec>,
     wait: Duration,
     reconnect_for: Duration,
 }
@@ -100,6 +109,7 @@ async fn start(args: &OpArgs, context: &Context) -> Result<ExitCode, CommandErro
         name: &args.name,
         operation,
         json,
+        on: args.on.first().and_then(TargetPattern::one),
         wait: args.wait,
         reconnect_for: args.reconnect_for,
     };
@@ -110,6 +120,9 @@ async fn start(args: &OpArgs, context: &Context) -> Result<ExitCode, CommandErro
     }
     // What can be found wrong without asking anybody is.
     values::check(&operation.value, &given, &BTreeMap::new())?;
+    if args.fleet.is_asked(&args.on) {
+        return call.many(args, &given, context).await;
+    }
     let client = context.client().await?;
     match operation.value.via {
         Via::Exec => call.exec(&client, given, args.dry_run, context).await,
@@ -118,6 +131,61 @@ async fn start(args: &OpArgs, context: &Context) -> Result<ExitCode, CommandErro
 }
 
 impl Call<'_> {
+    /// The operation on every target there is. What needs one target to be bound is refused.
+    async fn many(
+        &self,
+        args: &OpArgs,
+        given: &BTreeMap<String, String>,
+        context: &Context,
+    ) -> Result<ExitCode, CommandError> {
+        let operation = &self.operation.value;
+        let refused = |what: &str| {
+            let text = format!(
+                "operation {} {what}, so it cannot run on many targets at once",
+                self.name
+            );
+            Err(CommandError::usage(text))
+        };
+        if operation.via != Via::Exec {
+            return refused("runs a fresh task");
+        }
+        if operation.log.is_some() {
+            return refused("keeps a log of one target");
+        }
+        if operation
+            .param
+            .values()
+            .any(|parameter| !parameter.values_from.is_empty())
+        {
+            return refused("has values that come from its target");
+        }
+        let bound = values::check(operation, given, &BTreeMap::new())?;
+        if values::has_files(operation, &bound) {
+            return refused("takes files");
+        }
+        let own: Vec<TargetPattern> = self.target()?.into_iter().map(Into::into).collect();
+        let targets = if args.on.is_empty() { &own } else { &args.on };
+        if args.dry_run {
+            let named: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            return self.say(&bound, &named.join(" "), context);
+        }
+        self.confirm(&bound, "many targets", context).await?;
+        let request = ExecRequest {
+            wait: self.wait,
+            reconnect_for: self.reconnect_for,
+            ..ExecRequest::new(bound.argv.iter().map(String::as_str))
+        };
+        let task = fleet::Task {
+            args: &args.fleet,
+            targets,
+            request,
+            time_limit: operation.time_limit(),
+            what: shown(&bound.argv),
+            json: self.json,
+        };
+        fleet::run(task, context).await
+    }
+
     async fn exec(
         &self,
         client: &Client,
@@ -218,6 +286,9 @@ impl Call<'_> {
     }
 
     fn target(&self) -> Result<Option<TargetSpec>, CommandError> {
+        if let Some(on) = self.on {
+            return Ok(Some(on.clone()));
+        }
         let target = self.operation.value.target.as_deref().map(str::parse);
         target
             .transpose()

@@ -187,6 +187,11 @@ impl Shipped {
     }
 }
 
+/// Whether files of ours have to be in the container.
+pub(super) fn has_files(operation: &Operation, bound: &Bound) -> bool {
+    !files(operation, bound).is_empty()
+}
+
 fn files(operation: &Operation, bound: &Bound) -> Vec<(String, PathBuf)> {
     let is_file = |name: &String| {
         operation

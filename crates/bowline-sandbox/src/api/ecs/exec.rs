@@ -10,6 +10,7 @@ use crate::api::{ApiError, Call, ssm};
 use crate::logs::{self, SessionLog};
 use crate::prerequisites;
 use crate::sessions::{SessionKind, SessionRequest};
+use crate::simulated::Fate;
 use crate::state::task::{AgentStatus, Container, Task, TaskStatus};
 use crate::state::{TaskKey, World};
 
@@ -57,7 +58,9 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
         }
         _ => return Err(ApiError::invalid_parameter(NOT_ENABLED)),
     }
-    if !prerequisites::is_connected(&world, account, task, &container.name) {
+    if container.place.simulated == Some(Fate::Unreachable)
+        || !prerequisites::is_connected(&world, account, task, &container.name)
+    {
         return Err(ApiError::new("TargetNotConnectedException", NOT_CONNECTED));
     }
     let target = container
@@ -103,7 +106,9 @@ pub(super) fn needed(call: &Call<'_>) -> Option<TaskKey> {
     let (cluster, task) = (input.cluster.as_deref(), input.task.as_deref());
     let task = task::find(&world, &call.shared.account, cluster, task).ok()?;
     let container = choose(task, input.container.as_deref()).ok()?;
-    (container.agent_status() == Some(AgentStatus::Running)).then(|| task.key.clone())
+    let needed = container.agent_status() == Some(AgentStatus::Running)
+        && container.place.simulated.is_none();
+    needed.then(|| task.key.clone())
 }
 
 /// The log group that the cluster's configuration wants this session's output in.

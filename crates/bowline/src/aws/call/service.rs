@@ -27,7 +27,16 @@ pub(super) enum Protocol {
     Query { version: &'static str, lists: Lists },
 }
 
-const SERVICES: [Service; 8] = [
+const SERVICES: [Service; 9] = [
+    Service {
+        name: "organizations",
+        id: "ORGANIZATIONS",
+        protocol: Protocol::Json {
+            target: "AWSOrganizationsV20161128",
+            version: "1.1",
+        },
+        global: true,
+    },
     Service {
         name: "secretsmanager",
         id: "SECRETS_MANAGER",
@@ -114,6 +123,13 @@ impl Service {
         let suffix = dns_suffix(region);
         let (host, signed_for) = match (self.global, region) {
             (false, _) => (format!("{}.{region}.{suffix}", self.name), region),
+            (true, _)
+                if self.name == "organizations"
+                    && !region.starts_with("cn-")
+                    && !region.starts_with("us-gov-") =>
+            {
+                (format!("{}.us-east-1.{suffix}", self.name), "us-east-1")
+            }
             (true, _) if region.starts_with("cn-") => {
                 (format!("{}.cn-north-1.{suffix}", self.name), "cn-north-1")
             }

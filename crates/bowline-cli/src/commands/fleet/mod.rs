@@ -1,0 +1,426 @@
+//! One command on many targets: what exec, script and op do when more than one is meant.
+
+mod board;
+mod failed;
+mod folder;
+mod groups;
+mod json;
+mod lines;
+mod options;
+mod show;
+mod summary;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bowline::fleet::{
+    self, Fleet, FleetError, FleetEvent, FleetTarget, Places, Problem, Selection,
+};
+use bowline::session::exec::ExecRequest;
+use bowline::target::TargetPattern;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep_until, timeout};
+
+pub(crate) use self::options::FleetArgs;
+use self::show::Show;
+use self::summary::Summary;
+use super::{Context, follow, guard};
+use crate::confirm::confirm;
+use crate::error::{CommandError, ErrorKind};
+use crate::exit_code::ExitCode;
+use crate::writer::{Stream, Writers};
+
+/// More targets than this are asked about first.
+const UNASKED: usize = 10;
+/// After a signal everything is over by then.
+const LEAVE_LIMIT: Duration = Duration::from_millis(1900);
+/// How often the table on the terminal is drawn.
+const FRAME: Duration = Duration::from_millis(150);
+/// What a shell says of a program that a broken pipe ended.
+const BROKEN_PIPE: u8 = 128 + 13;
+/// Names shown in the question before the start.
+const NAMES_SHOWN: usize = 5;
+
+/// What is to be done.
+pub(crate) struct Task<'a> {
+    pub(crate) args: &'a FleetArgs,
+    pub(crate) targets: &'a [TargetPattern],
+    pub(crate) request: ExecRequest,
+    /// How long each command may run.
+    pub(crate) time_limit: Option<Duration>,
+    /// The command, as it is shown.
+    pub(crate) what: String,
+    pub(crate) json: bool,
+}
+
+/// Runs a command on all targets there are.
+pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, CommandError> {
+    task.args.check(task.targets)?;
+    let mut show = Show::new(task.args, task.json)?;
+    let mut signals = Signals::listen()?;
+    more_files();
+    let found = tokio::select! {
+        found = find(&task, context) => found?,
+        code = signals.next() => return Ok(code),
+    };
+    let targets = Arc::new(found.selection.targets);
+    let problems = found.selection.problems;
+    say_problems(&problems, found.selection.empty, task.json, context);
+    if targets.is_empty() && problems.is_empty() {
+        return Err(
+            CommandError::new(ErrorKind::NotFound, "no target was found")
+                .hint("`bowline ls` shows what there is"),
+        );
+    }
+    ask(&task, &targets, context).await?;
+    let mut summary = Summary::new(targets.len(), problems.len());
+    let begin = show.begin(&targets, &problems);
+    let fleet = Fleet::start(
+        Arc::clone(&targets),
+        task.request.clone(),
+        task.args.limits(task.time_limit),
+    );
+    let end = watch(
+        fleet,
+        &targets,
+        begin,
+        &mut show,
+        &mut summary,
+        &mut signals,
+        context,
+    )
+    .await?;
+    let left = match end {
+        End::Done => None,
+        End::Left(code) => Some(code),
+    };
+    show.finish(&targets, &summary, context)?;
+    summary.say(&targets, context);
+    failed::save(task.args, &targets, &summary, context)?;
+    Ok(left.unwrap_or_else(|| summary.code()))
+}
+
+struct Found {
+    selection: Selection,
+}
+
+/// Accounts and regions, then the containers in them.
+async fn find(task: &Task<'_>, context: &Context) -> Result<Found, CommandError> {
+    let home = context.client().await?;
+    let options = context.global.client_options();
+    let target_options = context.global.target_options();
+    if let Some(file) = &task.args.retry_failed {
+        let entries = failed::read(file)?;
+        let mut all = Places::default();
+        for wish in failed::places(task.args, &entries, context) {
+            let some = fleet::places(&home, &options, &wish).await?;
+            all.places.extend(some.places);
+            all.problems.extend(some.problems);
+        }
+        let mut selection = fleet::reselect(&all.places, &entries).await?;
+        let gone = entries.len().saturating_sub(selection.targets.len());
+        if gone > 0 {
+            context.printer.note(&format!(
+                "{gone} of {} tasks of {} run no more",
+                entries.len(),
+                file.display()
+            ));
+        }
+        selection.problems.extend(all.problems);
+        return Ok(Found { selection });
+    }
+    let places = fleet::places(&home, &options, &task.args.places(context)).await?;
+    let patterns = patterns(task, context);
+    let mut selection = match patterns.is_empty() {
+        false => fleet::select(&places.places, &patterns, &target_options, task.args.all).await?,
+        true => only(&places, context).await?,
+    };
+    selection.problems.extend(places.problems);
+    Ok(Found { selection })
+}
+
+/// The targets of the command line, with aliases replaced; else the configured one, or that of the options.
+fn patterns(task: &Task<'_>, context: &Context) -> Vec<TargetPattern> {
+    let given = task.targets.iter().map(|pattern| match pattern.one() {
+        Some(spec) => context
+            .target(Some(spec))
+            .map_or_else(|| pattern.clone(), Into::into),
+        None => pattern.clone(),
+    });
+    let given: Vec<TargetPattern> = given.collect();
+    if !given.is_empty() {
+        return given;
+    }
+    let global = &context.global;
+    let by_option = match (&global.task, &global.service) {
+        (Some(task), _) => Some(format!("task:{task}")),
+        (None, Some(service)) => Some(format!("service:{service}")),
+        (None, None) => None,
+    };
+    let by_option = by_option.and_then(|text| text.parse().ok());
+    by_option
+        .or_else(|| context.target(None).map(Into::into))
+        .into_iter()
+        .collect()
+}
+
+/// The tasks of the only service there is, as everywhere without a target.
+async fn only(places: &Places, context: &Context) -> Result<Selection, CommandError> {
+    let [place] = &places.places[..] else {
+        return Err(
+            CommandError::usage("several accounts or regions need a target")
+                .hint("name one; '*' means every service of the current cluster"),
+        );
+    };
+    let one = place
+        .client
+        .resolve_only(&context.global.target_options())
+        .await?;
+    let text = match &one.service {
+        Some(service) => format!("service:{}/{service}", one.cluster.name),
+        None => format!("task:{}/{}", one.cluster.name, one.task.id),
+    };
+    let pattern: TargetPattern = text
+        .parse()
+        .map_err(|error| CommandError::usage(format!("{error}")))?;
+    let options = bowline::TargetOptions {
+        container: context.global.container.clone(),
+        ..bowline::TargetOptions::default()
+    };
+    Ok(fleet::select(&places.places, &[pattern], &options, true).await?)
+}
+
+fn say_problems(problems: &[Problem], empty: usize, json: bool, context: &Context) {
+    if empty > 0 {
+        context
+            .printer
+            .note(&format!("{empty} accounts or regions have no such target"));
+    }
+    if json {
+        return;
+    }
+    for problem in problems {
+        context
+            .printer
+            .warning(&format!("{}: {}", problem.place, problem.reason));
+    }
+}
+
+/// Each target needs a connection, and some forms of output two files: more than the usual 1,024 in all. What the system
+/// does not allow is done without.
+fn more_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
+}
+
+/// Guards of the places, and a question before many targets.
+async fn ask(
+    task: &Task<'_>,
+    targets: &[FleetTarget],
+    context: &Context,
+) -> Result<(), CommandError> {
+    let mut asked = std::collections::BTreeSet::new();
+    for one in targets {
+        if asked.insert(one.target.cluster.arn.clone()) {
+            guard::check(context, &one.target).await?;
+        }
+    }
+    if targets.len() <= UNASKED {
+        return Ok(());
+    }
+    let mut names: Vec<&str> = targets
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|one| one.label.as_str())
+        .collect();
+    if targets.len() > NAMES_SHOWN {
+        names.push("…");
+    }
+    let what = format!(
+        "run {} in {} containers ({})",
+        task.what,
+        targets.len(),
+        names.join(", ")
+    );
+    confirm(context, &[what], "run it?").await
+}
+
+enum End {
+    Done,
+    Left(ExitCode),
+}
+
+/// Shows what happens until all is over, or until a signal.
+async fn watch(
+    mut fleet: Fleet,
+    targets: &[FleetTarget],
+    begin: show::Pieces,
+    show: &mut Show,
+    summary: &mut Summary,
+    signals: &mut Signals,
+    context: &Context,
+) -> Result<End, CommandError> {
+    let mut writers = Writers::start()?;
+    let mut pieces = begin;
+    let mut unwritten = None;
+    let mut left: Option<(ExitCode, tokio::time::Instant)> = None;
+    let mut ticks = tokio::time::interval(FRAME);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut over = false;
+    let begun = Instant::now();
+    loop {
+        if show.is_on_terminal() {
+            // In one order with the table, which a thread of its own would not keep.
+            print_now(&mut pieces, show, context)?;
+        }
+        if unwritten.is_none() {
+            unwritten = pieces.pop_front();
+        }
+        if over && unwritten.is_none() {
+            break;
+        }
+        if unwritten.is_some() {
+            show.make_room(context);
+        }
+        let deadline = left.as_ref().map(|(_, deadline)| *deadline);
+        // Every arm is cancel-safe: what was written is counted at once, channels, kept signals, timers.
+        tokio::select! {
+            result = writers.write(&mut unwritten), if unwritten.is_some() => {
+                if let Err(error) = result {
+                    fleet.stop();
+                    let _ = timeout(LEAVE_LIMIT, drain(&mut fleet)).await;
+                    show.make_room(context);
+                    return match error.kind() {
+                        io::ErrorKind::BrokenPipe => Ok(End::Left(ExitCode::Remote(BROKEN_PIPE))),
+                        _ => Err(follow::unwritten(&error)),
+                    };
+                }
+            }
+            event = fleet.next(), if unwritten.is_none() && !over => match event {
+                None => over = true,
+                Some(event) => {
+                    if let FleetEvent::Ended { target, outcome, elapsed } = &event {
+                        summary.ended(*target, outcome.clone(), *elapsed);
+                    }
+                    pieces.extend(show.event(event, targets, context)?);
+                }
+            },
+            code = signals.next() => match left {
+                None => {
+                    fleet.stop();
+                    left = Some((code, tokio::time::Instant::now() + LEAVE_LIMIT));
+                    // What nobody reads must not keep us.
+                    pieces.clear();
+                }
+                Some(_) => break,
+            },
+            () = at(deadline), if deadline.is_some() => break,
+            _ = ticks.tick(), if unwritten.is_none() => show.draw(targets, summary, begun.elapsed(), context),
+        }
+    }
+    show.make_room(context);
+    let last = show.end(summary, begun.elapsed());
+    for piece in last {
+        let mut piece = Some(piece);
+        if timeout(LEAVE_LIMIT, writers.write(&mut piece))
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    summary.took(begun.elapsed());
+    match left {
+        None => {
+            writers
+                .finish()
+                .await
+                .map_err(|error| follow::unwritten(&error))?;
+            Ok(End::Done)
+        }
+        Some((code, _)) => {
+            let _ = timeout(Duration::from_millis(200), writers.finish()).await;
+            summary.interrupted();
+            Ok(End::Left(code))
+        }
+    }
+}
+
+fn print_now(
+    pieces: &mut show::Pieces,
+    show: &mut Show,
+    context: &Context,
+) -> Result<(), CommandError> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    show.make_room(context);
+    for (stream, bytes) in pieces.drain(..) {
+        match stream {
+            Stream::Stdout => context.printer.bytes(&bytes)?,
+            // A closed stderr is no reason to end anything.
+            Stream::Stderr => drop(context.printer.error_bytes(&bytes)),
+        }
+    }
+    Ok(())
+}
+
+async fn drain(fleet: &mut Fleet) {
+    while fleet.next().await.is_some() {}
+}
+
+async fn at(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What makes us leave.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Cancel-safe: signals are kept until they are received.
+    async fn next(&mut self) -> ExitCode {
+        tokio::select! {
+            _ = self.interrupt.recv() => ExitCode::Interrupted,
+            _ = self.terminate.recv() => ExitCode::Remote(128 + 15),
+            _ = self.hangup.recv() => ExitCode::Remote(128 + 1),
+        }
+    }
+}
+
+impl From<FleetError> for CommandError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Aws(error) => error.into(),
+            FleetError::Connect(error) => error.into(),
+            FleetError::NoGroup { ref known, .. } => {
+                let hint = match known.is_empty() {
+                    true => "groups are declared in a configuration file: [group] NAME = [\"…\"]"
+                        .to_owned(),
+                    false => format!("there are {}", known.join(", ")),
+                };
+                Self::usage(error.to_string()).hint(hint)
+            }
+            error => Self::usage(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! More than one account and region: worlds side by side behind one endpoint, each made when it is first asked for.
+//!
+//! The key that signed a request says which account it is for and the signature's scope which region. Sessions are kept
+//! together, as a data channel may be opened without a signature.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::ApiError;
+use crate::auth::{self, Credentials};
+use crate::clock::SandboxClock;
+use crate::faults::{Faults, Switch};
+use crate::identifiers::{self, Account};
+use crate::kms::Kms;
+use crate::process::InitCommand;
+use crate::scenario::Plan;
+use crate::sessions::Sessions;
+use crate::state::{Agents, Setting, Shared};
+use crate::{StartError, ready, scheduler, world};
+
+/// The role that there is to assume in every other account.
+pub(crate) const ROLE: &str = "operations";
+/// How long the keys of a role are good for.
+const ROLE_LIFE: Duration = Duration::from_secs(3600);
+
+/// What there is beside the sandbox's own account and region.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extent {
+    /// So many more accounts.
+    pub(crate) accounts: usize,
+    /// The number of the one that refuses.
+    pub(crate) denied: Option<usize>,
+    pub(crate) regions: Vec<String>,
+}
+
+/// What every world of a sandbox is made with.
+pub(crate) struct Blueprint {
+    pub(crate) plan: Plan,
+    pub(crate) credentials: Credentials,
+    pub(crate) accept_any_credentials: bool,
+    pub(crate) sessions: Sessions,
+    pub(crate) faults: Faults,
+    pub(crate) endpoint: String,
+    pub(crate) root: PathBuf,
+    pub(crate) init: InitCommand,
+    pub(crate) agent_pending: Duration,
+    pub(crate) clock: SandboxClock,
+    pub(crate) pace: Duration,
+    pub(crate) lifecycles: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Blueprint {
+    /// An empty world.
+    pub(crate) fn build(&self, account: Account, faults: Switch, kms: Arc<Kms>) -> Arc<Shared> {
+        let plan = &self.plan;
+        let streams = match &account.role {
+            Some(_) => format!("streams-{}-{}", account.id, account.region),
+            None if self.plan.extent.regions.contains(&account.region) => {
+                format!("streams-{}", account.region)
+            }
+            None => "streams".to_owned(),
+        };
+        Arc::new(Shared::new(Setting {
+            account,
+            credentials: self.credentials.clone(),
+            accept_any_credentials: self.accept_any_credentials,
+            sessions: self.sessions.clone(),
+            faults,
+            kms,
+            endpoint: self.endpoint.clone(),
+            root: self.root.clone(),
+            streams: self.root.join(streams),
+            init: self.init.clone(),
+            agents: Agents {
+                pending: plan.agent_pending.unwrap_or(self.agent_pending),
+                stopped: plan.agent_stopped.clone().into(),
+            },
+            mishaps: plan.mishaps(),
+            clock: self.clock.clone(),
+            clock_ahead: plan.prerequisites.clock_ahead(),
+            pace: self.pace,
+            pull: plan.pull,
+            fleet: plan.fleet,
+            lifecycles: self.lifecycles.clone(),
+            stop: self.stop.clone(),
+        }))
+    }
+}
+
+/// All worlds of a sandbox.
+pub(crate) struct Landscape {
+    pub(crate) home: Arc<Shared>,
+    blueprint: Blueprint,
+    /// By account and region.
+    others: tokio::sync::Mutex<HashMap<(String, String), Arc<Shared>>>,
+    /// The keys of assumed roles, by their ids.
+    keys: Mutex<HashMap<String, Key>>,
+}
+
+/// Temporary keys.
+#[derive(Clone)]
+struct Key {
+    credentials: Credentials,
+    account: String,
+}
+
+/// Whom a request is for, and which keys must have signed it.
+pub(crate) struct Admitted {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) credentials: Credentials,
+}
+
+/// One account of the organisation.
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// New keys of a role.
+pub(crate) struct Assumed {
+    pub(crate) credentials: Credentials,
+    pub(crate) account: Account,
+    pub(crate) expires: SystemTime,
+}
+
+impl Landscape {
+    pub(crate) fn new(home: Arc<Shared>, blueprint: Blueprint) -> Self {
+        Self {
+            home,
+            blueprint,
+            others: tokio::sync::Mutex::default(),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// The world that a request is for. An unknown key or region leads home, where it is refused.
+    pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, StartError> {
+        let (key_id, region) = auth::signer(headers).unwrap_or_default();
+        let key = self.keys().get(key_id).cloned();
+        let home = &self.home.account;
+        let account = key.as_ref().map(|key| key.account.clone());
+        let region = match self
+            .blueprint
+            .plan
+            .extent
+            .regions
+            .iter()
+            .any(|known| known == region)
+        {
+            true => region,
+            false => home.region.as_str(),
+        };
+        let shared = match account {
+            None if region == home.region => Arc::clone(&self.home),
+            account => self.world(account, region).await?,
+        };
+        let credentials = key.map_or_else(|| self.home.credentials.clone(), |key| key.credentials);
+        Ok(Admitted {
+            shared,
+            credentials,
+        })
+    }
+
+    /// Keys for a role of another account.
+    pub(crate) fn assume(&self, role_arn: &str) -> Result<Assumed, ApiError> {
+        let denied = || {
+            let caller = self.home.account.caller();
+            let text = format!(
+                "User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
+            );
+            ApiError {
+                status: http::StatusCode::FORBIDDEN,
+                ..ApiError::new("AccessDenied", text)
+            }
+        };
+        let mut parts = role_arn.splitn(6, ':').skip(4);
+        let (id, role) = parts.next().zip(parts.next()).ok_or_else(denied)?;
+        let number = self.members().position(|member| member.id == id);
+        // The first is the sandbox's own, which has no such role.
+        let number = number.filter(|number| *number > 0).ok_or_else(denied)?;
+        if role.strip_prefix("role/") != Some(ROLE)
+            || self.blueprint.plan.extent.denied == Some(number)
+        {
+            return Err(denied());
+        }
+        let credentials = Credentials {
+            access_key_id: format!("ASIA{}", identifiers::base32(16)),
+            secret_access_key: identifiers::secret(40),
+            session_token: Some(identifiers::secret(320)),
+        };
+        let key = Key {
+            credentials: credentials.clone(),
+            account: id.to_owned(),
+        };
+        self.keys().insert(credentials.access_key_id.clone(), key);
+        Ok(Assumed {
+            credentials,
+            account: Account::other(&self.home.account.region, id, ROLE),
+            expires: self.home.time() + ROLE_LIFE,
+        })
+    }
+
+    /// The accounts of the organisation, the sandbox's own first.
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> {
+        let own = Member {
+            id: self.home.account.id.clone(),
+            name: "sandbox".to_owned(),
+        };
+        let others = (1..=self.blueprint.plan.extent.accounts).map(|number| Member {
+            id: format!("{}", 200_000_000_000_u64 + number as u64),
+            name: format!("account-{number:03}"),
+        });
+        std::iter::once(own).chain(others)
+    }
+
+    /// Its regions, the sandbox's own first.
+    pub(crate) fn regions(&self) -> Vec<&str> {
+        let extent = &self.blueprint.plan.extent;
+        let others = extent.regions.iter().map(String::as_str);
+        std::iter::once(self.home.account.region.as_str())
+            .chain(others.filter(|region| *region != self.home.account.region))
+            .collect()
+    }
+
+    /// Every world that there is by now.
+    pub(crate) async fn worlds(&self) -> Vec<Arc<Shared>> {
+        let others = self.others.lock().await;
+        let mut all = vec![Arc::clone(&self.home)];
+        all.extend(others.values().map(Arc::clone));
+        all
+    }
+
+    async fn world(
+        &self,
+        account: Option<String>,
+        region: &str,
+    ) -> Result<Arc<Shared>, StartError> {
+        let id = account
+            .clone()
+            .unwrap_or_else(|| self.home.account.id.clone());
+        let mut others = self.others.lock().await;
+        if let Some(known) = others.get(&(id.clone(), region.to_owned())) {
+            return Ok(Arc::clone(known));
+        }
+        let new = match account {
+            Some(id) => Account::other(region, &id, ROLE),
+            None => Account {
+                region: region.to_owned(),
+                ..self.home.account.clone()
+            },
+        };
+        let blueprint = &self.blueprint;
+        let faults = Switch::new(blueprint.faults.clone());
+        let kms = Arc::new(Kms::new(new.clone()));
+        let shared = blueprint.build(new, faults, kms);
+        shared.change(|world| {
+            world::found(world, &shared.account, &blueprint.plan);
+            world::furnish_sparsely(world, &shared.account, &blueprint.plan);
+        });
+        crate::furnish_logs(&shared, &blueprint.plan);
+        ready(&shared).await?;
+        shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
+        others.insert((id, region.to_owned()), Arc::clone(&shared));
+        Ok(shared)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<String, Key>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
