@@ -38,8 +38,6 @@ pub enum Action {
 pub enum Tier {
     /// It runs.
     Runs,
-    /// It is checked; a run refuses it before its first step.
-    Checked,
     /// Only the service can run it.
     Remote,
 }
@@ -62,6 +60,14 @@ pub(crate) struct Input {
     pub(crate) takes: Takes,
     pub(crate) required: bool,
 }
+
+/// Inputs of executeAutomation by which the service starts executions in several places; only it does.
+pub(crate) const FAN_OUT: [&str; 4] = [
+    "TargetLocations",
+    "TargetMaps",
+    "Targets",
+    "TargetParameterName",
+];
 
 /// Everything about an action.
 #[derive(Clone, Copy, Debug)]
@@ -180,9 +186,19 @@ impl Action {
             | Self::ExecuteScript
             | Self::UpdateVariable
             | Self::Pause
-            | Self::Approve => Tier::Runs,
+            | Self::Approve
+            | Self::RunCommand
+            | Self::ExecuteAutomation
+            | Self::ChangeInstanceState
+            | Self::CreateStack
+            | Self::DeleteStack
+            | Self::Loop
+            | Self::CreateImage
+            | Self::DeleteImage
+            | Self::CreateTags
+            | Self::RunInstances
+            | Self::ExecuteStateMachine => Tier::Runs,
             Self::CopyImage | Self::InvokeWebhook => Tier::Remote,
-            _ => Tier::Checked,
         }
     }
 

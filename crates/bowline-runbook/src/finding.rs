@@ -282,7 +282,7 @@ const RULES: [(u16, &str, &str); 37] = [
     ),
     (
         70,
-        "the action does not run here yet",
-        "The step is checked, but `runbook run` refuses the document before its first step. `runbook submit` lets the service run it.",
+        "the step does not run here",
+        "PowerShell scripts, and executions in several places (Targets, TargetLocations and the like), are the service's. The step is checked, but `runbook run` refuses the document before its first step. `runbook submit` lets the service run it.",
     ),
 ];

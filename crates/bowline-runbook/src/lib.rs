@@ -33,8 +33,8 @@ pub use action::{Action, Tier};
 pub use check::{Edge, Graph, Report, Row, StepTypes, Types, Way, check};
 pub use document::{Document, Named, OnFailure, OutputDeclaration, Parameter, Step};
 pub use engine::{
-    Answer, CallFailure, Event, Execution, Options, Request, Script, Snapshot, Status,
-    Surroundings, Work,
+    Answer, CallFailure, Child, Ended, Event, Execution, Options, Request, Script, Snapshot,
+    Status, Surroundings, Work,
 };
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};
@@ -43,4 +43,4 @@ pub use plan::{Onward, Plan, Planned, Runs, plan};
 pub use reader::{ReadError, read};
 pub use reference::Reference;
 pub use source::{Span, excerpt};
-pub use value::Type;
+pub use value::{Type, texts};

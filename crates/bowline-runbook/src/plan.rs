@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::action::{Action, Tier};
+use crate::action::Action;
 use crate::check::{Graph, Way};
 use crate::document::{Document, OnFailure, Step};
 use crate::engine::condition;
@@ -181,7 +181,7 @@ impl Planner<'_> {
             step: step.name.name.clone(),
             action: step.action.map_or("?", Action::name).to_owned(),
             runs,
-            is_supported: step.action.is_some_and(|it| it.tier() == Tier::Runs),
+            is_supported: step.action.is_some() && step.obstacle().is_none(),
             calls,
             inputs,
             limit: step.limit(),

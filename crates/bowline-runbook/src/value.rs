@@ -122,6 +122,14 @@ pub(crate) fn integer(value: &Value) -> Option<i64> {
     exact.then_some(number as i64)
 }
 
+/// A value as the service answers it: one text, or one for each element of a list.
+pub fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().map(embedded).collect(),
+        other => vec![embedded(other)],
+    }
+}
+
 /// A value inside of a text. \[X\] for booleans, lists and maps.
 pub(crate) fn embedded(value: &Value) -> String {
     match value {

@@ -441,8 +441,14 @@ const CASES: &[(u16, Severity, &str, &str)] = &[
     (
         70,
         WARNING,
-        "- {name: a, action: 'aws:runCommand', inputs: {DocumentName: d}}",
-        "does not run locally yet",
+        "- {name: a, action: 'aws:executeScript', inputs: {Runtime: 'PowerShell 7.4', Script: x}}",
+        "PowerShell scripts do not run locally",
+    ),
+    (
+        70,
+        WARNING,
+        "- {name: a, action: 'aws:executeAutomation', inputs: {DocumentName: d, TargetLocations: [{Accounts: ['1']}]}}",
+        "only the service starts executions in several places",
     ),
 ];
 

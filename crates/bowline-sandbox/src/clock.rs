@@ -63,6 +63,11 @@ impl SandboxClock {
         }
     }
 
+    /// How many times as fast as real time it runs.
+    pub(crate) fn speed(&self) -> u32 {
+        self.speed.get()
+    }
+
     /// Time since the start.
     pub(crate) fn now(&self) -> Duration {
         let elapsed = self.start.elapsed().saturating_mul(self.speed.get());

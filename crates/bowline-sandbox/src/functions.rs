@@ -198,10 +198,10 @@ fn as_json(answer: &[u8]) -> Vec<u8> {
 }
 
 /// A process and all that it started: ended when dropped.
-struct Group(Child);
+pub(crate) struct Group(Child);
 
 impl Group {
-    fn start(command: &mut Command) -> Result<Self, String> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
         let program = command
             .as_std()
             .get_program()
@@ -214,7 +214,7 @@ impl Group {
     }
 
     /// Feeds it, and gives its answer, its log, and what is wrong with its status: nothing, if it is 0.
-    async fn finish(&mut self, event: Vec<u8>) -> (Vec<u8>, Vec<u8>, String) {
+    pub(crate) async fn finish(&mut self, event: Vec<u8>) -> (Vec<u8>, Vec<u8>, String) {
         let (stdin, stdout, stderr) = (
             self.0.stdin.take(),
             self.0.stdout.take(),

@@ -136,6 +136,7 @@
 mod agent;
 mod api;
 mod auth;
+mod automation;
 mod channel;
 mod clock;
 mod database;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Credentials;
+use crate::automation::Automation;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
 use crate::functions::Function;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) agents: Agents,
     pub(crate) logs: Arc<Logs>,
     pub(crate) mishaps: Mishaps,
+    pub(crate) automation: Automation,
     /// What idle limits and the states of tasks go by.
     pub(crate) clock: SandboxClock,
     /// Seconds that the clock of the API is ahead of this machine's.
@@ -144,6 +146,7 @@ impl Shared {
             agents: setting.agents,
             logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),
             mishaps: setting.mishaps,
+            automation: Automation::default(),
             clock: setting.clock,
             clock_ahead: setting.clock_ahead,
             pace: setting.pace,

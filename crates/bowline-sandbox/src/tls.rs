@@ -42,12 +42,15 @@ pub(crate) enum Accepted {
     Plain(TcpStream),
 }
 
+/// The file of the authority's certificate, in the sandbox's folder.
+pub(crate) const AUTHORITY: &str = "ca.pem";
+
 impl Tls {
     /// Makes authority and certificate, for loopback and `names`; writes the authority's certificate to `directory`
     /// and returns the path of the file.
     pub(crate) fn new(names: &[String], directory: &Path) -> io::Result<(Self, PathBuf)> {
         let (authority, key, chain) = make(names).map_err(io::Error::other)?;
-        let path = directory.join("ca.pem");
+        let path = directory.join(AUTHORITY);
         std::fs::write(&path, authority)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
         let mut config =

@@ -7,6 +7,7 @@ use bowline_services::nearest;
 use super::Checker;
 use super::flow::Follows;
 use super::typing::output_type;
+use crate::action::Action;
 use crate::document::{Parameter, Step};
 use crate::finding::Severity;
 use crate::node::Node;
@@ -144,6 +145,11 @@ impl Checker<'_> {
         };
         // What is never reached has its own finding.
         if !self.graph.reach([0], None).contains(&later) {
+            return;
+        }
+        // A loop looks at its condition after its body.
+        let is_of_body = step.body.iter().any(|inner| inner.name.name == source);
+        if is_of_body && step.action == Some(Action::Loop) {
             return;
         }
         match self.graph.follows(earlier, later) {

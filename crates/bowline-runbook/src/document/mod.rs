@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 pub(crate) use self::parse::parse;
-use crate::action::Action;
+use crate::action::{Action, FAN_OUT, Tier};
 use crate::finding::Code;
 use crate::node::{Entry, Node};
 use crate::source::Span;
@@ -158,6 +158,29 @@ impl Step {
     pub fn input(&self, name: &str) -> Option<&Node> {
         let entry = self.inputs.iter().find(|entry| entry.key == name)?;
         (!entry.value.is_null()).then_some(&entry.value)
+    }
+
+    /// Why it does not run locally, if it does not.
+    pub fn obstacle(&self) -> Option<String> {
+        let action = self.action?;
+        let text = |name: &str| self.input(name).and_then(Node::as_str).unwrap_or_default();
+        match action {
+            action if action.tier() == Tier::Remote => {
+                Some(format!("action {action} does not run locally"))
+            }
+            Action::ExecuteScript if text("Runtime").starts_with("PowerShell") => Some(
+                "PowerShell scripts do not run locally; write the script in Python, or let the service run the \
+                 document with `bowline runbook submit`"
+                    .to_owned(),
+            ),
+            Action::ExecuteAutomation => {
+                let found = FAN_OUT.iter().find(|name| self.input(name).is_some())?;
+                Some(format!(
+                    "{found}: only the service starts executions in several places"
+                ))
+            }
+            _ => None,
+        }
     }
 
     /// Whether its failure is one of the run: if not written, unless the run goes on as if nothing was.

@@ -371,6 +371,17 @@ fn step(node: &Node, names: &mut HashSet<String>, findings: &mut Vec<Finding>) -
     {
         step.body = steps(body, names, findings);
     }
+    let is_known_elsewhere = action.is_none_or(|action| action.tier() == Tier::Remote);
+    if let Some(message) = step.obstacle().filter(|_| !is_known_elsewhere) {
+        findings.push(Finding {
+            code: Code(70),
+            severity: Severity::Warning,
+            span: step.name.span,
+            step: Some(step.name.name.clone()),
+            message,
+            suggestion: None,
+        });
+    }
     Some(step)
 }
 
@@ -406,10 +417,6 @@ fn action(fields: &mut Fields<'_, '_>, name: &Named) -> Option<Action> {
             );
             let suggestion = Some("`runbook submit` lets the service run it".to_owned());
             fields.say(Severity::Error, 3, named.span, message, suggestion);
-        }
-        Some(Tier::Checked) => {
-            let message = format!("{} is checked but does not run locally yet", named.name);
-            fields.say(Severity::Warning, 70, named.span, message, None);
         }
         Some(Tier::Runs) => {}
     }

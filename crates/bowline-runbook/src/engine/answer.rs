@@ -6,8 +6,9 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::outputs::{self, Root};
+use super::recipe::{self, Turn};
 use super::work::{Answer, CallFailure};
-use super::{Event, Execution, Failure, Phase, Status, Wait};
+use super::{Event, Execution, Failure, Phase, Status, Wait, list};
 use crate::action::Action;
 use crate::document::Step;
 use crate::selector::{Selected, Selector};
@@ -22,13 +23,20 @@ impl Execution {
         let Phase::Running(running) = &self.phase else {
             return;
         };
-        let Some(step) = document.steps.get(running.step) else {
+        let Some(step) = list(&document, &self.frames).get(running.step) else {
             return;
         };
         if matches!(running.wait, Wait::Account(_)) {
             return self.take_account(step, answer);
         }
         let Some(action) = step.action else { return };
+        if running.is_undoing {
+            return self.cancelled();
+        }
+        if recipe::is_recipe(action) {
+            let turn = self.turn(action, &answer);
+            return self.follow(step, turn);
+        }
         match (action, answer) {
             (
                 Action::WaitForAwsResourceProperty | Action::AssertAwsResourceProperty,
@@ -40,7 +48,7 @@ impl Execution {
                 if failure.is_patient() =>
             {
                 self.events.push_back(Event::StepNote {
-                    step: step.name.name.clone(),
+                    step: self.label(step),
                     note: failure.text(&self.operation()),
                 });
                 self.look_again();
@@ -73,7 +81,31 @@ impl Execution {
                 self.fail(Failure::for_good(format!("rejected by {by}")));
             }
             (_, Answer::Resumed) => self.succeed(None, Map::new()),
+            (_, Answer::Ended(_)) => self.fail(Failure::failed("no runbook was asked for")),
         }
+    }
+
+    /// What the recipe of the step makes of an answer.
+    fn turn(&mut self, action: Action, answer: &Answer) -> Turn {
+        let failed = |message: String| Turn::Failed(Failure::failed(message));
+        let Phase::Running(running) = &mut self.phase else {
+            return failed("the step has ended".to_owned());
+        };
+        let (inputs, progress) = (&running.inputs, &mut running.progress);
+        match answer {
+            Answer::Ended(ended) => recipe::ended(ended),
+            Answer::CallFailed(failure) if action == Action::ExecuteAutomation => {
+                failed(failure.text("StartAutomationExecution"))
+            }
+            Answer::Called(value) => recipe::next(action, inputs, progress, Ok(value)),
+            Answer::CallFailed(failure) => recipe::next(action, inputs, progress, Err(failure)),
+            _ => failed("the answer is not one to a call".to_owned()),
+        }
+    }
+
+    /// The action succeeded with these outputs and no others, which declared ones are taken from.
+    pub(super) fn conclude_with(&mut self, outputs: Map<String, Value>) {
+        self.conclude(&Root::Value(Value::Object(outputs.clone())), outputs);
     }
 
     fn take_account(&mut self, step: &Step, answer: Answer) {
@@ -177,8 +209,9 @@ impl Execution {
         }
         running.poll.told = Some(now);
         let elapsed = now.duration_since(running.started).as_secs();
+        let step = self.label(step);
         self.events.push_back(Event::StepPoll {
-            step: step.name.name.clone(),
+            step,
             value,
             desired: desired.to_vec(),
             elapsed: u64::try_from(elapsed).unwrap_or_default(),
@@ -267,7 +300,7 @@ impl Execution {
         let Phase::Running(running) = &self.phase else {
             return;
         };
-        let Some(step) = document.steps.get(running.step) else {
+        let Some(step) = list(&document, &self.frames).get(running.step) else {
             return;
         };
         match outputs::evaluate(step, root, fixed) {
@@ -287,7 +320,7 @@ impl Execution {
             return;
         };
         let place = running.step;
-        let Some(step) = document.steps.get(place) else {
+        let Some(step) = list(&document, &self.frames).get(place) else {
             return;
         };
         self.state.outputs.insert(step.name.name.clone(), outputs);

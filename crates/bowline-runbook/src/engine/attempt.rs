@@ -6,9 +6,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Map, Value, json};
 
+use super::recipe::{self, Turn};
 use super::resolve::{Absent, Lookup, embed, resolve};
 use super::work::{Script, Work};
-use super::{Event, Execution, Failure, Phase, Poll, Running, Status, Wait, condition, validate};
+use super::{
+    Event, Execution, Failure, Phase, Poll, Running, Status, Wait, condition, list, validate,
+};
 use crate::action::{Action, Takes};
 use crate::document::Step;
 use crate::reference::{Reference, references};
@@ -21,7 +24,7 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(2);
 impl Execution {
     pub(super) fn begin(&mut self, place: usize, attempt: u32) {
         let document = Arc::clone(&self.document);
-        let Some(step) = document.steps.get(place) else {
+        let Some(step) = list(&document, &self.frames).get(place) else {
             return self.end();
         };
         let limit = self.limit(step);
@@ -44,10 +47,12 @@ impl Execution {
             inputs: Map::new(),
             approvals: Vec::new(),
             needed: 1,
+            progress: recipe::Progress::default(),
+            is_undoing: false,
         }));
         self.set_status_of_running(Status::InProgress);
         self.events.push_back(Event::StepStart {
-            step: step.name.name.clone(),
+            step: self.label(step),
             action: step.action.map_or("", Action::name),
             attempt,
             attempts: step.max_attempts,
@@ -79,7 +84,24 @@ impl Execution {
         if action == Action::Branch {
             return self.choose(step);
         }
+        if action == Action::Loop {
+            let place = match &self.phase {
+                Phase::Running(running) => running.step,
+                _ => return Ok(()),
+            };
+            return self.enter(place, step);
+        }
         let inputs = self.inputs(step, action).map_err(Failure::for_good)?;
+        if recipe::is_recipe(action) {
+            let mut progress = recipe::Progress::default();
+            let turn = recipe::first(action, &inputs, &mut progress)?;
+            self.keep(inputs);
+            if let Phase::Running(running) = &mut self.phase {
+                running.progress = progress;
+            }
+            self.follow(step, turn);
+            return Ok(());
+        }
         let text = |name: &str| inputs.get(name).and_then(Value::as_str).map(str::to_owned);
         let work = match action {
             Action::ExecuteAwsApi => self.call_of(&inputs)?,
@@ -108,14 +130,68 @@ impl Execution {
             Action::Approve => self.approval(step, &inputs)?,
             other => return Err(Failure::for_good(format!("{other} does not run locally"))),
         };
-        let deadline = match &self.phase {
-            Phase::Running(running) => running.deadline,
-            _ => None,
-        };
+        let deadline = self.deadline();
         self.keep(inputs);
         let id = self.ask(step, deadline, work);
         self.wait(Wait::Answer(id));
         Ok(())
+    }
+
+    /// Does what a recipe says is next.
+    pub(super) fn follow(&mut self, step: &Step, turn: Turn) {
+        let (call, is_poll) = match turn {
+            Turn::Call(call) => (call, false),
+            Turn::Poll(call) => (call, true),
+            Turn::Child(child) => {
+                let deadline = self.deadline();
+                let id = self.ask(step, deadline, Work::Automation(child));
+                return self.wait(Wait::Answer(id));
+            }
+            Turn::Done(outputs) => return self.conclude_with(outputs),
+            Turn::Failed(failure) => return self.fail(failure),
+        };
+        if let Phase::Running(running) = &mut self.phase {
+            running.progress.call = Some(call);
+            running.progress.is_poll = is_poll;
+        }
+        match is_poll {
+            // The first look is taken at once, the others after a pause.
+            true if self.has_looked() => self.look_again(),
+            _ => self.look(),
+        }
+    }
+
+    fn has_looked(&self) -> bool {
+        matches!(&self.phase, Phase::Running(running) if running.poll.last.is_some())
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Running(running) => running.deadline,
+            _ => None,
+        }
+    }
+
+    /// The call of a recipe, checked against the model.
+    fn work_of(call: &recipe::Call) -> Result<Work, Failure> {
+        let described = bowline_services::find(call.service).ok();
+        let found = described.and_then(|it| Some((it, it.operation(call.operation)?)));
+        let Some((service, operation)) = found else {
+            let message = format!("there is no operation {} {}", call.service, call.operation);
+            return Err(Failure::for_good(message));
+        };
+        let problems = validate::problems(service, operation, &call.input);
+        match problems.is_empty() {
+            true => Ok(Work::Call {
+                service: service.name,
+                operation: operation.name.clone(),
+                input: call.input.clone(),
+            }),
+            false => Err(Failure::for_good(format!(
+                "Parameter validation failed:\n{}",
+                problems.join("\n")
+            ))),
+        }
     }
 
     fn limit(&self, step: &Step) -> Option<u64> {
@@ -188,6 +264,10 @@ impl Execution {
             }
             Reference::Automation(_) | Reference::Stored(_) => return Lookup::Unknown,
             Reference::Output { step, output } => match self.document.step(step) {
+                None if step == "loop" => self
+                    .innermost_loop()
+                    .and_then(|step| self.state.outputs.get(&step.name.name)?.get(output))
+                    .cloned(),
                 None => return Lookup::Unknown,
                 Some(_) => self
                     .state
@@ -289,12 +369,24 @@ impl Execution {
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
-        let Some(step) = document.steps.get(running.step) else {
+        let Some(step) = list(&document, &self.frames).get(running.step) else {
             return;
         };
-        running.poll.last = Some(self.now);
-        let (inputs, deadline) = (running.inputs.clone(), running.deadline);
-        match self.call_of(&inputs) {
+        let deadline = running.deadline;
+        let work = match &running.progress.call {
+            Some(call) => {
+                if running.progress.is_poll {
+                    running.poll.last = Some(self.now);
+                }
+                Self::work_of(call)
+            }
+            None => {
+                running.poll.last = Some(self.now);
+                let inputs = running.inputs.clone();
+                self.call_of(&inputs)
+            }
+        };
+        match work {
             Ok(work) => {
                 let id = self.ask(step, deadline, work);
                 self.wait(Wait::Answer(id));
@@ -361,7 +453,7 @@ impl Execution {
             }
         };
         self.events.push_back(Event::StepWaiting {
-            step: step.name.name.clone(),
+            step: self.label(step),
             r#for: format!(
                 "{} s to pass",
                 until.duration_since(self.now).as_secs().max(0)
@@ -468,7 +560,7 @@ impl Execution {
         self.set_status_of_running(Status::Waiting);
         self.state.status = Status::Waiting;
         self.events.push_back(Event::StepWaiting {
-            step: step.name.name.clone(),
+            step: self.label(step),
             r#for: what,
         });
     }

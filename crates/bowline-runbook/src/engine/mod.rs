@@ -5,6 +5,8 @@ mod attempt;
 pub(crate) mod condition;
 mod options;
 mod outputs;
+mod recipe;
+mod repeat;
 pub(crate) mod resolve;
 mod status;
 mod validate;
@@ -18,8 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 pub use self::options::{Options, Snapshot, Surroundings};
+use self::repeat::{Frame, list};
 pub use self::status::{Event, Status};
-pub use self::work::{Answer, CallFailure, Request, Script, Work};
+pub use self::work::{Answer, CallFailure, Child, Ended, Request, Script, Work};
 use crate::action::Action;
 use crate::document::{Document, OnFailure, Step};
 use crate::parameters::Parameters;
@@ -40,6 +43,8 @@ pub struct Execution {
     options: Options,
     state: Snapshot,
     phase: Phase,
+    /// The loops that are gone through, the innermost last.
+    frames: Vec<Frame>,
     now: Timestamp,
     events: VecDeque<Event>,
     requests: VecDeque<Request>,
@@ -70,6 +75,10 @@ struct Running {
     inputs: Map<String, Value>,
     approvals: Vec<Value>,
     needed: usize,
+    /// Of actions that are several calls.
+    progress: recipe::Progress,
+    /// What the step has begun is being stopped.
+    is_undoing: bool,
 }
 
 /// What the step waits for.
@@ -187,6 +196,7 @@ impl Execution {
             options,
             state,
             phase: next.map_or(Phase::Ended, Phase::Next),
+            frames: Vec::new(),
             now,
             events: VecDeque::from([begin]),
             requests: VecDeque::new(),
@@ -226,9 +236,11 @@ impl Execution {
             Cancel::Asked(at) => Some(at),
             _ => None,
         };
+        let loops = self.frames.iter().filter_map(|frame| frame.deadline);
         [own, running.deadline, cancel, self.clean_up_until]
             .into_iter()
             .flatten()
+            .chain(loops)
             .min()
     }
 
@@ -289,6 +301,20 @@ impl Execution {
         matches!(self.phase, Phase::Ended)
     }
 
+    /// The step at work with its inputs, as far as they are resolved.
+    pub fn current(&self) -> Option<(&str, &Map<String, Value>)> {
+        let Phase::Running(running) = &self.phase else {
+            return None;
+        };
+        let step = list(&self.document, &self.frames).get(running.step)?;
+        Some((&step.name.name, &running.inputs))
+    }
+
+    /// The outputs of a step that succeeded. Secrets are in them.
+    pub fn outputs(&self, step: &str) -> Option<&Map<String, Value>> {
+        self.state.outputs.get(step)
+    }
+
     /// How each step stands, in the order of the document.
     pub fn statuses(&self) -> impl Iterator<Item = (&str, Status)> {
         self.document.steps.iter().map(|step| {
@@ -303,7 +329,13 @@ impl Execution {
     /// What is needed to go on later. A run that failed goes on at the step that failed it.
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.state.clone();
+        let whole = self.frames.first().map(|frame| frame.place);
+        let whole = whole.and_then(|place| self.document.steps.get(place));
         state.next = match &self.phase {
+            // A loop begins anew.
+            Phase::Next(_) | Phase::Running(_) if whole.is_some() => {
+                whole.map(|step| step.name.name.clone())
+            }
             Phase::Next(step) => self.name(*step),
             Phase::Running(running) => self.name(running.step),
             Phase::Ended => match (self.state.status, self.state.failures.first()) {
@@ -357,13 +389,29 @@ impl Execution {
             return true;
         }
         if let Cancel::Asked(until) = self.cancel {
+            let step = list(&self.document, &self.frames).get(running.step);
             let in_flight = matches!(running.wait, Wait::Answer(_))
-                && self.document.steps.get(running.step).is_some_and(calls);
-            if !in_flight || now >= until {
+                && (running.is_undoing || step.is_some_and(calls) && !running.progress.is_poll);
+            if now >= until {
                 self.cancelled();
                 return true;
             }
+            if !in_flight {
+                let undo = step.and_then(|step| recipe::undo(step.action?, &running.progress));
+                match undo.filter(|_| !running.is_undoing) {
+                    Some(call) => self.undo(call),
+                    None => self.cancelled(),
+                }
+                return true;
+            }
+            return false;
         }
+        if self.late_loop() {
+            return true;
+        }
+        let Phase::Running(running) = &mut self.phase else {
+            return true;
+        };
         match running.wait {
             Wait::RetryAt(at) if now >= at => {
                 let (step, attempt) = (running.step, running.attempt);
@@ -414,7 +462,7 @@ impl Execution {
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
-        let Some(step) = self.document.steps.get(running.step) else {
+        let Some(step) = list(&self.document, &self.frames).get(running.step) else {
             return;
         };
         let name = step.name.name.clone();
@@ -423,8 +471,9 @@ impl Execution {
             let delay = pause(self.options.retry_delay, running.attempt);
             running.wait = Wait::RetryAt(self.now + delay);
             running.deadline = None;
+            let step = format!("{}{name}", self.path());
             self.events.push_back(Event::StepRetry {
-                step: name,
+                step,
                 error: failure.message,
                 delay: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             });
@@ -444,7 +493,7 @@ impl Execution {
     /// The step ended; its status, its event, and what it means for the run.
     fn finish(&mut self, step: usize, status: Status, error: Option<String>) {
         let document = Arc::clone(&self.document);
-        let Some(step) = document.steps.get(step) else {
+        let Some(step) = list(&document, &self.frames).get(step) else {
             return;
         };
         let name = step.name.name.clone();
@@ -463,15 +512,16 @@ impl Execution {
                 .unwrap_or_default(),
             _ => Map::new(),
         };
+        let label = format!("{}{name}", self.path());
         self.events.push_back(Event::StepEnd {
-            step: name.clone(),
+            step: label.clone(),
             status,
             outputs,
             error,
         });
         if failed && !step.is_critical() && step.on_failure == OnFailure::Abort {
             self.events.push_back(Event::StepNote {
-                step: name,
+                step: label,
                 note: "the run ends here, and not as a failure, because the step is not critical"
                     .to_owned(),
             });
@@ -480,7 +530,7 @@ impl Execution {
 
     fn after_failure(&mut self, place: usize) {
         let document = Arc::clone(&self.document);
-        let Some(step) = document.steps.get(place) else {
+        let Some(step) = list(&document, &self.frames).get(place) else {
             return;
         };
         match &step.on_failure {
@@ -503,23 +553,52 @@ impl Execution {
     }
 
     fn go(&mut self, from: usize, to: Option<&str>, why: &str) {
-        self.events.push_back(Event::StepJump {
-            from: self.name(from).unwrap_or_default(),
-            to: to.map(str::to_owned),
-            why: why.to_owned(),
-        });
-        let next = to.and_then(|name| {
-            self.document
-                .steps
-                .iter()
-                .position(|it| it.name.name == name)
-        });
-        match next {
-            Some(next) => {
+        let document = Arc::clone(&self.document);
+        let step = list(&document, &self.frames).get(from);
+        let label = step.map(|step| self.label(step)).unwrap_or_default();
+        let failed = step.and_then(|step| self.state.statuses.get(&step.name.name).copied());
+        self.tell_jump(label, to, why);
+        let Some(name) = to else {
+            return match self.frames.is_empty() {
+                true => self.end(),
+                false => self.out_of_body(why, failed),
+            };
+        };
+        // A step outside of the body leads out of the loop, which is no failure.
+        loop {
+            let steps = list(&document, &self.frames);
+            if let Some(next) = steps.iter().position(|it| it.name.name == name) {
                 self.state.next = self.name(next);
                 self.phase = Phase::Next(next);
+                return;
             }
-            None => self.end(),
+            if self.frames.is_empty() {
+                return self.end();
+            }
+            self.leave(Status::Exited, None);
+        }
+    }
+
+    /// Stops at the service what the cancelled step has begun there.
+    fn undo(&mut self, call: recipe::Call) {
+        let document = Arc::clone(&self.document);
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        running.is_undoing = true;
+        let place = running.step;
+        let deadline = match self.cancel {
+            Cancel::Asked(until) => Some(until),
+            _ => None,
+        };
+        if let Some(step) = list(&document, &self.frames).get(place) {
+            let work = Work::Call {
+                service: call.service,
+                operation: call.operation.to_owned(),
+                input: call.input,
+            };
+            let id = self.ask(step, deadline, work);
+            self.wait(Wait::Answer(id));
         }
     }
 
@@ -569,7 +648,8 @@ impl Execution {
     }
 
     fn name(&self, place: usize) -> Option<String> {
-        Some(self.document.steps.get(place)?.name.name.clone())
+        let step = list(&self.document, &self.frames).get(place)?;
+        Some(step.name.name.clone())
     }
 
     fn set_status_of_running(&mut self, status: Status) {
@@ -601,8 +681,9 @@ fn pause(first: Duration, attempt: u32) -> Duration {
 
 /// Whether a step has calls that change something, so that their end is waited for when the run is cancelled.
 fn calls(step: &Step) -> bool {
-    matches!(
-        step.action,
-        Some(Action::ExecuteAwsApi | Action::InvokeLambdaFunction)
-    )
+    let Some(action) = step.action else {
+        return false;
+    };
+    let calls = matches!(action, Action::ExecuteAwsApi | Action::InvokeLambdaFunction);
+    calls || (recipe::is_recipe(action) && action != Action::ExecuteAutomation)
 }

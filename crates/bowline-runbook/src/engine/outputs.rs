@@ -6,7 +6,7 @@ use super::{Execution, Status};
 use crate::document::Step;
 use crate::reference::Reference;
 use crate::selector::{Selected, Selector, Step as Part};
-use crate::value::{Type, convert, embedded};
+use crate::value::{Type, convert, texts};
 
 /// Names whose values are not shown.
 const SECRETS: [&str; 3] = ["secret", "password", "token"];
@@ -91,9 +91,14 @@ fn masked_value(value: &Value) -> Value {
 }
 
 impl Execution {
-    /// Each output of the document as a list of texts, which is how the service answers; null with a reason where its
-    /// step did not succeed.
+    /// As [`Self::results`], with secrets masked.
     pub(super) fn document_outputs(&self) -> Map<String, Value> {
+        masked(&self.results())
+    }
+
+    /// Each output of the document as a list of texts, which is how the service answers; null where its step did not
+    /// succeed. Secrets are in it.
+    pub fn results(&self) -> Map<String, Value> {
         let entries = self.document.outputs.iter().map(|named| {
             let text = named.name.trim();
             let value = match Reference::parse(text) {
@@ -105,15 +110,9 @@ impl Execution {
                 Some(Reference::Variable(name)) => self.state.variables.get(&name).cloned(),
                 _ => None,
             };
-            let texts = match value {
-                None => Value::Null,
-                Some(Value::Array(items)) => {
-                    items.iter().map(|it| Value::from(embedded(it))).collect()
-                }
-                Some(value) => Value::from(vec![embedded(&value)]),
-            };
+            let texts = value.map_or(Value::Null, |value| texts(&value).into());
             (text.to_owned(), texts)
         });
-        masked(&entries.collect())
+        entries.collect()
     }
 }

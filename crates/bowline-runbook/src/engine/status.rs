@@ -24,6 +24,8 @@ pub enum Status {
     Cancelling,
     /// Stopped on demand.
     Cancelled,
+    /// A loop that one of its steps has led out of.
+    Exited,
 }
 
 impl Status {
@@ -38,6 +40,7 @@ impl Status {
             Self::TimedOut => "TimedOut",
             Self::Cancelling => "Cancelling",
             Self::Cancelled => "Cancelled",
+            Self::Exited => "Exited",
         }
     }
 
@@ -45,7 +48,7 @@ impl Status {
     pub const fn is_final(self) -> bool {
         matches!(
             self,
-            Self::Success | Self::Failed | Self::TimedOut | Self::Cancelled
+            Self::Success | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Exited
         )
     }
 }

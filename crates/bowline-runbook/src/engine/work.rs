@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::status::Status;
+
 /// Something to do. The run waits for its answer until the deadline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -42,6 +44,32 @@ pub enum Work {
     },
     /// Wait until somebody says to go on.
     Pause,
+    /// Run another runbook and wait for its end.
+    Automation(Child),
+}
+
+/// A runbook that a step runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// The document's name.
+    pub document: String,
+    /// Its version; the default one if none is named.
+    pub version: Option<String>,
+    /// Its parameters: values of their types, or lists of texts.
+    pub parameters: Map<String, Value>,
+}
+
+/// How such a runbook ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// The id of the execution.
+    pub execution_id: String,
+    /// Its status.
+    pub status: Status,
+    /// The outputs of the document.
+    pub outputs: Map<String, Value>,
+    /// Why it failed.
+    pub failure: Option<String>,
 }
 
 /// A script.
@@ -83,6 +111,8 @@ pub enum Answer {
     },
     /// Somebody said to go on.
     Resumed,
+    /// The other runbook ended.
+    Ended(Ended),
 }
 
 /// Why a call failed.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod example;
+mod recipes;
 mod rules;
 mod scenarios;
 
@@ -143,6 +144,12 @@ impl<'a> Run<'a> {
             "the run has not ended: {:?}",
             self.events
         );
+        self
+    }
+
+    fn cancel(&mut self) -> &mut Self {
+        self.execution.cancel(self.now);
+        self.settle();
         self
     }
 

@@ -159,6 +159,53 @@ fn call<'a>(shared: &'a Shared, event: Vec<u8>, request_id: &'a str) -> Call<'a>
     }
 }
 
+/// A call of the sandbox by itself, by the members of the operation.
+pub(super) async fn within(
+    shared: &Arc<Shared>,
+    operation: &str,
+    input: &Value,
+) -> Result<Value, ApiError> {
+    if operation != "Invoke" {
+        return Err(ApiError::unknown_operation());
+    }
+    let text = |name: &str| input.get(name).and_then(Value::as_str);
+    let mut request = http::Request::post("/");
+    for (member, header) in [
+        ("InvocationType", "x-amz-invocation-type"),
+        ("LogType", "x-amz-log-type"),
+    ] {
+        if let Some(value) = text(member) {
+            request = request.header(header, value);
+        }
+    }
+    let (head, ()) = request
+        .body(())
+        .map_err(|error| ApiError::serialization(&error.to_string()))?
+        .into_parts();
+    let name = percent_encoding::utf8_percent_encode(
+        text("FunctionName").unwrap_or_default(),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
+    let payload = text("Payload").unwrap_or_default().as_bytes();
+    let response = invoke(shared, &name, &head, payload, &RequestId::new()).await?;
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(|error| ApiError::serialization(&error.to_string()))?;
+    let header = |name: &str| {
+        let value = head.headers.get(name)?;
+        Some(value.to_str().ok()?.to_owned())
+    };
+    Ok(json!({
+        "StatusCode": head.status.as_u16(),
+        "FunctionError": header("x-amz-function-error"),
+        "LogResult": header("x-amz-log-result"),
+        "Payload": String::from_utf8_lossy(&body),
+        "ResponseMetadata": { "RequestId": header("x-amzn-requestid"), "HTTPStatusCode": head.status.as_u16(), "RetryAttempts": 0 },
+    }))
+}
+
 /// By name, by ARN, by `account:function:name`, each with a qualifier or without.
 fn found(shared: &Shared, name: &str) -> Result<Arc<Function>, ApiError> {
     let account = &shared.account;

@@ -1,6 +1,8 @@
 //! The AWS APIs on the sandbox's one endpoint: recognise the service, check the signature, answer.
 
+mod automation;
 mod control;
+mod documents;
 mod ec2;
 mod ecs;
 mod iam;
@@ -35,6 +37,7 @@ pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
 pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
 pub(crate) use ssm::fill as fill_sessions;
+pub(crate) use stores::stored as parameter;
 
 /// One API request, its signature already checked.
 pub(crate) struct Call<'a> {
@@ -373,6 +376,49 @@ async fn answer(
             "InvalidAction",
             format!("the sandbox does not serve {scope}"),
         )),
+    }
+}
+
+/// A call of the sandbox by itself: what Automation does for its executions. Policies and mishaps hold for it too.
+pub(crate) async fn within(
+    shared: &Arc<Shared>,
+    service: &str,
+    operation: &str,
+    input: Value,
+) -> Result<Value, ApiError> {
+    let known = match service {
+        "ecs" => Service::Ecs { operation },
+        "ssm" => Service::Ssm { operation },
+        "logs" => Service::Logs { operation },
+        "kms" => Service::Kms { operation },
+        "secretsmanager" => Service::Secrets { operation },
+        "lambda" => return lambda::within(shared, operation, &input).await,
+        "sts" if operation == "GetCallerIdentity" => return Ok(sts::identity(shared)),
+        other => {
+            return Err(ApiError::new(
+                "UnknownOperationException",
+                format!("the sandbox's Automation cannot call {other} {operation}"),
+            ));
+        }
+    };
+    let body = Bytes::from(input.to_string());
+    sabotage(shared, known, &body).await?;
+    let request = http::Request::post("/").body(()).unwrap_or_default();
+    let (head, ()) = request.into_parts();
+    let id = RequestId::new();
+    // Where the caller is does not matter: nothing that an execution gets leads to a stream.
+    let host = shared.endpoint.rsplit('/').next().unwrap_or_default();
+    let answered = Box::pin(answer(shared, host, known, &head, &body, &id)).await;
+    if !matches!(&answered, Err(error) if *error == ApiError::unknown_operation()) {
+        shared.count_call(operation);
+    }
+    match answered? {
+        Answer::Json(mut value) => {
+            reply::prune(&mut value);
+            value["ResponseMetadata"] = serde_json::json!({ "RequestId": id.as_str(), "HTTPStatusCode": 200, "RetryAttempts": 0 });
+            Ok(value)
+        }
+        Answer::Xml { .. } | Answer::Stream(_) => Err(ApiError::unknown_operation()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! AWS Systems Manager: the session operations.
+//! AWS Systems Manager: which operation is where, and those of sessions.
 
 use std::time::SystemTime;
 
@@ -41,6 +41,20 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "TerminateSession" => terminate(call),
         "DescribeSessions" => describe(call),
         "GetParameter" => super::stores::parameter(call),
+        "CreateDocument"
+        | "UpdateDocument"
+        | "UpdateDocumentDefaultVersion"
+        | "GetDocument"
+        | "DescribeDocument"
+        | "ListDocuments"
+        | "ListDocumentVersions"
+        | "DeleteDocument" => super::documents::call(call),
+        "StartAutomationExecution"
+        | "GetAutomationExecution"
+        | "DescribeAutomationExecutions"
+        | "DescribeAutomationStepExecutions"
+        | "SendAutomationSignal"
+        | "StopAutomationExecution" => super::automation::call(call),
         "GetConnectionStatus" => connection_status(call),
         _ => Err(ApiError::unknown_operation()),
     }

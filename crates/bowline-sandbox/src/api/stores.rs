@@ -13,6 +13,12 @@ const PARAMETERS: [(&str, &str); 2] =
 const SECRET: &str = "demo/db";
 const CACHE: &str = "cache.demo.internal";
 
+/// The value of a parameter, for the defaults of runbooks.
+pub(crate) fn stored(name: &str) -> Option<Value> {
+    let known = PARAMETERS.iter().find(|(known, _)| name == *known);
+    known.map(|(_, value)| Value::from(*value))
+}
+
 /// `ssm:GetParameter`.
 pub(super) fn parameter(call: &Call<'_>) -> Result<Value, ApiError> {
     let name = call.input.get("Name").and_then(Value::as_str);

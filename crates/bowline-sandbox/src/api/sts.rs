@@ -54,6 +54,15 @@ fn assume_role(landscape: &Landscape, form: &Form) -> Result<String, ApiError> {
     ))
 }
 
+/// GetCallerIdentity by its members.
+pub(crate) fn identity(shared: &Shared) -> serde_json::Value {
+    serde_json::json!({
+        "Arn": shared.account.caller(),
+        "UserId": USER_ID,
+        "Account": shared.account.id,
+    })
+}
+
 fn caller_identity(shared: &Shared) -> String {
     format!(
         "<Arn>{}</Arn><UserId>{}</UserId><Account>{}</Account>",

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bowline_runbook::{
-    Action, Answer, CallFailure, Document, Event, Execution, Request, Snapshot, Status, Tier, Work,
+    Action, Answer, CallFailure, Document, Event, Execution, Request, Snapshot, Status, Work,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -72,22 +72,10 @@ pub fn refusals(document: &Document, scripts: &ScriptPolicy) -> Vec<String> {
     for step in document.all_steps() {
         let name = &step.name.name;
         let Some(action) = step.action else { continue };
-        if action.tier() != Tier::Runs {
-            refusals.push(format!("step {name}: action {action} does not run locally"));
-        }
-        if action == Action::ExecuteScript && !scripts.allowed {
+        if let Some(obstacle) = step.obstacle() {
+            refusals.push(format!("step {name}: {obstacle}"));
+        } else if action == Action::ExecuteScript && !scripts.allowed {
             refusals.push(format!("step {name}: it runs a script on this machine, which has to be allowed with --allow-scripts"));
-        }
-        if action == Action::ExecuteScript {
-            let runtime = step
-                .input("Runtime")
-                .and_then(|node| node.as_str())
-                .unwrap_or_default();
-            if runtime.starts_with("PowerShell") {
-                refusals.push(format!(
-                    "step {name}: PowerShell scripts do not run locally"
-                ));
-            }
         }
         let service = step.input("Service").and_then(|node| node.as_str());
         if let Some(service) = service.filter(|_| action.calls_api())
