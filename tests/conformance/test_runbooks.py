@@ -1,10 +1,13 @@
 """Lambda functions of the sandbox, invoked by boto3; and runbooks against moto."""
 
 import base64
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+import urllib.parse
 
 import boto3
 import pytest
@@ -167,3 +170,127 @@ def test_a_runbook_calls_other_services_as_boto3_does(bowline, tmp_path, moto_ur
     assert ends == {"put": "Success", "get": "Success", "wait": "Success", "function": "Success", "shown": "Success", "missing": "Failed"}, done.stdout
     assert events[-1]["outputs"] == {"get.n": ["1"], "shown.tag": ["b"]}
     assert "An error occurred (FileSystemNotFound) when calling the DescribeFileSystems operation" in events[-1]["failure"]
+
+
+MANY = """
+schemaVersion: '0.3'
+assumeRole: '{{ Role }}'
+parameters: {Role: {type: String, default: 'arn:aws:iam::123456789012:role/runbooks'}}
+mainSteps:
+- {name: vpc, action: 'aws:executeAwsApi', inputs: {Service: ec2, Api: CreateVpc, CidrBlock: 10.0.0.0/16, TagSpecifications: [{ResourceType: vpc, Tags: [{Key: a, Value: 'b & c'}]}]}, outputs: [{Name: id, Selector: $.Vpc.VpcId, Type: String}, {Name: tag, Selector: '$.Vpc.Tags[0].Value', Type: String}]}
+- {name: vpcs, action: 'aws:assertAwsResourceProperty', inputs: {Service: ec2, Api: DescribeVpcs, Filters: [{Name: vpc-id, Values: ['{{ vpc.id }}']}], PropertySelector: '$.Vpcs[0].State', DesiredValues: [available]}}
+- {name: run, action: 'aws:runInstances', timeoutSeconds: 60, inputs: {ImageId: ami-12c6146b, MinInstanceCount: 1, MaxInstanceCount: 2, InstanceType: t3.micro}}
+- {name: tags, action: 'aws:createTags', inputs: {ResourceIds: ['{{ run.InstanceIds }}'], Tags: [{Key: x, Value: y}]}}
+- {name: tagged, action: 'aws:executeAwsApi', inputs: {Service: ec2, Api: DescribeInstances, InstanceIds: ['{{ run.InstanceIds }}']}, outputs: [{Name: tags, Selector: '$..Tags[0].Value', Type: StringList}]}
+- {name: stopped, action: 'aws:changeInstanceState', inputs: {InstanceIds: ['{{ run.InstanceIds }}'], DesiredState: stopped}}
+- {name: running, action: 'aws:changeInstanceState', timeoutSeconds: 60, inputs: {InstanceIds: ['{{ run.InstanceIds }}'], DesiredState: running}}
+- {name: db, action: 'aws:executeAwsApi', inputs: {Service: rds, Api: CreateDBInstance, DBInstanceIdentifier: d, DBInstanceClass: db.t3.micro, Engine: postgres, MasterUsername: user, MasterUserPassword: 'not a secret', AllocatedStorage: 20, Tags: [{Key: k, Value: 'ü'}]}}
+- {name: dbs, action: 'aws:waitForAwsResourceProperty', inputs: {Service: rds, Api: describe_db_instances, DBInstanceIdentifier: d, PropertySelector: '$.DBInstances[0].DBInstanceStatus', DesiredValues: [available]}}
+- {name: bucket, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: CreateBucket, Bucket: some-bucket, CreateBucketConfiguration: {LocationConstraint: eu-west-1}}}
+- {name: put, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: PutBucketTagging, Bucket: some-bucket, Tagging: {TagSet: [{Key: a, Value: '<é>'}]}}}
+- {name: got, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: GetBucketTagging, Bucket: some-bucket}, outputs: [{Name: value, Selector: '$.TagSet[0].Value', Type: String}]}
+- {name: place, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: GetBucketLocation, Bucket: some-bucket}, outputs: [{Name: region, Selector: $.LocationConstraint, Type: String}]}
+- {name: topic, action: 'aws:executeAwsApi', inputs: {Service: sns, Api: CreateTopic, Name: t, Attributes: {DisplayName: shown}}, outputs: [{Name: arn, Selector: $.TopicArn, Type: String}]}
+- {name: attributes, action: 'aws:executeAwsApi', inputs: {Service: sns, Api: GetTopicAttributes, TopicArn: '{{ topic.arn }}'}, outputs: [{Name: shown, Selector: $.Attributes.DisplayName, Type: String}]}
+- {name: stack, action: 'aws:createStack', inputs: {StackName: s, TemplateBody: '{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}, "Parameters": {"P": {"Type": "String"}}}', Parameters: [{ParameterKey: P, ParameterValue: v}], Tags: [{Key: a, Value: b}]}}
+- {name: gone, action: 'aws:deleteStack', inputs: {StackName: s}}
+- {name: missing, action: 'aws:executeAwsApi', onFailure: Continue, inputs: {Service: s3, Api: HeadBucket, Bucket: nothing-here}}
+- {name: nothing, action: 'aws:executeAwsApi', onFailure: Continue, inputs: {Service: rds, Api: DescribeDBInstances, DBInstanceIdentifier: other}}
+- {name: wrong, action: 'aws:executeAwsApi', onFailure: Continue, inputs: {Service: ec2, Api: DescribeInstances, InstanceIds: [i-0123456789abcdef0]}}
+- {name: bad, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: GetBucketPolicy, Bucket: some-bucket}}
+outputs: [vpc.tag, tagged.tags, got.value, place.region, attributes.shown, stack.StackStatus]
+"""
+
+
+def test_a_runbook_calls_form_and_xml_services(bowline, tmp_path, moto_url):
+    """EC2, RDS, S3, SNS, CloudFormation and STS, answered by moto."""
+    book = tmp_path / "book.yaml"
+    book.write_text(MANY)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL": moto_url, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "LANG": "C.UTF-8"}
+    done = subprocess.run([bowline, "runbook", "run", str(book), "--poll-interval", "200ms"], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=240)
+    events = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert done.returncode == 1, (done.stdout[-2000:], done.stderr)
+    failed = {it["step"]: it["error"] for it in events if it["type"] == "step.end" and it["status"] != "Success"}
+    assert list(failed) == ["missing", "nothing", "wrong", "bad"], failed
+    assert "An error occurred (404) when calling the HeadBucket operation" in failed["missing"]
+    assert "An error occurred (DBInstanceNotFound) when calling the DescribeDBInstances operation" in failed["nothing"]
+    assert "An error occurred (InvalidInstanceID.NotFound) when calling the DescribeInstances operation" in failed["wrong"]
+    assert "An error occurred (NoSuchBucketPolicy) when calling the GetBucketPolicy operation: The bucket policy does not exist" in failed["bad"]
+    assert events[-1]["outputs"] == {
+        "vpc.tag": ["b & c"], "tagged.tags": ["y", "y"], "got.value": ["<é>"], "place.region": ["eu-west-1"],
+        "attributes.shown": ["shown"], "stack.StackStatus": ["CREATE_COMPLETE"],
+    }
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """Writes down requests, and answers all of them with the same error."""
+
+    def do(self):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
+        self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(400)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do
+
+    def log_message(self, *_):
+        pass
+
+
+CALLS = [
+    ("ec2", "describe_instances", {"InstanceIds": ["i-1"], "Filters": [{"Name": "tag:a", "Values": ["b c", "é"]}], "MaxResults": 5}),
+    ("ec2", "run_instances", {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 2, "ClientToken": "t", "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]}]}),
+    ("rds", "describe_db_instances", {"DBInstanceIdentifier": "d", "Filters": [{"Name": "engine", "Values": ["mysql"]}]}),
+    ("rds", "modify_db_instance", {"DBInstanceIdentifier": "d", "VpcSecurityGroupIds": ["a", "b"], "ApplyImmediately": True}),
+    ("s3", "list_buckets", {}),
+    ("s3", "put_bucket_tagging", {"Bucket": "some-bucket", "Tagging": {"TagSet": [{"Key": "a", "Value": "<&é>"}]}}),
+    ("s3", "delete_object", {"Bucket": "some-bucket", "Key": "a b/c+d"}),
+    ("s3", "get_bucket_location", {"Bucket": "some-bucket"}),
+    ("cloudformation", "create_stack", {"StackName": "s", "TemplateBody": "{}", "Parameters": [{"ParameterKey": "a", "ParameterValue": "b"}], "TimeoutInMinutes": 5}),
+    ("cloudformation", "describe_stacks", {"StackName": "s"}),
+    ("sns", "publish", {"TopicArn": "arn", "Message": "m", "MessageAttributes": {"a": {"DataType": "String", "StringValue": "v"}}}),
+    ("route53", "list_resource_record_sets", {"HostedZoneId": "/hostedzone/Z1"}),
+]
+
+
+@pytest.mark.parametrize("service, operation, given", CALLS, ids=lambda it: it if isinstance(it, str) else "")
+def test_requests_are_boto3s_on_the_wire(bowline, tmp_path, service, operation, given):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    server.seen = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-west-1", "endpoint_url": url}
+        client = boto3.client(service, config=Config(retries={"total_max_attempts": 1}), **keys)
+        with pytest.raises(ClientError):
+            getattr(client, operation)(**given)
+        book = tmp_path / "book.json"
+        step = {"name": "s", "action": "aws:executeAwsApi", "inputs": {"Service": service, "Api": operation, **given}}
+        book.write_text(json.dumps({"schemaVersion": "0.3", "mainSteps": [step]}))
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL": url, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "LANG": "C.UTF-8"}
+        done = subprocess.run([bowline, "runbook", "run", str(book)], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        assert done.returncode == 1, done.stderr
+        theirs, ours = server.seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert ours[0] == theirs[0]
+    assert split(ours[1]) == split(theirs[1])
+    assert body(ours) == body(theirs)
+    told = lambda request: {k: v for k, v in request[2].items() if k in ("x-amz-target", "x-amz-content-sha256", "x-amz-checksum-crc32", "x-amz-sdk-checksum-algorithm") or (k == "content-type" and request[3])}
+    assert told(ours) == told(theirs)
+    scope = lambda request: request[2]["authorization"].split("Credential=a/")[1].split(",")[0].split("/")[1:]
+    assert scope(ours) == scope(theirs)
+
+
+def split(path):
+    plain, _, query = path.partition("?")
+    return plain, sorted(urllib.parse.parse_qsl(query, keep_blank_values=True))
+
+
+def body(request):
+    is_form = request[3].startswith("Action=")
+    return sorted(urllib.parse.parse_qsl(request[3], keep_blank_values=True)) if is_form else request[3]

@@ -149,6 +149,18 @@ fn supplied(parameter: &Parameter, given: &Given) -> Result<Value, String> {
             other => Err(format!("{other} is neither true nor false")),
         },
         Type::StringList => Ok(list(&texts, one)),
+        // The service takes a list of maps as one text each.
+        Type::MapList
+            if texts.len() != 1 || one.is_some_and(|it| it.trim_start().starts_with('{')) =>
+        {
+            let parsed = texts
+                .iter()
+                .map(|text| serde_json::from_str::<Value>(text).ok());
+            let parsed: Option<Value> = parsed.collect();
+            parsed
+                .filter(|value| kind.holds(value))
+                .ok_or_else(|| format!("a {kind} is given as JSON"))
+        }
         Type::StringMap | Type::MapList => {
             let parsed = serde_json::from_str(single()?).ok();
             parsed

@@ -205,13 +205,7 @@ fn values(
     given: &BTreeMap<String, Given>,
     surroundings: &Surroundings,
 ) -> Result<Parameters, ApiError> {
-    let system = |reference: &Reference| match reference {
-        Reference::Global(name) if name == "REGION" => Some(surroundings.region.clone()),
-        Reference::Global(name) if name == "AWS_PARTITION" => Some(surroundings.partition.clone()),
-        Reference::Global(name) if name == "ACCOUNT_ID" => surroundings.account.clone(),
-        Reference::Automation(_) => Some(surroundings.execution_id.clone()),
-        _ => None,
-    };
+    let system = |reference: &Reference| surroundings.stands_for(reference);
     let stored = |name: &str| {
         crate::api::parameter(name).ok_or_else(|| format!("Parameter {name} not found."))
     };

@@ -76,6 +76,19 @@ impl Client {
         }
     }
 
+    /// A client with a role that this one's credentials assume, under this name of the session.
+    ///
+    /// # Errors
+    /// The role cannot be assumed.
+    pub async fn assuming(&self, role: &str, session: &str) -> Result<Self, AwsError> {
+        let settings = self.aws.settings.assuming(role, session);
+        settings.credentials().await?;
+        Ok(Self {
+            aws: Arc::new(Aws::new(settings)),
+            sessions: self.sessions.clone(),
+        })
+    }
+
     /// Waits until all sessions of this client and its clones have ended. Sessions that were dropped take up to two
     /// seconds; those still in use as long as they are used.
     pub async fn finish(&self) {

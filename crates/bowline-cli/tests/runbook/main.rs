@@ -11,6 +11,7 @@
 mod support;
 
 mod check;
+mod remote;
 mod run;
 
 use std::path::{Path, PathBuf};

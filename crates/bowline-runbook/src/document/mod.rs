@@ -3,7 +3,7 @@
 mod fields;
 mod parse;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ pub(crate) use self::parse::parse;
 use crate::action::{Action, FAN_OUT, Tier};
 use crate::finding::Code;
 use crate::node::{Entry, Node};
+use crate::reference::{Reference, whole};
 use crate::source::Span;
 use crate::value::Type;
 
@@ -142,6 +143,17 @@ impl Document {
     /// A step by name, those inside of loops included.
     pub fn step(&self, name: &str) -> Option<&Step> {
         self.all_steps().find(|step| step.name.name == name)
+    }
+
+    /// The role that a run with these parameters takes; none where it is not named, or is empty.
+    pub fn role(&self, parameters: &BTreeMap<String, Value>) -> Option<String> {
+        let text = self.assume_role.as_ref()?.name.trim();
+        let role = match whole(text) {
+            Some(Reference::Parameter(name)) => parameters.get(&name)?.as_str()?,
+            _ => text,
+        };
+        let role = role.trim();
+        (!role.is_empty()).then(|| role.to_owned())
     }
 
     /// All steps, bodies of loops behind their loop.

@@ -310,6 +310,11 @@ impl Execution {
         Some((&step.name.name, &running.inputs))
     }
 
+    /// Why the run failed, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.overall().1
+    }
+
     /// The outputs of a step that succeeded. Secrets are in them.
     pub fn outputs(&self, step: &str) -> Option<&Map<String, Value>> {
         self.state.outputs.get(step)

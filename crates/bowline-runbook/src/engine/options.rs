@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::status::Status;
+use crate::reference::Reference;
 
 /// Choices of a run.
 #[derive(Clone, Debug)]
@@ -43,6 +44,22 @@ pub struct Surroundings {
     pub partition: String,
     /// `global:ACCOUNT_ID`; asked for when it is first needed.
     pub account: Option<String>,
+}
+
+impl Surroundings {
+    /// What a system reference in a default stands for, as far as it is known before the run.
+    pub fn stands_for(&self, reference: &Reference) -> Option<String> {
+        match reference {
+            Reference::Global(name) => match name.as_str() {
+                "REGION" => Some(self.region.clone()),
+                "AWS_PARTITION" => Some(self.partition.clone()),
+                "ACCOUNT_ID" => self.account.clone(),
+                _ => None,
+            },
+            Reference::Automation(_) => Some(self.execution_id.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A run that can be gone on with: what has happened, and the step that is next.

@@ -117,6 +117,14 @@ pub enum Event {
         /// Milliseconds until then.
         delay: u64,
     },
+    /// Something happened in the runbook that the step runs.
+    #[serde(rename = "step.child")]
+    StepChild {
+        /// The step.
+        step: String,
+        /// What.
+        event: Box<Event>,
+    },
     /// Worth knowing.
     #[serde(rename = "step.note")]
     StepNote {

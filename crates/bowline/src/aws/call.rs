@@ -3,6 +3,8 @@
 //! Input and answer are JSON values, whatever the service speaks: the JSON protocol as it is, the query protocols
 //! with the members' names of the wire (`SubnetId`, not the SDKs' `SubnetIds`).
 
+mod form;
+mod markup;
 mod model;
 mod service;
 mod wire;
@@ -14,7 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as SigningCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -180,12 +185,19 @@ impl Calls {
             "bowline",
         )
         .into();
+        let mut signing = SigningSettings::default();
+        if service == "s3" {
+            // S3 signs paths as they are, and wants the sum of the body in a header.
+            signing.percent_encoding_mode = PercentEncodingMode::Single;
+            signing.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+            signing.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&region)
             .name(service)
             .time(self.now())
-            .settings(SigningSettings::default())
+            .settings(signing)
             .build()
             .map_err(|error| unusable(&error))?
             .into();
@@ -342,6 +354,7 @@ impl Said {
         let code = text(&[
             "/__type",
             "/code",
+            "/Code",
             "/Error/Code",
             "/Errors/0/Code",
             "/Errors/Error/Code",

@@ -19,7 +19,7 @@ use aws_types::service_config::ServiceConfigKey;
 use http::uri::Authority;
 use tokio::sync::Mutex;
 
-use super::credentials::{Chain, MfaPrompt};
+use super::credentials::{Assumed, Chain, MfaPrompt};
 use super::error::AwsError;
 use super::http::LazyHttpClient;
 use super::pace::Pace;
@@ -257,6 +257,26 @@ impl Settings {
             endpoint_given: self.endpoint_given,
             may_ask: self.may_ask,
         })
+    }
+
+    /// The same with a role that these credentials assume when they are first needed, and again before they expire.
+    pub(crate) fn assuming(&self, role: &str, session: &str) -> Self {
+        let assumed = Assumed::new(role, session, self.credentials.clone(), self.sdk.clone());
+        let credentials = SharedCredentialsProvider::new(CachedCredentials::new(
+            SharedCredentialsProvider::new(assumed),
+        ));
+        let sdk = self.sdk.clone().into_builder();
+        Self {
+            sdk: sdk.credentials_provider(credentials.clone()).build(),
+            region: self.region.clone(),
+            roots: Arc::clone(&self.roots),
+            proxies: Arc::clone(&self.proxies),
+            stream_host: self.stream_host.clone(),
+            http: self.http.clone(),
+            credentials,
+            endpoint_given: self.endpoint_given,
+            may_ask: false,
+        }
     }
 
     /// The endpoint a service is sent to when it is not AWS's own.

@@ -1,5 +1,7 @@
 //! Runs of runbooks: the engine of `bowline-runbook` with calls, scripts and a clock.
 
+mod child;
+pub mod remote;
 mod script;
 
 use std::collections::BTreeMap;
@@ -9,7 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bowline_runbook::{
-    Action, Answer, CallFailure, Document, Event, Execution, Request, Snapshot, Status, Work,
+    Action, Answer, CallFailure, Document, Ended, Event, Execution, Request, Snapshot, Status, Work,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -36,15 +38,36 @@ pub struct ScriptPolicy {
     pub checksums: BTreeMap<String, String>,
 }
 
+/// Where the runbooks are that steps run.
+#[derive(Clone, Debug, Default)]
+pub struct Children {
+    /// Files by the names of documents.
+    pub files: BTreeMap<String, PathBuf>,
+    /// A folder with files that are called as documents are.
+    pub folder: Option<PathBuf>,
+}
+
 /// Work on its way to an answer.
-type Working = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// What work has come to.
+enum Done {
+    Answer(Answer),
+    /// Another runbook, ready to be run.
+    Child(Box<RunbookRun>),
+}
 
 /// A run that is driven: calls are made, and its events come out.
 pub struct RunbookRun {
     client: Client,
     execution: Execution,
     scripts: ScriptPolicy,
+    children: Children,
+    /// The documents that are run, this one last.
+    documents: Vec<String>,
     work: Option<(u64, Working)>,
+    /// The runbook that the step at work runs, and its answer's number.
+    child: Option<(u64, Box<Self>)>,
     clock: Clock,
 }
 
@@ -141,12 +164,22 @@ impl RunbookRun {
             client,
             execution,
             scripts,
+            children: Children::default(),
+            documents: Vec::new(),
             work: None,
+            child: None,
             clock: Clock {
                 wall: now,
                 started: Instant::now(),
             },
         }
+    }
+
+    /// Says where the runbooks are that steps run; without, the account is asked for them.
+    #[must_use]
+    pub fn with_children(mut self, children: Children) -> Self {
+        self.children = children;
+        self
     }
 
     /// What happens next; nothing once the run is over. Can be dropped and called again.
@@ -158,6 +191,7 @@ impl RunbookRun {
             // What the run no longer waits for is given up.
             let wanted = self.execution.wanted();
             self.work.take_if(|(id, _)| wanted != Some(*id));
+            self.child.take_if(|(id, _)| wanted != Some(*id));
             if let Some(request) = self.execution.poll_request() {
                 match self.start(&request) {
                     Some(work) => self.work = Some((request.id, work)),
@@ -184,19 +218,64 @@ impl RunbookRun {
                     None => std::future::pending().await,
                 }
             };
-            // Both sides keep nothing that is lost when the other one is ready: the work stays in `self`.
+            let below = async {
+                match &mut self.child {
+                    Some((id, child)) => (*id, Box::pin(child.next()).await),
+                    None => std::future::pending().await,
+                }
+            };
+            // All of them keep nothing that is lost when another one is ready: work and child stay in `self`.
             tokio::select! {
-                (id, answer) = working => {
+                (id, done) = working => {
                     self.work = None;
-                    self.execution.answer(self.clock.now(), id, answer);
+                    match done {
+                        Done::Answer(answer) => {
+                            self.execution.answer(self.clock.now(), id, answer);
+                        }
+                        Done::Child(child) => self.child = Some((id, child)),
+                    }
+                }
+                (id, occurrence) = below => {
+                    match occurrence {
+                        Some(Occurrence::Event(event)) => {
+                            return Some(Occurrence::Event(self.of_child(event)));
+                        }
+                        Some(asked) => return Some(asked),
+                        None => self.child_ended(id),
+                    }
                 }
                 () = timeout => self.execution.handle_timeout(self.clock.now()),
             }
         }
     }
 
+    fn of_child(&self, event: Event) -> Event {
+        let step = self.execution.current().map(|it| it.0.to_owned());
+        Event::StepChild {
+            step: step.unwrap_or_default(),
+            event: Box::new(event),
+        }
+    }
+
+    fn child_ended(&mut self, id: u64) {
+        if let Some((_, child)) = self.child.take() {
+            let ended = Ended {
+                execution_id: child.snapshot().surroundings.execution_id,
+                status: child.status(),
+                outputs: child.execution.results(),
+                failure: child.execution.failure(),
+            };
+            let answer = Answer::Ended(ended);
+            self.execution.answer(self.clock.now(), id, answer);
+        }
+    }
+
     /// Answers what was asked.
     pub fn answer(&mut self, id: u64, answer: Answer) {
+        // Whoever waits for somebody is the innermost runbook.
+        if let Some((_, child)) = &mut self.child {
+            return child.answer(id, answer);
+        }
         self.execution.answer(self.clock.now(), id, answer);
     }
 
@@ -227,18 +306,30 @@ impl RunbookRun {
                 input,
             } => Some(Box::pin(async move {
                 let api = client.api();
-                match api.by_model(service, &operation, &input, limit).await {
-                    Ok(answered) => Answer::Called(answered.value),
-                    Err(error) => Answer::CallFailed(failure(error)),
-                }
+                Done::Answer(
+                    match api.by_model(service, &operation, &input, limit).await {
+                        Ok(answered) => Answer::Called(answered.value),
+                        Err(error) => Answer::CallFailed(failure(error)),
+                    },
+                )
             })),
+            Work::Automation(child) => {
+                let (children, scripts) = (self.children.clone(), self.scripts.clone());
+                let documents = self.documents.clone();
+                Some(Box::pin(async move {
+                    match child::open(client, child, children, scripts, documents).await {
+                        Ok(run) => Done::Child(Box::new(run)),
+                        Err(failure) => Done::Answer(Answer::CallFailed(failure)),
+                    }
+                }))
+            }
             Work::Script(work) => {
                 let scripts = self.scripts.clone();
                 Some(Box::pin(async move {
-                    match script::run(&client, &work, &scripts).await {
+                    Done::Answer(match script::run(&client, &work, &scripts).await {
                         Ok(value) => Answer::Returned(value),
                         Err(message) => Answer::ScriptFailed(message),
-                    }
+                    })
                 }))
             }
             _ => None,

@@ -1,12 +1,15 @@
-//! `bowline runbook`: SSM Automation documents, checked, planned and run here.
+//! `bowline runbook`: SSM Automation documents, checked, planned, run here and by the service.
 
 mod check;
+mod compare;
 mod folder;
+mod follow;
 mod parameters;
 mod plan;
 mod progress;
 mod run;
 mod sarif;
+mod submit;
 mod text;
 
 use std::io::Read as _;
@@ -23,7 +26,7 @@ use crate::exit_code::ExitCode;
 ///
 /// A runbook is a document of schemaVersion 0.3, YAML or JSON. `check` finds what
 /// is wrong with it, types included, without AWS; `plan` says what it would do;
-/// `run` does it here, with your credentials.
+/// `run` does it here, with your credentials; `submit` lets the service do it.
 ///
 /// Example: bowline runbook check deploy.yaml
 #[derive(Args, Debug)]
@@ -38,6 +41,11 @@ enum RunbookCommand {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Run(Box<run::RunArgs>),
+    Submit(submit::SubmitArgs),
+    Follow(follow::FollowArgs),
+    Stop(follow::StopArgs),
+    Signal(follow::SignalArgs),
+    Compare(compare::CompareArgs),
 }
 
 /// Runs one of its commands.
@@ -46,6 +54,11 @@ pub async fn run(args: RunbookArgs, context: &Context) -> Result<ExitCode, Comma
         RunbookCommand::Check(args) => check::run(&args, context),
         RunbookCommand::Plan(args) => plan::run(args, context).await,
         RunbookCommand::Run(args) => run::run(*args, context).await,
+        RunbookCommand::Submit(args) => submit::run(args, context).await,
+        RunbookCommand::Follow(args) => follow::follow(args, context).await,
+        RunbookCommand::Stop(args) => follow::stop(args, context).await,
+        RunbookCommand::Signal(args) => follow::answer(args, context).await,
+        RunbookCommand::Compare(args) => compare::run(args, context).await,
     }
 }
 

@@ -34,13 +34,13 @@ struct Current {
 }
 
 impl Progress {
-    pub(super) fn new(context: &Context, folder: &Path) -> Self {
+    pub(super) fn new(context: &Context, folder: Option<&Path>) -> Self {
         let as_events = match context.global.output {
             Some(OutputFormat::Json | OutputFormat::Ndjson) => true,
             Some(_) => false,
             None => !std::io::stdout().is_terminal(),
         };
-        if !as_events {
+        if let Some(folder) = folder.filter(|_| !as_events) {
             context
                 .printer
                 .note(&format!("the run is kept in {}", folder.display()));
@@ -117,6 +117,7 @@ impl Progress {
                 self.printer
                     .note(&format!("  failed: {error}\n  again in {delay} ms"));
             }
+            Event::StepChild { event, .. } => self.below(event, 1),
             Event::StepNote { note, .. } => self.printer.note(&format!("  {note}")),
             Event::StepEnd {
                 step,
@@ -170,6 +171,28 @@ impl Progress {
     pub(super) fn note(&mut self, text: &str) {
         self.clear();
         self.printer.note(text);
+    }
+
+    /// What happens in a runbook that a step runs.
+    fn below(&self, event: &Event, depth: usize) {
+        let indent = "    ".repeat(depth);
+        let line = match event {
+            Event::RunStart { execution_id, .. } => format!("run {execution_id}"),
+            Event::StepStart { step, action, .. } => format!("\u{25b6} {step}  {action}"),
+            Event::StepEnd {
+                step,
+                status,
+                error,
+                ..
+            } => match error {
+                Some(error) => format!("{step}  {status}: {error}"),
+                None => format!("{step}  {status}"),
+            },
+            Event::StepChild { event, .. } => return self.below(event, depth + 1),
+            _ => return,
+        };
+        let line = line.replace('\n', &format!("\n{indent}"));
+        self.printer.note(&format!("{indent}{line}"));
     }
 
     fn detail(&mut self, detail: String) {

@@ -1,10 +1,12 @@
 //! `bowline runbook run`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline::runbook::{Occurrence, RunbookRun, ScriptPolicy, new_id, refusals, stored};
+use bowline::Client;
+use bowline::runbook::{Children, Occurrence, RunbookRun, ScriptPolicy, new_id, refusals, stored};
 use bowline_runbook::{
     Answer, Document, Execution, Given, Options, Parameters, Reference, Request, Status,
     Surroundings, Work,
@@ -50,6 +52,16 @@ pub(super) struct RunArgs {
     /// Where the files of the runbook are
     #[arg(long, value_name = "DIR")]
     attachments: Option<PathBuf>,
+    /// The folder with the runbooks that steps of this one run, as NAME.yaml or NAME.json; others are
+    /// read from the account
+    #[arg(long, value_name = "DIR")]
+    runbook_dir: Option<PathBuf>,
+    /// The file of a runbook that steps of this one run
+    #[arg(long = "map", value_name = "NAME=FILE", value_parser = mapped)]
+    mapped: Vec<(String, PathBuf)>,
+    /// Use your own credentials and not the assumeRole of the runbook
+    #[arg(long)]
+    no_assume_role: bool,
     /// Go on with this run, at the step where it stopped
     #[arg(long, value_name = "ID", conflicts_with_all = ["file", "param", "params"])]
     resume: Option<String>,
@@ -111,18 +123,9 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
     };
     let given = match kept.is_none() {
         true => given(&args, &document).await?,
-        false => std::collections::BTreeMap::new(),
+        false => BTreeMap::new(),
     };
     let client = context.client().await?;
-    if document
-        .assume_role
-        .as_ref()
-        .is_some_and(|role| !role.name.trim().is_empty())
-    {
-        context
-            .printer
-            .note("the runbook's assumeRole is not assumed here: your own credentials are used");
-    }
     let document = Arc::new(document);
     let now = jiff::Timestamp::now();
     let (folder, execution) = match kept {
@@ -131,29 +134,7 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
             Execution::resume(Arc::clone(&document), state, options, now),
         ),
         None => {
-            let surroundings = Surroundings {
-                execution_id: new_id(),
-                region: client.region().to_owned(),
-                partition: bowline::regions::partition(client.region()).to_owned(),
-                account: None,
-            };
-            let store = stored(&client, &Parameters::stored(&document, &given)).await?;
-            let read = |name: &str| {
-                store
-                    .get(name)
-                    .cloned()
-                    .ok_or_else(|| format!("{name} was not read"))
-            };
-            let system = |reference: &Reference| match reference {
-                Reference::Global(name) if name == "REGION" => Some(surroundings.region.clone()),
-                Reference::Global(name) if name == "AWS_PARTITION" => {
-                    Some(surroundings.partition.clone())
-                }
-                Reference::Automation(_) => Some(surroundings.execution_id.clone()),
-                _ => None,
-            };
-            let values = Parameters::new(&document, &given, &system, &read)
-                .map_err(|it| parameters::refused(&it))?;
+            let (values, surroundings) = begin(&client, &document, &given).await?;
             let folder = RunFolder::create(&surroundings.execution_id, &source)?;
             (
                 folder,
@@ -161,8 +142,46 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
             )
         }
     };
-    let run = RunbookRun::new(client, execution, scripts, now);
+    let state = execution.snapshot();
+    let role = document.role(&state.parameters);
+    let client = match role.filter(|_| !args.no_assume_role) {
+        Some(role) => {
+            let session = format!("bowline-{}", state.surroundings.execution_id);
+            client.assuming(&role, &session).await?
+        }
+        None => client,
+    };
+    let children = Children {
+        files: args.mapped.iter().cloned().collect(),
+        folder: args.runbook_dir.clone(),
+    };
+    let run = RunbookRun::new(client, execution, scripts, now).with_children(children);
     drive(run, &args, context, &folder).await
+}
+
+/// The values of a new run, and what its system references stand for.
+pub(super) async fn begin(
+    client: &Client,
+    document: &Document,
+    given: &BTreeMap<String, Given>,
+) -> Result<(Parameters, Surroundings), CommandError> {
+    let surroundings = Surroundings {
+        execution_id: new_id(),
+        region: client.region().to_owned(),
+        partition: bowline::regions::partition(client.region()).to_owned(),
+        account: None,
+    };
+    let store = stored(client, &Parameters::stored(document, given)).await?;
+    let read = |name: &str| {
+        store
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("{name} was not read"))
+    };
+    let system = |reference: &Reference| surroundings.stands_for(reference);
+    let values =
+        Parameters::new(document, given, &system, &read).map_err(|it| parameters::refused(&it))?;
+    Ok((values, surroundings))
 }
 
 /// What cannot be done here ends the command before the first step.
@@ -197,7 +216,7 @@ fn refuse(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Result
 async fn given(
     args: &RunArgs,
     document: &Document,
-) -> Result<std::collections::BTreeMap<String, Given>, CommandError> {
+) -> Result<BTreeMap<String, Given>, CommandError> {
     let mut given = args.parameters.given()?;
     if !prompt::can_ask() {
         return Ok(given);
@@ -227,7 +246,7 @@ async fn drive(
     let failed = |error: std::io::Error| CommandError::new(ErrorKind::Unavailable, error);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut progress = Progress::new(context, folder.path());
+    let mut progress = Progress::new(context, Some(folder.path()));
     let mut approvals = args.approve.clone();
     let mut cancelled = false;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -333,6 +352,15 @@ async fn answered(
             )
         }
         _ => None,
+    }
+}
+
+fn mapped(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), file.into()))
+        }
+        _ => Err("a runbook and its file are written NAME=FILE".to_owned()),
     }
 }
 

@@ -1,15 +1,17 @@
-//! Calls of any operation that the table of services has, in the JSON protocols.
+//! Calls of any operation that the table of services has.
 
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bowline_services::{Operation, Protocol, Service};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::{answer, draft};
-use super::{Calls, Said, Unsigned, collect, dns_suffix};
+use super::{Calls, Said, Unsigned, collect, dns_suffix, xml};
 use crate::aws::config::Settings;
 use crate::aws::error::{AwsError, AwsErrorKind};
 
@@ -44,9 +46,8 @@ impl Calls {
             return Err(AwsError::unusable(name, "there is no such operation"));
         };
         if !is_spoken(service) {
-            return self
-                .by_form(settings, service, operation, input, deadline, &name)
-                .await;
+            let why = format!("{} speaks a protocol that is not spoken here", service.name);
+            return Err(AwsError::unusable(name, &why));
         }
         let token = token();
         let mut pause = PAUSE;
@@ -79,30 +80,6 @@ impl Calls {
         }
     }
 
-    /// The services that speak another protocol and are known besides the table: STS answers who the caller is.
-    async fn by_form(
-        &self,
-        settings: &Settings,
-        service: &Service,
-        operation: &Operation,
-        input: &Map<String, Value>,
-        deadline: Instant,
-        name: &str,
-    ) -> Result<Answered, AwsError> {
-        if service.name != "sts" {
-            let why = format!(
-                "{} speaks {:?}, which is not spoken here yet",
-                service.name, service.meta.protocol
-            );
-            return Err(AwsError::unusable(name.to_owned(), &why));
-        }
-        let input = Value::Object(input.clone());
-        let value = self
-            .call(settings, service.name, &operation.name, &input, deadline)
-            .await?;
-        Ok(Answered { value })
-    }
-
     async fn model_attempt(
         &self,
         settings: &Settings,
@@ -112,9 +89,17 @@ impl Calls {
         token: &str,
         name: &str,
     ) -> Result<Value, AwsError> {
-        let draft = draft(service, operation, input, token)
+        let mut draft = draft(service, operation, input, token)
             .map_err(|why| AwsError::unusable(name.to_owned(), &why))?;
-        let (base, region) = place(service, operation, input, settings);
+        let (base, region) = place(service, operation, input, settings, &mut draft.path);
+        if service.name == "s3" && operation.needs_checksum {
+            let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&draft.body);
+            let named = |name: &str, value: String| (name.to_owned(), value);
+            draft.headers.extend([
+                named("x-amz-sdk-checksum-algorithm", "CRC32".to_owned()),
+                named("x-amz-checksum-crc32", BASE64.encode(sum.to_be_bytes())),
+            ]);
+        }
         let unsigned = Unsigned {
             method: &draft.method,
             url: format!("{base}{}", draft.path),
@@ -134,9 +119,10 @@ impl Calls {
     }
 }
 
-/// Whether the JSON codecs know a service's protocol.
+/// Whether the codecs know a service's protocol, and the signer its signatures.
 pub(crate) fn is_spoken(service: &Service) -> bool {
-    matches!(service.meta.protocol, Protocol::Json | Protocol::RestJson)
+    let signed = !matches!(service.meta.signature_version.as_str(), "v2" | "bearer");
+    service.meta.protocol != Protocol::Cbor && signed
 }
 
 /// Throttling, answers of 5xx and broken connections.
@@ -152,12 +138,37 @@ fn place(
     operation: &Operation,
     input: &Map<String, Value>,
     settings: &Settings,
+    path: &mut String,
 ) -> (String, String) {
     let region = settings.region.as_str();
     if let Some(url) = settings.endpoint(&service.meta.service_id) {
         return (url.trim_end_matches('/').to_owned(), region.to_owned());
     }
-    let (host, region) = match service.meta.global_endpoint.as_deref() {
+    if service.name == "s3" {
+        let host = format!("s3.{region}.{}", dns_suffix(region));
+        let bucket = input
+            .get("Bucket")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let is_label = bucket
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        // A bucket whose name is no label of a host name stays in the path.
+        let base = match path.strip_prefix(&format!("/{bucket}")) {
+            Some(rest) if is_label && !bucket.is_empty() => {
+                *path = match rest.starts_with('/') {
+                    true => rest.to_owned(),
+                    false => format!("/{rest}"),
+                };
+                format!("https://{bucket}.{host}")
+            }
+            _ => format!("https://{host}"),
+        };
+        return (base, region.to_owned());
+    }
+    let global = service.meta.global_endpoint.as_deref();
+    // STS is asked where the region is, as all SDKs do now.
+    let (host, region) = match global.filter(|_| service.name != "sts") {
         // Global services have one endpoint and are signed for one region.
         Some(host) if dns_suffix(region) == "amazonaws.com" && !region.starts_with("us-gov-") => {
             (host.to_owned(), "us-east-1")
@@ -204,7 +215,12 @@ async fn read(
         .map(str::to_owned);
     let body = collect(answered, name).await?;
     if !(200..300).contains(&status) {
-        let parsed: Option<Value> = serde_json::from_slice(&body).ok();
+        let parsed: Option<Value> = match service.meta.protocol {
+            Protocol::Json | Protocol::RestJson | Protocol::Cbor => {
+                serde_json::from_slice(&body).ok()
+            }
+            _ => std::str::from_utf8(&body).ok().and_then(xml::parse),
+        };
         let said = parsed.as_ref().map(Said::of);
         let code = header("x-amzn-errortype")
             .map(|code| code.split(':').next().unwrap_or_default().to_owned());
@@ -214,13 +230,16 @@ async fn read(
             .map(str::to_owned);
         let code = query.or(code);
         let code = code.or_else(|| said.as_ref()?.code.clone());
+        let request_id = request_id.or_else(|| said.as_ref()?.request_id.clone());
         let message = said.and_then(|said| said.message);
+        // An answer to HEAD has no body: its status is its code, as the Python SDK has it.
+        let code = code.or_else(|| (operation.method == "HEAD").then(|| status.to_string()));
         return Err(match code {
             Some(code) => AwsError::said(name.to_owned(), code, message, status, request_id),
             None => AwsError::foreign(name.to_owned(), status, request_id, &body),
         });
     }
-    let Ok(mut value) = answer(service, operation, status, header, &body) else {
+    let Ok((mut value, in_body)) = answer(service, operation, status, &header, &body) else {
         return Err(AwsError::foreign(
             name.to_owned(),
             status,
@@ -228,6 +247,7 @@ async fn read(
             &body,
         ));
     };
+    let request_id = request_id.or(in_body);
     let shown: Map<String, Value> = headers
         .iter()
         .map(|(name, value)| (name.clone(), value.clone().into()))

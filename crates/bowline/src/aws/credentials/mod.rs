@@ -21,7 +21,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials as SdkCredentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::time::timeout;
 
 use self::plan::{Base, Plan};
@@ -247,6 +247,43 @@ impl ProvideCredentials for Chain {
     {
         future::ProvideCredentials::new(async {
             self.find().await.map_err(CredentialsError::provider_error)
+        })
+    }
+}
+
+/// A role on top of credentials that are there already.
+#[derive(Debug)]
+pub(super) struct Assumed {
+    role: role::Role,
+    base: SharedCredentialsProvider,
+    /// For the call to STS.
+    sdk: SdkConfig,
+}
+
+impl Assumed {
+    pub(super) fn new(
+        arn: &str,
+        session: &str,
+        base: SharedCredentialsProvider,
+        sdk: SdkConfig,
+    ) -> Self {
+        Self {
+            role: role::Role::plain(arn, session),
+            base,
+            sdk,
+        }
+    }
+}
+
+impl ProvideCredentials for Assumed {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let base = self.base.provide_credentials().await?;
+            let assumed = self.role.assume(&self.sdk, base, None).await;
+            assumed.map_err(CredentialsError::provider_error)
         })
     }
 }

@@ -78,6 +78,18 @@ impl Role {
         }))
     }
 
+    /// A role that is named by itself, and the name of its session.
+    pub(super) fn plain(arn: &str, session: &str) -> Self {
+        Self {
+            profile: String::new(),
+            arn: arn.to_owned(),
+            external_id: None,
+            session_name: Some(session.to_owned()),
+            duration: None,
+            mfa_serial: None,
+        }
+    }
+
     pub(super) fn needs_code(&self) -> bool {
         self.mfa_serial.is_some()
     }
