@@ -130,6 +130,26 @@ pub fn plan(
     }
 }
 
+/// The operations of actions that are several calls; those after the first few looks are the same again.
+fn called(action: Action) -> Option<&'static str> {
+    Some(match action {
+        Action::RunCommand => "ssm SendCommand, ssm ListCommandInvocations",
+        Action::ChangeInstanceState => {
+            "ec2 Start-, Stop- or TerminateInstances, ec2 DescribeInstanceStatus"
+        }
+        Action::CreateStack => "cloudformation CreateStack, cloudformation DescribeStacks",
+        Action::DeleteStack => "cloudformation DescribeStacks, cloudformation DeleteStack",
+        Action::CreateImage => "ec2 CreateImage, ec2 DescribeImages",
+        Action::DeleteImage => "ec2 DescribeImages, ec2 DeregisterImage, ec2 DeleteSnapshot",
+        Action::CreateTags => "ec2 CreateTags or ssm AddTagsToResource",
+        Action::RunInstances => "ec2 RunInstances, ec2 DescribeInstanceStatus",
+        Action::ExecuteStateMachine => {
+            "stepfunctions StartExecution, stepfunctions DescribeExecution"
+        }
+        _ => return None,
+    })
+}
+
 struct Planner<'d> {
     document: &'d Document,
     parameters: &'d BTreeMap<String, Value>,
@@ -174,6 +194,7 @@ impl Planner<'_> {
         }
         let calls = match step.action {
             Some(Action::InvokeLambdaFunction) => Some("lambda Invoke".to_owned()),
+            Some(action) if called(action).is_some() => called(action).map(str::to_owned),
             _ => crate::check::call_name(step),
         };
         let (on_failure, ends) = self.failure(step);

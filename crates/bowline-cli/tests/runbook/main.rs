@@ -11,6 +11,7 @@
 mod support;
 
 mod check;
+mod corpus;
 mod remote;
 mod run;
 

@@ -283,3 +283,26 @@ fn a_step_runs_another_runbook() {
             .contains("runs itself")
     );
 }
+
+#[test]
+fn a_run_takes_the_role_of_its_runbook() {
+    let sandbox = Sandbox::start(&[]);
+    let text = |role: &str| {
+        format!(
+            "schemaVersion: '0.3'\nassumeRole: '{{{{ Role }}}}'\nparameters: {{Role: {{type: String, default: '{role}'}}}}\nmainSteps:\n- {{name: f, action: 'aws:invokeLambdaFunction', inputs: {{FunctionName: test}}}}\n"
+        )
+    };
+    let local = |text: &str, more: &[&str]| {
+        let (_folder, path) = written(text);
+        run(&mut sandbox.bowline(&[&["runbook", "run", path.to_str().unwrap()], more].concat()))
+    };
+    let ours = text("arn:aws:iam::123456789012:role/books");
+    local(&ours, &[]).code(0);
+    local(&text(""), &[]).code(0);
+    let foreign = text("arn:aws:iam::210987654321:role/books");
+    local(&foreign, &[])
+        .code(125)
+        .stdout("")
+        .stderr_has("AccessDenied");
+    local(&foreign, &["--no-assume-role"]).code(0);
+}

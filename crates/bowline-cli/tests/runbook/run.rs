@@ -197,8 +197,8 @@ fn what_cannot_be_done_here_is_refused_before_the_first_step() {
     assert_eq!(last["outputs"]["s.twice"], serde_json::json!(["42"]));
     for (step, said) in [
         (
-            "{name: x, action: 'aws:runCommand', inputs: {DocumentName: d}}",
-            "aws:runCommand does not run locally",
+            "{name: x, action: 'aws:executeScript', inputs: {Runtime: 'PowerShell 7.4', Script: x}}",
+            "step x: PowerShell scripts do not run locally",
         ),
         (
             "{name: x, action: 'aws:pause', inputs: {}}",
@@ -209,8 +209,8 @@ fn what_cannot_be_done_here_is_refused_before_the_first_step() {
             "--approve x",
         ),
         (
-            "{name: x, action: 'aws:executeAwsApi', inputs: {Service: ec2, Api: DescribeInstances}}",
-            "not spoken here yet",
+            "{name: x, action: 'aws:executeAutomation', inputs: {DocumentName: d, TargetLocations: [{Accounts: ['1']}]}}",
+            "TargetLocations: only the service starts executions in several places",
         ),
     ] {
         let (_folder, path) = written(&format!("schemaVersion: '0.3'\nmainSteps:\n- {step}\n"));

@@ -104,11 +104,10 @@ pub fn refusals(document: &Document, scripts: &ScriptPolicy) -> Vec<String> {
         if let Some(service) = service.filter(|_| action.calls_api())
             && let Ok(service) = bowline_services::find(service)
             && !is_spoken(service)
-            && service.name != "sts"
         {
             refusals.push(format!(
-                "step {name}: {} speaks {:?}, which is not spoken here yet",
-                service.name, service.meta.protocol
+                "step {name}: {} speaks {:?} with signatures {}, which is not spoken here",
+                service.name, service.meta.protocol, service.meta.signature_version
             ));
         }
     }
