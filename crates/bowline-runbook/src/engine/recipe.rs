@@ -119,13 +119,13 @@ pub(super) fn next(
             Turn::Poll(list_invocations(&id))
         }
         (Action::RunCommand, "ListCommandInvocations") => invocations(value, asked),
-        (Action::RunCommand, _) => commands(value, asked),
+        (Action::RunCommand, _) => commands(value, &asked),
         (Action::ChangeInstanceState, "DescribeInstanceStatus") => {
             let wanted = text(inputs, "DesiredState");
             instances(value, asked, &wanted, || Turn::Done(Map::new()))
         }
         (Action::ChangeInstanceState, _) => Turn::Poll(instance_status(
-            inputs.get("InstanceIds").cloned().unwrap_or_default(),
+            inputs.get("InstanceIds").unwrap_or(&Value::Null),
         )),
         (Action::CreateStack, "CreateStack") => Turn::Poll(describe_stacks(&at(value, "/StackId"))),
         (Action::CreateStack, _) => stack_made(value, asked),
@@ -153,7 +153,7 @@ pub(super) fn next(
         (Action::RunInstances, "RunInstances") => {
             let ids = value["Instances"].as_array().into_iter().flatten();
             let ids: Value = ids.map(|it| it["InstanceId"].clone()).collect();
-            Turn::Poll(instance_status(ids))
+            Turn::Poll(instance_status(&ids))
         }
         (Action::RunInstances, _) => {
             let ids = asked.input.get("InstanceIds").cloned().unwrap_or_default();
@@ -308,7 +308,7 @@ fn invocations(value: &Value, asked: Call) -> Turn {
 }
 
 /// The command itself, where it has no invocations.
-fn commands(value: &Value, asked: Call) -> Turn {
+fn commands(value: &Value, asked: &Call) -> Turn {
     let id = asked
         .input
         .get("CommandId")
@@ -369,7 +369,7 @@ fn change_state(inputs: &Map<String, Value>) -> Result<Turn, Failure> {
         }
     };
     if flag("CheckStateOnly") {
-        return Ok(Turn::Call(instance_status(ids)));
+        return Ok(Turn::Call(instance_status(&ids)));
     }
     let mut input = members(json!({ "InstanceIds": ids }));
     if operation == "StopInstances" && flag("Force") {
@@ -384,7 +384,7 @@ fn change_state(inputs: &Map<String, Value>) -> Result<Turn, Failure> {
     Ok(Turn::Call(call("ec2", operation, input)))
 }
 
-fn instance_status(ids: Value) -> Call {
+fn instance_status(ids: &Value) -> Call {
     let input = json!({ "InstanceIds": ids, "IncludeAllInstances": true });
     call("ec2", "DescribeInstanceStatus", members(input))
 }
@@ -407,7 +407,7 @@ fn instances(value: &Value, asked: Call, wanted: &str, done: impl Fn() -> Turn) 
     }
     // Running is not enough: both checks have to be passed.
     let is_well = |it: &Value| {
-        let check = |name: &str| it[name]["Status"] == "ok";
+        let check = |name: &str| at(it, &format!("/{name}/Status")) == "ok";
         wanted != "running" || (check("InstanceStatus") && check("SystemStatus"))
     };
     let is_there =

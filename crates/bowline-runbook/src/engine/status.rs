@@ -123,7 +123,7 @@ pub enum Event {
         /// The step.
         step: String,
         /// What.
-        event: Box<Event>,
+        event: Box<Self>,
     },
     /// Worth knowing.
     #[serde(rename = "step.note")]

@@ -1,5 +1,7 @@
 //! XML by a service's model: bodies of requests, and answers.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bowline_services::{
@@ -13,7 +15,7 @@ use super::wire::{DEPTH_LIMIT, bytes, moment, scalar};
 /// The namespace of attributes that say what kind of value an element has.
 const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
-/// The body of a request: `root` is the element around it.
+/// The body of a request; writing to a String cannot fail. `root` is the element around it.
 pub(super) fn body(service: &Service, root: &str, id: ShapeId, value: &Value) -> Vec<u8> {
     let namespace = match service.name {
         "s3" => "http://s3.amazonaws.com/doc/2006-03-01/".to_owned(),
@@ -54,7 +56,7 @@ fn write(
         return;
     }
     let open = |text: &mut String, more: &str| {
-        text.push_str(&format!("<{name}{attributes}{more}>"));
+        let _ = write!(text, "<{name}{attributes}{more}>");
     };
     match (service.shape(id), value) {
         (Shape::Structure { members, .. }, Value::Object(fields)) => {
@@ -63,9 +65,9 @@ fn write(
                 if let Some(value) = fields.get(&member.name).and_then(Value::as_str) {
                     let wire = member.wire.as_deref().unwrap_or(&member.name);
                     if let Some((prefix, _)) = wire.split_once(':') {
-                        own.push_str(&format!(" xmlns:{prefix}=\"{INSTANCE}\""));
+                        let _ = write!(own, " xmlns:{prefix}=\"{INSTANCE}\"");
                     }
-                    own.push_str(&format!(" {wire}=\"{}\"", quoted(value)));
+                    let _ = write!(own, " {wire}=\"{}\"", quoted(value));
                 }
             }
             open(text, &own);
@@ -86,7 +88,7 @@ fn write(
                     );
                 }
             }
-            text.push_str(&format!("</{name}>"));
+            let _ = write!(text, "</{name}>");
         }
         (
             Shape::List {
@@ -108,7 +110,7 @@ fn write(
                 write(service, inner, "", *member, item, false, depth + 1, text);
             }
             if !is_flat {
-                text.push_str(&format!("</{name}>"));
+                let _ = write!(text, "</{name}>");
             }
         }
         (
@@ -142,7 +144,7 @@ fn write(
                 );
                 text.push_str("</entry>");
             }
-            text.push_str(&format!("</{name}>"));
+            let _ = write!(text, "</{name}>");
         }
         (shape, value) => {
             let plain = match (shape, value) {
@@ -151,7 +153,7 @@ fn write(
             };
             open(text, "");
             text.push_str(&escaped(&plain));
-            text.push_str(&format!("</{name}>"));
+            let _ = write!(text, "</{name}>");
         }
     }
 }
