@@ -182,8 +182,11 @@ mainSteps:
 - {name: run, action: 'aws:runInstances', timeoutSeconds: 60, inputs: {ImageId: ami-12c6146b, MinInstanceCount: 2, MaxInstanceCount: 2, InstanceType: t3.micro}}
 - {name: tags, action: 'aws:createTags', inputs: {ResourceIds: ['{{ run.InstanceIds }}'], Tags: [{Key: x, Value: y}]}}
 - {name: tagged, action: 'aws:executeAwsApi', inputs: {Service: ec2, Api: DescribeInstances, InstanceIds: ['{{ run.InstanceIds }}']}, outputs: [{Name: tags, Selector: '$..Tags[0].Value', Type: StringList}]}
+- {name: first, action: 'aws:executeAwsApi', inputs: {Service: ec2, Api: DescribeInstances, InstanceIds: ['{{ run.InstanceIds }}']}, outputs: [{Name: id, Selector: '$.Reservations[0].Instances[0].InstanceId', Type: String}]}
 - {name: stopped, action: 'aws:changeInstanceState', inputs: {InstanceIds: ['{{ run.InstanceIds }}'], DesiredState: stopped}}
 - {name: running, action: 'aws:changeInstanceState', timeoutSeconds: 60, inputs: {InstanceIds: ['{{ run.InstanceIds }}'], DesiredState: running}}
+- {name: picture, action: 'aws:createImage', timeoutSeconds: 60, inputs: {InstanceId: '{{ first.id }}', ImageName: n}}
+- {name: dropped, action: 'aws:deleteImage', inputs: {ImageId: '{{ picture.ImageId }}'}}
 - {name: db, action: 'aws:executeAwsApi', inputs: {Service: rds, Api: CreateDBInstance, DBInstanceIdentifier: d, DBInstanceClass: db.t3.micro, Engine: postgres, MasterUsername: user, MasterUserPassword: 'not a secret', AllocatedStorage: 20, Tags: [{Key: k, Value: 'ü'}]}}
 - {name: dbs, action: 'aws:waitForAwsResourceProperty', inputs: {Service: rds, Api: describe_db_instances, DBInstanceIdentifier: d, PropertySelector: '$.DBInstances[0].DBInstanceStatus', DesiredValues: [available]}}
 - {name: bucket, action: 'aws:executeAwsApi', inputs: {Service: s3, Api: CreateBucket, Bucket: some-bucket, CreateBucketConfiguration: {LocationConstraint: eu-west-1}}}

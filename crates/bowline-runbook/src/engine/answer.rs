@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::outputs::{self, Root};
-use super::recipe::{self, Turn};
+use super::recipe;
 use super::work::{Answer, CallFailure};
 use super::{Event, Execution, Failure, Phase, Status, Wait, list};
 use crate::action::Action;
@@ -34,6 +34,16 @@ impl Execution {
             return self.cancelled();
         }
         if recipe::is_recipe(action) {
+            if let Answer::CallFailed(failure) = &answer
+                && running.progress.is_poll
+                && failure.is_patient()
+            {
+                let operation = running.progress.call.as_ref().map_or("", |it| it.operation);
+                self.events.push_back(Event::StepNote {
+                    step: self.label(step),
+                    note: failure.text(operation),
+                });
+            }
             let turn = self.turn(action, &answer);
             return self.follow(step, turn);
         }
@@ -83,29 +93,6 @@ impl Execution {
             (_, Answer::Resumed) => self.succeed(None, Map::new()),
             (_, Answer::Ended(_)) => self.fail(Failure::failed("no runbook was asked for")),
         }
-    }
-
-    /// What the recipe of the step makes of an answer.
-    fn turn(&mut self, action: Action, answer: &Answer) -> Turn {
-        let failed = |message: String| Turn::Failed(Failure::failed(message));
-        let Phase::Running(running) = &mut self.phase else {
-            return failed("the step has ended".to_owned());
-        };
-        let (inputs, progress) = (&running.inputs, &mut running.progress);
-        match answer {
-            Answer::Ended(ended) => recipe::ended(ended),
-            Answer::CallFailed(failure) if action == Action::ExecuteAutomation => {
-                failed(failure.text("StartAutomationExecution"))
-            }
-            Answer::Called(value) => recipe::next(action, inputs, progress, Ok(value)),
-            Answer::CallFailed(failure) => recipe::next(action, inputs, progress, Err(failure)),
-            _ => failed("the answer is not one to a call".to_owned()),
-        }
-    }
-
-    /// The action succeeded with these outputs and no others, which declared ones are taken from.
-    pub(super) fn conclude_with(&mut self, outputs: Map<String, Value>) {
-        self.conclude(&Root::Value(Value::Object(outputs.clone())), outputs);
     }
 
     fn take_account(&mut self, step: &Step, answer: Answer) {
@@ -295,7 +282,7 @@ impl Execution {
     }
 
     /// The action succeeded: outputs are evaluated, once.
-    fn conclude(&mut self, root: &Root, fixed: Map<String, Value>) {
+    pub(super) fn conclude(&mut self, root: &Root, fixed: Map<String, Value>) {
         let document = Arc::clone(&self.document);
         let Phase::Running(running) = &self.phase else {
             return;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Map, Value, json};
 
-use super::recipe::{self, Turn};
+use super::recipe;
 use super::resolve::{Absent, Lookup, embed, resolve};
 use super::work::{Script, Work};
 use super::{
@@ -137,60 +137,10 @@ impl Execution {
         Ok(())
     }
 
-    /// Does what a recipe says is next.
-    pub(super) fn follow(&mut self, step: &Step, turn: Turn) {
-        let (call, is_poll) = match turn {
-            Turn::Call(call) => (call, false),
-            Turn::Poll(call) => (call, true),
-            Turn::Child(child) => {
-                let deadline = self.deadline();
-                let id = self.ask(step, deadline, Work::Automation(child));
-                return self.wait(Wait::Answer(id));
-            }
-            Turn::Done(outputs) => return self.conclude_with(outputs),
-            Turn::Failed(failure) => return self.fail(failure),
-        };
-        if let Phase::Running(running) = &mut self.phase {
-            running.progress.call = Some(call);
-            running.progress.is_poll = is_poll;
-        }
-        match is_poll {
-            // The first look is taken at once, the others after a pause.
-            true if self.has_looked() => self.look_again(),
-            _ => self.look(),
-        }
-    }
-
-    fn has_looked(&self) -> bool {
-        matches!(&self.phase, Phase::Running(running) if running.poll.last.is_some())
-    }
-
-    fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Running(running) => running.deadline,
             _ => None,
-        }
-    }
-
-    /// The call of a recipe, checked against the model.
-    fn work_of(call: &recipe::Call) -> Result<Work, Failure> {
-        let described = bowline_services::find(call.service).ok();
-        let found = described.and_then(|it| Some((it, it.operation(call.operation)?)));
-        let Some((service, operation)) = found else {
-            let message = format!("there is no operation {} {}", call.service, call.operation);
-            return Err(Failure::for_good(message));
-        };
-        let problems = validate::problems(service, operation, &call.input);
-        match problems.is_empty() {
-            true => Ok(Work::Call {
-                service: service.name,
-                operation: operation.name.clone(),
-                input: call.input.clone(),
-            }),
-            false => Err(Failure::for_good(format!(
-                "Parameter validation failed:\n{}",
-                problems.join("\n")
-            ))),
         }
     }
 

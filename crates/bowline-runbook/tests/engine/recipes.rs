@@ -14,7 +14,7 @@ fn by_operation(answers: Value) -> impl FnMut(&Request, usize) -> Option<Answer>
         };
         let list = answers[operation].as_array()?;
         let count = asked.entry(operation.clone()).or_default();
-        let answer = list.get(*count).or(list.last())?;
+        let answer = list.get(*count).or_else(|| list.last())?;
         *count += 1;
         match answer.as_str() {
             Some(code) => refused(code),
@@ -55,6 +55,8 @@ fn a_command_is_sent_and_seen_through() {
         Value::Object(run.execution.results()),
         json!({ "S.Output": ["up 3 days"], "S.ResponseCode": ["0"], "S.CommandId": ["c-1"] })
     );
+    let is_told = |event: &Event| matches!(event, Event::StepNote { note, .. } if note.contains("(InvalidCommandId.NotFound)"));
+    assert!(run.events.iter().any(is_told));
     let input = &run.inputs_of("S")[0];
     assert_eq!(input["TimeoutSeconds"], 30);
     assert_eq!(
