@@ -83,9 +83,7 @@ impl Function {
                         .into_bytes(),
                 ),
                 Program::Command(words) => self.command(words, event, &call).await,
-                Program::Bootstrap(path) => {
-                    runtime::invoke(self, path, event, &call).await
-                }
+                Program::Bootstrap(path) => runtime::invoke(self, path, event, &call).await,
             }
         };
         match timeout(self.timeout, work).await {
@@ -100,12 +98,7 @@ impl Function {
         }
     }
 
-    async fn command(
-        &self,
-        words: &[String],
-        event: Vec<u8>,
-        call: &Call<'_>,
-    ) -> Outcome {
+    async fn command(&self, words: &[String], event: Vec<u8>, call: &Call<'_>) -> Outcome {
         let request_id = call.request_id;
         let Some((program, arguments)) = words.split_first() else {
             return Outcome::failed(

@@ -103,8 +103,10 @@ pub(super) async fn invoke(
             log,
         },
         None => {
-            let text =
-                format!("RequestId: {} Error: Runtime exited without providing a reason", call.request_id);
+            let text = format!(
+                "RequestId: {} Error: Runtime exited without providing a reason",
+                call.request_id
+            );
             Outcome::failed("Runtime.ExitError", &text, log)
         }
     }
