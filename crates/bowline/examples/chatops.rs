@@ -86,9 +86,7 @@ impl Hook {
             .ok_or_else(|| bad("there is no field text"))?
             .1;
         let words = shell_words::split(&text).map_err(|_| bad("a quote is not closed"))?;
-        let (name, values) = words
-            .split_first()
-            .ok_or_else(|| bad("which operation?"))?;
+        let (name, values) = words.split_first().ok_or_else(|| bad("which operation?"))?;
         if !self.listed.contains(name) {
             let listed = self.listed.join(", ");
             let text = format!("that is none of the operations here: {listed}\n");
@@ -101,7 +99,12 @@ impl Hook {
     }
 
     fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        let refused = || (StatusCode::UNAUTHORIZED, "not signed as agreed\n".to_owned());
+        let refused = || {
+            (
+                StatusCode::UNAUTHORIZED,
+                "not signed as agreed\n".to_owned(),
+            )
+        };
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let time = header("x-slack-request-timestamp").ok_or_else(refused)?;
         let signature = header("x-slack-signature").ok_or_else(refused)?;

@@ -33,7 +33,11 @@ fn a_function_returns_all_that_a_command_printed() {
 
     let call = |target: &str, command: &[&str]| {
         let path = folder.path().join("book.json");
-        std::fs::write(&path, book(&json!({ "target": target, "command": command }))).unwrap();
+        std::fs::write(
+            &path,
+            book(&json!({ "target": target, "command": command })),
+        )
+        .unwrap();
         let finished = run(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap()]));
         let text = String::from_utf8(finished.stdout.clone()).unwrap();
         let events: Vec<Value> = text
@@ -47,8 +51,7 @@ fn a_function_returns_all_that_a_command_printed() {
     let megabyte = "head -c 1000000 /dev/zero | tr '\\0' x; echo last words >&2; exit 3";
     let (code, end) = call("shop/web/app", &["sh", "-c", megabyte]);
     assert_eq!(code, Some(0), "{end:.400}");
-    let payload: Value =
-        serde_json::from_str(end["outputs"]["Payload"].as_str().unwrap()).unwrap();
+    let payload: Value = serde_json::from_str(end["outputs"]["Payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload["code"], 3);
     assert_eq!(payload["stdout"], "x".repeat(1_000_000));
     assert_eq!(payload["stderr"], "last words\n");

@@ -4,6 +4,7 @@
 //! with the members' names of the wire (`SubnetId`, not the SDKs' `SubnetIds`).
 
 mod model;
+mod s3;
 mod service;
 mod wire;
 mod xml;
@@ -14,7 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as SigningCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -180,12 +184,17 @@ impl Calls {
             "bowline",
         )
         .into();
+        let mut signing = SigningSettings::default();
+        if service == "s3" {
+            signing.percent_encoding_mode = PercentEncodingMode::Single;
+            signing.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        }
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&region)
             .name(service)
             .time(self.now())
-            .settings(SigningSettings::default())
+            .settings(signing)
             .build()
             .map_err(|error| unusable(&error))?
             .into();
