@@ -1,6 +1,7 @@
 //! The argument tree. Texts become strong types here and nowhere else.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -25,6 +26,7 @@ use crate::commands::login::LoginArgs;
 use crate::commands::logs::LogsArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::op::OpArgs;
+use crate::commands::record::RecordArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runbook::RunbookArgs;
 use crate::commands::sandbox::SandboxArgs;
@@ -101,6 +103,29 @@ pub struct GlobalArgs {
     /// Do not ask before something is done
     #[arg(short, long, global = true)]
     pub yes: bool,
+    /// Record what is done: each session in a file of its own; `bowline record` shows them
+    #[arg(long, global = true, hide_short_help = true)]
+    pub record: bool,
+    /// With --record: also what is typed and sent, passwords included
+    #[arg(long, global = true, requires = "record", hide_short_help = true)]
+    pub record_input: bool,
+    /// The folder of recordings
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub record_dir: Option<PathBuf>,
+    /// Print which AWS calls this needs, and the least policy for them, and do nothing; with -o json the policy alone, of
+    /// the caller or, with =task-role, of the task's role
+    ///
+    /// `runbook check` has one of its own, which says what a rule is about: both are texts.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHOSE",
+        num_args = 0..=1,
+        default_missing_value = "caller",
+        require_equals = true,
+        hide_short_help = true
+    )]
+    pub explain: Option<String>,
     /// Run against a private sandbox of this command
     #[arg(long, global = true)]
     pub sandbox: bool,
@@ -170,6 +195,7 @@ pub enum Command {
     Exec(ExecArgs),
     Script(ScriptArgs),
     Op(OpArgs),
+    Record(RecordArgs),
     Run(Box<RunArgs>),
     Runbook(RunbookArgs),
     Attach(AttachArgs),

@@ -18,6 +18,7 @@ mod picker;
 pub mod printer;
 mod private_sandbox;
 mod prompt;
+mod recording;
 mod screen;
 mod terminal;
 mod writer;
@@ -99,6 +100,7 @@ fn run(mut cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitC
     let context = Context::new(cli.global, config, printer, arguments);
     let ended = runtime.block_on(async {
         let ended = commands::run(cli.command, &context).await;
+        let ended = recording::finish(&context, ended).await;
         let ended = ended.map_err(|error| context.explain(error));
         context.close().await;
         ended

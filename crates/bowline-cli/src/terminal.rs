@@ -6,8 +6,8 @@ use std::sync::{Mutex, Once, PoisonError, TryLockError};
 
 use bowline::session::Size;
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr,
-    tcgetwinsize, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, isatty,
+    tcflush, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
 use crate::screen::Screen;
@@ -79,6 +79,12 @@ pub(crate) fn dim(text: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+/// Throws away what was typed and not yet read: a terminal's answers to what was replayed on it.
+pub(crate) fn forget_keys() {
+    // A terminal that is gone has none.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// The terminal at stdin while its keys are a remote side's. Dropping this restores it; so do a panic and, because

@@ -28,6 +28,9 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// The same for PutLogEvents: its 1 MiB of events is more as JSON.
 const PUT_LIMIT: usize = 4 * 1024 * 1024;
 
+/// The same for objects of S3.
+const OBJECT_LIMIT: usize = 16 * 1024 * 1024;
+
 /// How long a client may take to send its head, and again its body.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
@@ -182,7 +185,12 @@ async fn route(
     }
     let target = head.headers.get("x-amz-target");
     let put = target.is_some_and(|target| target == "Logs_20140328.PutLogEvents");
-    match read(body, if put { PUT_LIMIT } else { BODY_LIMIT }).await {
+    let limit = match head.method {
+        Method::PUT => OBJECT_LIMIT,
+        _ if put => PUT_LIMIT,
+        _ => BODY_LIMIT,
+    };
+    match read(body, limit).await {
         Ok(body) => api::respond(landscape, &host, &head, body).await,
         Err(refusal) => refusal,
     }
@@ -206,6 +214,7 @@ async fn open_channel(
         return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
     }
     let action = "ssmmessages:OpenDataChannel";
+    shared.count_action(action);
     if !shared.world().iam.caller_may(&shared.account, action) {
         let text = iam::refusal(&shared.account, action);
         return api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", &text);

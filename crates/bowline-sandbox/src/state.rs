@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Buckets;
 use crate::auth::Credentials;
 use crate::automation::Automation;
 use crate::clock::SandboxClock;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     /// How simulated tasks fare.
     pub(crate) fates: Fates,
     calls: Mutex<Calls>,
+    /// Calls of all services so far, by the action of policies.
+    actions: Mutex<BTreeMap<String, u64>>,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
 }
@@ -155,6 +158,7 @@ impl Shared {
             stop: setting.stop,
             fates: Fates::new(setting.fleet),
             calls: Mutex::default(),
+            actions: Mutex::default(),
             world: Mutex::new(World::default()),
             changes: watch::Sender::new(0),
         }
@@ -170,6 +174,18 @@ impl Shared {
     pub(crate) fn calls(&self) -> (BTreeMap<String, u64>, BTreeMap<String, usize>) {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         (calls.by_operation.clone(), calls.busiest.clone())
+    }
+
+    /// One more call that needs this permission.
+    pub(crate) fn count_action(&self, action: &str) {
+        let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        *actions.entry(action.to_owned()).or_default() += 1;
+    }
+
+    /// How often each was called.
+    pub(crate) fn actions(&self) -> BTreeMap<String, u64> {
+        let actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        actions.clone()
     }
 
     /// The time by the clock of the API.
@@ -247,6 +263,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Lambda functions by name.
     pub(crate) functions: BTreeMap<String, Arc<Function>>,
+    /// Of S3.
+    pub(crate) buckets: Buckets,
 }
 
 impl World {

@@ -1,5 +1,6 @@
 //! The demo world: what a sandbox holds before anybody has changed it.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,12 +21,14 @@ use crate::state::task::Launch;
 use crate::state::{Cluster, Shared, StrategyItem, World};
 
 const CLUSTER: &str = "demo";
+const BUCKET: &str = "demo-bucket";
 
 /// Puts who may do what, and the tasks' network, into an empty world: the demo world's and those of world files.
 pub(crate) fn found(world: &mut World, account: &Account, plan: &Plan) {
     let wrong = &plan.prerequisites;
     world.iam = Iam::demo(account, &wrong.caller_denied(), &wrong.role_denied());
     world.network = Network::demo(account, wrong.flaw());
+    world.buckets.insert(BUCKET.to_owned(), BTreeMap::new());
 }
 
 /// Puts only the service of simulated tasks into the cluster `demo`, or in its place `web` without a process: the worlds

@@ -36,6 +36,19 @@ pub struct Client {
     sessions: TaskTracker,
 }
 
+/// Who makes the calls.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CallerIdentity {
+    /// Of the user or the assumed role.
+    pub arn: String,
+    /// The account's number.
+    pub account: Option<String>,
+    /// AWS's own id, which for a role has the session's name.
+    pub user_id: Option<String>,
+}
+
 impl Client {
     /// Reads the configuration. No call is made to AWS yet, and credentials are looked up by the first.
     pub async fn connect(options: ClientOptions) -> Result<Self, ConnectError> {
@@ -133,6 +146,16 @@ impl Client {
     /// The ARN of whoever makes the calls, if that can be found out (`sts:GetCallerIdentity`, which needs no
     /// permission).
     pub async fn caller(&self) -> Option<String> {
+        Some(self.caller_identity().await?.arn)
+    }
+
+    /// Whoever makes the calls, in all that AWS says of them; the same call, made once.
+    pub async fn caller_identity(&self) -> Option<CallerIdentity> {
+        let identity = self.aws.caller.get_or_init(|| self.ask_who_calls());
+        identity.await.clone()
+    }
+
+    async fn ask_who_calls(&self) -> Option<CallerIdentity> {
         let deadline = Instant::now() + CALLER_LIMIT;
         let input = serde_json::json!({});
         let answer = self
@@ -140,7 +163,12 @@ impl Client {
             .call("sts", "GetCallerIdentity", &input, deadline)
             .await
             .ok()?;
-        text(&answer, "Arn").map(str::to_owned)
+        let member = |name| text(&answer, name).map(str::to_owned);
+        Some(CallerIdentity {
+            arn: member("Arn")?,
+            account: member("Account"),
+            user_id: member("UserId"),
+        })
     }
 
     pub(crate) fn roots(&self) -> &TrustRoots {

@@ -109,7 +109,9 @@ pub async fn run(args: LoginArgs, context: &Context) -> Result<ExitCode, Command
         banner: terminal::stderr_is_terminal().then(|| terminal::dim(&banner)),
     };
     let via = args.via;
-    let exec = client.exec(target.clone(), args.request(context));
+    let mut request = args.request(context);
+    request.record = context.recording("login")?;
+    let exec = client.exec(target.clone(), request);
     let ended = follow::follow(exec, context, source, |event| show(event, context)).await?;
     match ended {
         // Nobody tells how such a shell ends; that it did without a word is its usual end.

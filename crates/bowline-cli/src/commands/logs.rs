@@ -71,6 +71,9 @@ pub struct LogsArgs {
     /// The logs of ECS Exec sessions in place of the containers' output
     #[arg(long)]
     exec: bool,
+    /// With --exec: the logs as they are, also what carried the output of bowline's own sessions
+    #[arg(long, requires = "exec")]
+    raw: bool,
     /// With -f: see new lines sooner through Live Tail, which costs by the minute
     #[arg(long, requires = "follow")]
     live: bool,
@@ -168,6 +171,7 @@ impl LogsArgs {
             },
             previous: self.previous,
             exec: self.exec,
+            raw: self.raw,
             live: self.live,
             log_wait: self.log_wait,
             ..LogRequest::new(match &self.targets[..] {

@@ -8,6 +8,7 @@ pub mod db;
 pub mod describe;
 pub mod doctor;
 pub mod exec;
+pub(crate) mod explain;
 pub(crate) mod fleet;
 mod follow;
 pub mod forward;
@@ -19,6 +20,7 @@ pub mod login;
 pub mod logs;
 pub mod ls;
 pub mod op;
+pub mod record;
 pub mod run;
 pub mod runbook;
 pub mod sandbox;
@@ -39,6 +41,7 @@ use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::printer::Printer;
 use crate::private_sandbox::PrivateSandbox;
+use crate::recording::{self, Recordings};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub struct Context {
     /// When the program was started, or nearly so.
     pub(crate) started: Instant,
     private: OnceCell<PrivateSandbox>,
+    pub(crate) recordings: Recordings,
 }
 
 impl Context {
@@ -71,6 +75,7 @@ impl Context {
             arguments,
             started: Instant::now(),
             private: OnceCell::new(),
+            recordings: Recordings::default(),
         }
     }
 
@@ -194,6 +199,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         }
         sandbox::faults(&context.global.fault)?;
     }
+    let about_rules = matches!(&command, Command::Runbook(args) if args.explains_rules());
+    if context.global.explain.is_some() && !about_rules {
+        return explain::run(context).await;
+    }
+    recording::begin(&command, context).await?;
     match command {
         Command::Exec(args) => exec::run(args, context)
             .await
@@ -215,6 +225,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Db(args) => db::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Op(args) => op::run(args, context).await,
+        Command::Record(args) => record::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
         Command::Cp(args) => cp::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,

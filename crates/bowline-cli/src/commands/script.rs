@@ -91,7 +91,7 @@ async fn start(
     report: Report,
 ) -> Result<ExitCode, CommandError> {
     let (targets, file) = args.words()?;
-    let request = args.request(&file)?;
+    let mut request = args.request(&file)?;
     if args.fleet.is_asked(&targets) {
         return many(args, &targets, &file, request, context, report).await;
     }
@@ -112,6 +112,7 @@ async fn start(
         context.printer.note(note);
     }
     guard::check(context, &target).await?;
+    request.record = context.recording("script")?;
     follow(&client, target, request, context, report, false).await
 }
 
@@ -134,6 +135,7 @@ async fn many(
         targets,
         request: ExecRequest {
             timeout: None,
+            record: context.recording("script")?,
             ..request
         },
         time_limit: args.timeout,

@@ -24,6 +24,7 @@ pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "SetAgentState" => set_agent_state(call),
         "CutSession" => cut_session(call),
         "AdvanceClock" => advance_clock(call),
+        "CountActions" => Ok(json!({ "actions": call.shared.actions() })),
         "FailNext" => mishaps::fail_next(call),
         "FailRunTask" => mishaps::fail_run_task(call),
         "FailStart" => mishaps::fail_start(call),

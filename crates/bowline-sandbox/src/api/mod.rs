@@ -14,6 +14,7 @@ mod organizations;
 mod pages;
 mod query;
 mod reply;
+mod s3;
 mod ssm;
 mod stores;
 mod sts;
@@ -36,6 +37,7 @@ use crate::state::{Shared, TaskKey};
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
 pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
+pub(crate) use s3::Buckets;
 pub(crate) use ssm::fill as fill_sessions;
 pub(crate) use stores::stored as parameter;
 
@@ -81,11 +83,22 @@ pub(crate) async fn respond(
             };
             return dated(shared, lambda::error_response(&error, &request_id));
         }
+        if matches!(service, Service::S3) {
+            let error = ApiError {
+                status: StatusCode::FORBIDDEN,
+                ..ApiError::new(error.json_code(), error.to_string())
+            };
+            return dated(shared, s3::error_response(&error, &request_id));
+        }
         return dated(shared, protocol.auth_error(&error, &request_id));
     }
     let answered = match sabotage(shared, service, &body).await {
         Ok(()) if matches!(service, Service::Lambda) => {
             let response = lambda::respond(shared, head, &body, &request_id).await;
+            return dated(shared, response);
+        }
+        Ok(()) if matches!(service, Service::S3) => {
+            let response = s3::respond(shared, head, &body, &request_id);
             return dated(shared, response);
         }
         Ok(()) => answer(landscape, shared, host, service, head, &body, &request_id).await,
@@ -162,6 +175,7 @@ async fn sabotage(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<
             sts::operation(body)
         }
         Service::Lambda => "Invoke",
+        Service::S3 => "S3",
         Service::Unknown { .. } | Service::UnknownQuery { .. } => "",
     };
     let faults = shared.faults.now();
@@ -226,6 +240,8 @@ enum Service<'a> {
     Elasticache,
     /// By paths, not by targets.
     Lambda,
+    /// By paths as well.
+    S3,
     /// A JSON service that is not served, or no mark at all.
     Unknown {
         scope: &'a str,
@@ -253,6 +269,7 @@ impl<'a> Service<'a> {
                 Some("rds") => Self::Rds,
                 Some("elasticache") => Self::Elasticache,
                 Some("lambda") => Self::Lambda,
+                Some("s3") => Self::S3,
                 Some(scope) if form => Self::UnknownQuery { scope },
                 Some(scope) => Self::Unknown { scope },
                 None if form => Self::Sts,
@@ -287,6 +304,7 @@ impl<'a> Service<'a> {
             Self::Secrets { .. } => "secretsmanager",
             Self::Organizations { .. } => "organizations",
             Self::Lambda => "lambda",
+            Self::S3 => "s3",
             Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
         }
     }
@@ -298,6 +316,7 @@ impl<'a> Service<'a> {
             | Self::Logs { .. }
             | Self::Control { .. }
             | Self::Lambda
+            | Self::S3
             | Self::Unknown { .. } => Protocol::Json { message: "message" },
             Self::Ssm { .. } | Self::Secrets { .. } | Self::Organizations { .. } => {
                 Protocol::Json { message: "Message" }
@@ -371,7 +390,9 @@ async fn answer(
         Service::Control { operation } => control::call(&call(operation)?).map(Answer::Json),
         Service::Sts => sts::call(landscape, shared, body)
             .map(|(operation, result)| Answer::Xml { operation, result }),
-        Service::Lambda | Service::Unknown { .. } => Err(ApiError::unknown_operation()),
+        Service::Lambda | Service::S3 | Service::Unknown { .. } => {
+            Err(ApiError::unknown_operation())
+        }
         Service::UnknownQuery { scope } => Err(ApiError::new(
             "InvalidAction",
             format!("the sandbox does not serve {scope}"),
@@ -453,9 +474,14 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
         | Service::Organizations { operation }
         | Service::Kms { operation } => operation,
         Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => sts::operation(body),
+        Service::Sts => {
+            shared.count_action(&format!("sts:{}", sts::operation(body)));
+            return Ok(());
+        }
         _ => return Ok(()),
     };
     let action = format!("{}:{operation}", service.scope());
+    shared.count_action(&action);
     let account = &shared.account;
     if shared.world().iam.caller_may(account, &action) {
         return Ok(());

@@ -6,6 +6,7 @@
 mod form;
 mod markup;
 mod model;
+mod s3;
 mod service;
 mod wire;
 mod xml;

@@ -242,6 +242,38 @@ impl LiveTail {
     }
 }
 
+impl Logs {
+    /// Makes a stream; one that is there already is an error.
+    pub(crate) async fn create_stream(&self, group: &str, stream: &str) -> Result<(), AwsError> {
+        let call = self.client.create_log_stream();
+        let call = call.log_group_name(group).log_stream_name(stream);
+        let made = call.send().await;
+        made.map(|_| ())
+            .map_err(|error| AwsError::from_sdk("logs:CreateLogStream", error))
+    }
+
+    /// Adds events of one time.
+    pub(crate) async fn put_events(
+        &self,
+        group: &str,
+        stream: &str,
+        time: i64,
+        messages: Vec<String>,
+    ) -> Result<(), AwsError> {
+        let event = |message: String| {
+            let event = sdk::types::InputLogEvent::builder();
+            event.timestamp(time).message(message).build()
+        };
+        let events: Result<Vec<_>, _> = messages.into_iter().map(event).collect();
+        let events = events.map_err(|_| AwsError::missing(PUT, "message"))?;
+        let call = self.client.put_log_events();
+        let call = call.log_group_name(group).log_stream_name(stream);
+        let put = call.set_log_events(Some(events)).send().await;
+        put.map(|_| ())
+            .map_err(|error| AwsError::from_sdk(PUT, error))
+    }
+}
+
 /// Takes the `stream-` off the host that the SDK puts in front of it: an endpoint of the user's own has no such name.
 #[derive(Debug)]
 struct PlainHost(bool);
@@ -281,5 +313,6 @@ fn event_from(event: sdk::types::OutputLogEvent) -> Event {
     }
 }
 
+const PUT: &str = "logs:PutLogEvents";
 const GET: &str = "logs:GetLogEvents";
 const TAIL: &str = "logs:StartLiveTail";

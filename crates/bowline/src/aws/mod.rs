@@ -19,12 +19,15 @@ pub(crate) mod wire_tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use self::call::Calls;
 use self::config::Settings;
 use self::ecs::Ecs;
 use self::kms::Kms;
 use self::logs::Logs;
 use self::ssm::Ssm;
+use crate::CallerIdentity;
 
 /// The service clients of one profile and region.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct Aws {
     /// By region; the key of the client's own is `None`.
     logs: Mutex<HashMap<Option<String>, Arc<Logs>>>,
     pub(crate) calls: Calls,
+    /// Asked for once.
+    pub(crate) caller: OnceCell<Option<CallerIdentity>>,
 }
 
 impl Aws {
@@ -47,6 +52,7 @@ impl Aws {
             ssm: OnceLock::new(),
             logs: Mutex::default(),
             calls: Calls::default(),
+            caller: OnceCell::new(),
         }
     }
 

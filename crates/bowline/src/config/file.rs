@@ -11,6 +11,7 @@ use super::Defaults;
 use super::error::ConfigError;
 use super::guard::Guard;
 use super::origin::{Origin, Setting};
+use super::record::Section;
 use super::schema::{Document, ForwardSet};
 use crate::forward::ForwardTemplate;
 use crate::operation::Operation;
@@ -26,6 +27,7 @@ pub(super) struct FileLayer {
     pub(super) operations: BTreeMap<String, Setting<Operation>>,
     pub(super) accounts: BTreeMap<String, String>,
     pub(super) groups: BTreeMap<String, Vec<String>>,
+    pub(super) record: Option<Setting<Section>>,
 }
 
 /// Reads the user's file.
@@ -46,6 +48,13 @@ pub(super) fn read_project(path: &Path) -> Result<FileLayer, ConfigError> {
         let message = format!("a project's file may not set {key}: {why}");
         let hint = Some("set it in your own file; `bowline config path` names it".to_owned());
         return Err(ConfigError::at(path, &text, span, message, hint));
+    }
+    if let Some(record) = &document.record
+        && let Some((key, why)) = record.get_ref().forbidden()
+    {
+        let message = format!("a project's file may not set {key}: {why}");
+        let hint = Some("set it in your own file; `bowline config path` names it".to_owned());
+        return Err(ConfigError::at(path, &text, record.span(), message, hint));
     }
     let exposed = |set: &&Spanned<ForwardSet>| {
         let mut ports = set.get_ref().ports.iter();
@@ -155,9 +164,15 @@ fn layer(
             return Err(ConfigError::at(path, text, operation.span(), message, None));
         }
     }
+    if let Some(record) = &document.record
+        && let Some(problem) = record.get_ref().problem()
+    {
+        return Err(ConfigError::at(path, text, record.span(), problem, None));
+    }
     Ok(FileLayer {
         accounts: document.account,
         groups: document.group,
+        record: document.record.map(|record| setting(text, &origin, record)),
         operations: document
             .op
             .into_iter()

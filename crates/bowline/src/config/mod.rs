@@ -10,6 +10,7 @@ mod file;
 mod guard;
 mod locate;
 mod origin;
+mod record;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use self::error::ConfigError;
 pub use self::guard::{Colour, Confirm, Guard, GuardedPlace};
 pub use self::locate::{Files, locate};
 pub use self::origin::{Origin, Setting};
+pub use self::record::RecordSettings;
 pub use self::schema::{EngineName, ForwardSet, OutputForm, json_schema};
 use crate::operation::Operation;
 use crate::target::{ClusterName, ContainerName, TargetSpec};
@@ -68,6 +70,8 @@ pub struct Config {
     pub accounts: BTreeMap<String, String>,
     /// Groups of accounts or profiles, by name.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// Whether and how sessions are recorded.
+    pub record: RecordSettings,
     /// The files that were looked for.
     pub files: Files,
 }
@@ -126,6 +130,7 @@ impl Config {
             operations,
             accounts,
             groups,
+            record: RecordSettings::join([user.record, project.record]),
             files,
         })
     }

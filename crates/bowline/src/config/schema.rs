@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::guard::Guard;
+use super::record::Section;
 use crate::forward::ForwardTemplate;
 use crate::operation::Operation;
 use crate::target::{ClusterName, ContainerName, TargetSpec};
@@ -69,6 +70,9 @@ pub(super) struct Document {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Operation>")]
     pub(super) op: BTreeMap<String, Spanned<Operation>>,
+    /// Whether and how sessions are recorded.
+    #[schemars(with = "Option<Section>")]
+    pub(super) record: Option<Spanned<Section>>,
 }
 
 /// Forwards that go up and down together.

@@ -225,7 +225,7 @@ fn what_is_wrong_is_shown_in_its_place() {
       |
     1 | [things]
       |  ^^^^^^
-    hint: the keys here are cluster, target, container, shell, output, engine, region, profile, endpoint_url, stream_host, alias, forward, guard, account, group, op
+    hint: the keys here are cluster, target, container, shell, output, engine, region, profile, endpoint_url, stream_host, alias, forward, guard, account, group, op, record
     "#);
 }
 
@@ -342,6 +342,7 @@ fn the_schema_knows_every_key() {
             "op",
             "output",
             "profile",
+            "record",
             "region",
             "shell",
             "stream_host",

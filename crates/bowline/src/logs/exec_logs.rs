@@ -1,12 +1,14 @@
 //! The logs of ECS Exec sessions: which group, by the cluster's configuration; which streams, by the sessions that SSM
 //! remembers of a container.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::discover::Found;
+use super::follow::Event;
 use super::place::{LogPlace, LogStream, place};
 use super::query::{Part, Query};
 use super::request::{LogError, LogEvent, LogRequest};
@@ -15,6 +17,7 @@ use super::{LogLine, Writer};
 use crate::Client;
 use crate::aws::ecs::last_part;
 use crate::model::{Container, Task};
+use crate::session::exec::transcript::Transcript;
 
 /// Reads the sessions of the found containers, each in whole, one after another.
 pub(super) async fn read(
@@ -61,9 +64,12 @@ async fn one(
     let session: Arc<str> = stream.stream.as_str().into();
     let mut query = Query::new(client.clone(), millis(request.until));
     let part = match request.tail {
-        Some(count) => Part::Tail(count),
+        Some(count) if request.raw => Part::Tail(count),
+        // How a log is to be read stands at its beginning.
+        Some(_) => Part::Since(None),
         None => Part::Since(millis(request.since)),
     };
+    let mut lines = Lines::new(request);
     let mut read = true;
     for (_, error) in query.add(vec![stream], part).await {
         read = false;
@@ -80,9 +86,11 @@ async fn one(
     while let Some(next) = query.next().await {
         match next {
             Ok((_, event)) => {
-                let line = LogLine::new(&writer, event);
-                // Without a reader the work is dropped as a whole.
-                let _ = reader.send(LogEvent::Lines(vec![line])).await;
+                let lines = lines.read(&writer, event);
+                if !lines.is_empty() {
+                    // Without a reader the work is dropped as a whole.
+                    let _ = reader.send(LogEvent::Lines(lines)).await;
+                }
             }
             Err((_, error)) => {
                 read = false;
@@ -94,6 +102,7 @@ async fn one(
             }
         }
     }
+    lines.finish(&writer, &session, reader).await;
     if query.is_absent(0) {
         say(
             reader,
@@ -102,6 +111,72 @@ async fn one(
         .await;
     }
     read
+}
+
+/// The lines of one session, read or as they are.
+struct Lines {
+    transcript: Option<Transcript>,
+    tail: Option<usize>,
+    kept: VecDeque<LogLine>,
+    last: Event,
+}
+
+impl Lines {
+    fn new(request: &LogRequest) -> Self {
+        Self {
+            transcript: (!request.raw).then(Transcript::default),
+            tail: request.tail.filter(|_| !request.raw),
+            kept: VecDeque::new(),
+            last: Event::default(),
+        }
+    }
+
+    fn read(&mut self, writer: &Writer, event: Event) -> Vec<LogLine> {
+        let Some(transcript) = &mut self.transcript else {
+            return vec![LogLine::new(writer, event)];
+        };
+        let texts = transcript.line(&event.message);
+        self.last = event;
+        self.lines(writer, texts)
+    }
+
+    /// With a number of last lines they are kept until all was read.
+    fn lines(&mut self, writer: &Writer, texts: Vec<String>) -> Vec<LogLine> {
+        let lines = texts.into_iter().map(|message| {
+            let event = Event {
+                message,
+                ..self.last.clone()
+            };
+            LogLine::new(writer, event)
+        });
+        let Some(tail) = self.tail else {
+            return lines.collect();
+        };
+        self.kept.extend(lines);
+        let over = self.kept.len().saturating_sub(tail);
+        self.kept.drain(..over);
+        Vec::new()
+    }
+
+    async fn finish(mut self, writer: &Writer, session: &str, reader: &mpsc::Sender<LogEvent>) {
+        let last = self.transcript.as_mut().and_then(Transcript::finish);
+        let mut lines = self.lines(writer, last.into_iter().collect());
+        lines.splice(..0, self.kept);
+        if !lines.is_empty() {
+            // Without a reader the work is dropped as a whole.
+            let _ = reader.send(LogEvent::Lines(lines)).await;
+        }
+        let Some(transcript) = self.transcript else {
+            return;
+        };
+        if let Some(damage) = transcript.damage() {
+            let text = format!("the rest of session {session} is shown as it was logged: {damage}");
+            say(reader, &text).await;
+        }
+        if let Some(status) = transcript.status() {
+            say(reader, &format!("session {session} ended with {status}")).await;
+        }
+    }
 }
 
 /// The group of a container's sessions, as a stream without a name.

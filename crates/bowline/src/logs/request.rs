@@ -32,6 +32,8 @@ pub struct LogRequest {
     pub previous: bool,
     /// The logs of ECS Exec sessions in place of the containers' output.
     pub exec: bool,
+    /// With `exec`: the logs as they are. Without, what bowline's wrappers carried is shown as the command printed it.
+    pub raw: bool,
     /// Let Live Tail tell what is new; the lines themselves are read as always. It costs by the minute.
     pub live: bool,
     /// See [`crate::run::RunOptions::log_wait`].
@@ -51,6 +53,7 @@ impl LogRequest {
             tail: None,
             previous: false,
             exec: false,
+            raw: false,
             live: false,
             log_wait: DEFAULT_LOG_WAIT,
         }

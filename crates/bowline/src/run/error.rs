@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use super::failure::PlacementFailure;
 use crate::AwsError;
+use crate::record::RecordError;
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// It has to be recorded, and cannot be. Tasks that were started go on.
+    #[error("what the tasks do has to be recorded: {0}")]
+    Unrecorded(RecordError),
     /// ECS refused the call, and nothing was started.
     #[error(transparent)]
     Refused(Box<AwsError>),

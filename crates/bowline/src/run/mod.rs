@@ -9,6 +9,7 @@ mod failure;
 mod outcome;
 mod overrides;
 mod plan;
+mod recorded;
 mod request;
 mod stop;
 mod watch;
@@ -27,6 +28,7 @@ pub use self::overrides::{
     ContainerOverride, EnvironmentFile, EphemeralStorage, Overrides, ResourceRequirement, Variable,
 };
 pub use self::plan::{PlanError, RunPlan, RunTarget, RunWish};
+use self::recorded::Recorded;
 pub use self::request::{
     AwsvpcConfiguration, NetworkConfiguration, RunRequest, ServiceSettings, StrategyItem, Tag,
     new_client_token,
@@ -37,6 +39,7 @@ use crate::Client;
 use crate::aws::ecs::last_part;
 use crate::logs::{DEFAULT_LOG_WAIT, LogLine};
 use crate::model::Task;
+use crate::record::RecordPlan;
 
 /// Events on their way to the reader.
 const EVENTS: usize = 64;
@@ -57,6 +60,8 @@ pub struct RunOptions {
     pub logs: bool,
     /// For how long output is read, at most, after a container has stopped.
     pub log_wait: Duration,
+    /// Has it recorded. What cannot be recorded is not begun.
+    pub record: Option<RecordPlan>,
 }
 
 impl Default for RunOptions {
@@ -67,6 +72,7 @@ impl Default for RunOptions {
             timeout: None,
             logs: true,
             log_wait: DEFAULT_LOG_WAIT,
+            record: None,
         }
     }
 }
@@ -120,6 +126,7 @@ pub struct RunReport {
 pub struct Run {
     events: mpsc::Receiver<RunEvent>,
     commands: mpsc::Sender<String>,
+    recorded: Recorded,
 }
 
 /// Reaches running tasks from elsewhere, for instance from a signal handler.
@@ -175,16 +182,26 @@ impl Client {
             commands: from_caller,
         };
         // It ends by itself, and soon after the reader is gone; nobody needs its result.
-        self.sessions()
-            .spawn(worker::run(self.clone(), beginning, options, caller));
-        Run { events, commands }
+        let (to_recorded, recorded) = recorded::pair(options.record.is_some());
+        self.sessions().spawn(recorded::run(
+            self.clone(),
+            beginning,
+            options,
+            caller,
+            to_recorded,
+        ));
+        Run {
+            events,
+            commands,
+            recorded,
+        }
     }
 }
 
 impl Run {
     /// The next event; `None` after the last one. Cancel-safe.
     pub async fn next(&mut self) -> Option<RunEvent> {
-        self.events.recv().await
+        self.recorded.next(&mut self.events).await
     }
 
     /// A handle for stopping the tasks.

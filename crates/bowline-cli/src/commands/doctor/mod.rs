@@ -57,6 +57,11 @@ pub struct DoctorArgs {
 }
 
 impl DoctorArgs {
+    /// Whether it may mend what it finds.
+    pub(crate) fn changes(&self) -> bool {
+        self.fix
+    }
+
     /// The target, and what is asked about it.
     pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
         (self.target.as_ref(), &self.pick)

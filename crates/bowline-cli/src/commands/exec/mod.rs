@@ -156,7 +156,7 @@ async fn start(
     guard::check(context, &target).await?;
     // With a terminal on both sides the keyboard is the command's.
     let raw = engine == Engine::Tty && terminal::stdin_is_terminal();
-    let request = ExecRequest {
+    let mut request = ExecRequest {
         engine,
         stdin: args.stdin || raw,
         size: terminal::size(),
@@ -169,6 +169,7 @@ async fn start(
     if args.detach {
         return job_output::start(&client, &target, &request, context).await;
     }
+    request.record = context.recording("exec")?;
     tracing::info!(?engine, "engine");
     match run::follow(&client, target, request, context, report, raw).await {
         Err(error) if args.allow_unknown_status && error.kind() == ErrorKind::StatusUnknown => {
@@ -206,6 +207,7 @@ async fn many(
         wait: args.wait,
         reconnect_for: args.reconnect_for,
         keep_alive: Some(args.keep_alive).filter(|every| !every.is_zero()),
+        record: context.recording("exec")?,
         ..ExecRequest::new(words)
     };
     let words = args.command.iter().map(|word| word.to_string_lossy());
@@ -221,6 +223,11 @@ async fn many(
 }
 
 impl ExecArgs {
+    /// Whether the command goes on without us.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detach
+    }
+
     /// The target, and what is asked about it.
     pub(crate) fn question(&self) -> (Option<&TargetSpec>, &PickArgs) {
         let target = self.targets.first().and_then(TargetPattern::one);

@@ -67,6 +67,7 @@ impl Lines<'_> {
         context: &Context,
         told: bool,
     ) -> Result<(), CommandError> {
+        context.record_event(|| self.document(event).unwrap_or_default());
         match self.report {
             Report::Json if told => match self.document(event) {
                 Some(document) => context.printer.document(&format!("{document}\n")),

@@ -79,6 +79,7 @@ impl Call<'_> {
         let mut signals = Signals::listen()?;
         let run = RunOptions {
             timeout: operation.time_limit(),
+            record: context.recording("op")?,
             ..RunOptions::default()
         };
         let mut run = client.run(plan.request, run);

@@ -173,6 +173,7 @@ impl Call<'_> {
         let request = ExecRequest {
             wait: self.wait,
             reconnect_for: self.reconnect_for,
+            record: context.recording("op")?,
             ..ExecRequest::new(bound.argv.iter().map(String::as_str))
         };
         let task = fleet::Task {
@@ -214,6 +215,7 @@ impl Call<'_> {
             wait: self.wait,
             reconnect_for: self.reconnect_for,
             timeout: operation.time_limit(),
+            record: context.recording("op")?,
             ..ExecRequest::new(argv)
         };
         let mut ledger = Ledger::open(self.name, operation, &bound, client).await?;

@@ -125,6 +125,7 @@ async fn shell(
         size: terminal::size(),
         wait: AGENT_LIMIT,
         timeout: args.timeout,
+        record: context.recording("run")?,
         ..ExecRequest::new(words)
     };
     let escape = EscapeChar::default();

@@ -116,6 +116,13 @@ impl FollowArgs {
     }
 }
 
+impl RunArgs {
+    /// Whether the task goes on without us.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detach
+    }
+}
+
 /// Runs the task.
 pub async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let report = Report::new(context.global.output, "run")?;
@@ -172,6 +179,7 @@ async fn start(
     }
     let options = RunOptions {
         main: is_chosen(args, context).then(|| plan.container.clone()),
+        record: context.recording("run")?,
         ..args.follow.options(args.timeout)
     };
     let run = client.run(plan.request, options);

@@ -48,6 +48,13 @@ enum RunbookCommand {
     Compare(compare::CompareArgs),
 }
 
+impl RunbookArgs {
+    /// Whether its `--explain` is about rules of `check`, and not about calls.
+    pub(crate) fn explains_rules(&self) -> bool {
+        matches!(self.command, RunbookCommand::Check(_))
+    }
+}
+
 /// Runs one of its commands.
 pub async fn run(args: RunbookArgs, context: &Context) -> Result<ExitCode, CommandError> {
     match args.command {

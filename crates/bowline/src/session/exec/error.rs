@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::framed::Damage;
 use crate::AwsError;
+use crate::record::RecordError;
 use crate::session::ChannelError;
 use crate::target::TargetError;
 
@@ -14,6 +15,9 @@ const SESSION_LIMIT: usize = 2;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
+    /// It has to be recorded, and cannot be.
+    #[error("no session without its recording: {0}")]
+    Unrecorded(RecordError),
     /// There is nothing to run.
     #[error("no command was given")]
     NoCommand,

@@ -8,9 +8,11 @@ mod framed;
 pub(crate) mod fuzz;
 mod marked;
 mod protocol;
+mod recorded;
 mod run;
 mod scripts;
 pub(crate) mod start;
+pub(crate) mod transcript;
 mod worker;
 pub(crate) mod wrapper;
 
@@ -22,7 +24,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use self::error::ExecError;
+use self::recorded::{Recorded, Tap};
 use self::worker::{Caller, Input};
+use crate::record::RecordPlan;
 use crate::session::DEFAULT_RECONNECT;
 use crate::{Client, ResolvedTarget};
 
@@ -83,6 +87,8 @@ pub struct ExecRequest {
     pub keep_alive: Option<Duration>,
     /// For how long a lost connection is tried to be restored; zero never tries. Nothing is lost meanwhile.
     pub reconnect_for: Duration,
+    /// Has it recorded. What cannot be recorded is not begun.
+    pub record: Option<RecordPlan>,
 }
 
 impl ExecRequest {
@@ -100,6 +106,7 @@ impl ExecRequest {
             timeout: None,
             keep_alive: Some(KEEP_ALIVE),
             reconnect_for: DEFAULT_RECONNECT,
+            record: None,
         }
     }
 }
@@ -138,17 +145,20 @@ pub struct Exec {
     inputs: mpsc::Sender<Input>,
     stdin: Option<ExecStdin>,
     task: JoinHandle<()>,
+    recorded: Recorded,
 }
 
 /// The command's stdin. Dropping it is the end of the input.
 pub struct ExecStdin {
     pieces: mpsc::Sender<Bytes>,
+    tap: Tap,
 }
 
 /// Reaches a running command from elsewhere, for instance from a signal handler.
 #[derive(Clone)]
 pub struct ExecControl {
     inputs: mpsc::Sender<Input>,
+    tap: Tap,
 }
 
 impl Client {
@@ -164,15 +174,16 @@ impl Client {
             inputs: from_caller,
             stdin,
         };
-        let task = self
-            .sessions()
-            .spawn(run::run(self.clone(), target, request, caller));
-        let stdin = wants_stdin.then_some(ExecStdin { pieces });
+        let (tap, recorded) = recorded::pair(request.record.is_some());
+        let work = recorded::run(self.clone(), target, request, caller, tap.clone());
+        let task = self.sessions().spawn(work);
+        let stdin = wants_stdin.then(|| ExecStdin { pieces, tap });
         Exec {
             events,
             inputs,
             stdin,
             task,
+            recorded,
         }
     }
 }
@@ -180,7 +191,7 @@ impl Client {
 impl Exec {
     /// The next event; `None` after the last one. Cancel-safe.
     pub async fn next(&mut self) -> Option<ExecEvent> {
-        self.events.recv().await
+        self.recorded.next(&mut self.events).await
     }
 
     /// The command's stdin, once, if the request asked for it.
@@ -193,6 +204,7 @@ impl Exec {
     pub fn control(&self) -> ExecControl {
         ExecControl {
             inputs: self.inputs.clone(),
+            tap: self.recorded.tap(),
         }
     }
 
@@ -207,7 +219,18 @@ impl Exec {
 impl ExecStdin {
     /// Sends a piece; waits while the command does not read. An error means that nobody will read any more.
     pub async fn write(&self, piece: Bytes) -> Result<(), Disconnected> {
-        self.pieces.send(piece).await.map_err(|_| Disconnected)
+        tokio::select! {
+            () = self.tap.opened() => {}
+            () = self.pieces.closed() => return Err(Disconnected),
+        }
+        let place = self.pieces.reserve().await.map_err(|_| Disconnected)?;
+        if let Some(record) = self.tap.recorder() {
+            // What cannot be recorded shows with the next event, or the session's end. From here on nothing is waited
+            // for once it was handed over, so that it is sent exactly if it is recorded.
+            let _ = record.input(piece.clone()).await;
+        }
+        place.send(piece);
+        Ok(())
     }
 }
 
@@ -221,6 +244,10 @@ impl ExecControl {
     /// Changes the size of the remote terminal.
     pub async fn resize(&self, size: Size) {
         let _ = self.inputs.send(Input::Resize(size)).await;
+        if let Some(record) = self.tap.recorder() {
+            // What cannot be recorded shows with the next event.
+            let _ = record.resize(size).await;
+        }
     }
 }
 
