@@ -25,6 +25,7 @@ use crate::commands::login::LoginArgs;
 use crate::commands::logs::LogsArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::op::OpArgs;
+use crate::commands::plugin::PluginArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runbook::RunbookArgs;
 use crate::commands::sandbox::SandboxArgs;
@@ -186,6 +187,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     Service(ServiceArgs),
     Sandbox(SandboxArgs),
+    Plugin(PluginArgs),
     Completion(CompletionArgs),
     Help(HelpArgs),
     /// Print the version
@@ -259,7 +261,7 @@ impl GlobalArgs {
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             stream_host: self.stream_host.clone(),
-            credentials: None,
+            ..ClientOptions::default()
         }
     }
 

@@ -9,7 +9,7 @@ pub mod describe;
 pub mod doctor;
 pub mod exec;
 pub(crate) mod fleet;
-mod follow;
+pub(crate) mod follow;
 pub mod forward;
 pub(crate) mod guard;
 pub mod help;
@@ -19,6 +19,7 @@ pub mod login;
 pub mod logs;
 pub mod ls;
 pub mod op;
+pub mod plugin;
 pub mod run;
 pub mod runbook;
 pub mod sandbox;
@@ -216,6 +217,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Op(args) => op::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
+        Command::Plugin(args) => plugin::run(args, context),
         Command::Cp(args) => cp::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,

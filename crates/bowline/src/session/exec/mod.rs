@@ -6,6 +6,7 @@
 mod error;
 mod framed;
 pub(crate) mod fuzz;
+mod joined;
 mod marked;
 mod protocol;
 mod run;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use self::error::ExecError;
+pub use self::joined::{JoinRequest, Joined};
 use self::worker::{Caller, Input};
 use crate::session::DEFAULT_RECONNECT;
 use crate::{Client, ResolvedTarget};
