@@ -1,6 +1,7 @@
 //! `bowline plugin`: bowline in place of AWS's session-manager-plugin.
 
 use std::env;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -130,7 +131,8 @@ fn status(context: &Context) -> Result<ExitCode, CommandError> {
             false => "another program",
         };
         let used = if at == 0 { "used" } else { "behind it" };
-        text.push_str(&format!("{}\t{what}\t{used}\n", plugin.display()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}\t{what}\t{used}", plugin.display());
     }
     context.printer.document(&text)?;
     if found.is_empty() {

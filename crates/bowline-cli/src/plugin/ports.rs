@@ -11,8 +11,8 @@ use crate::printer::Printer;
 pub(super) async fn forward(port: GrantedPort, session_id: &str) -> ExitCode {
     let (forward, leave) = match (port.forward().await, Leave::listen()) {
         (Ok(forward), Ok(leave)) => (forward, leave),
-        (Err(error), _) => return explain(&chain(&error), CommandError::from(error)),
-        (_, Err(error)) => return explain(&error.to_string(), CommandError::from(error)),
+        (Err(error), _) => return explain(&chain(&error), &CommandError::from(error)),
+        (_, Err(error)) => return explain(&error.to_string(), &CommandError::from(error)),
     };
     let opened = match forward.bound().first() {
         Some(BoundTo::Unix(path)) => format!("Unix socket {}", path.display()),

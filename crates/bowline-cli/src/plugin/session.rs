@@ -43,14 +43,14 @@ pub(super) async fn run(call: Call) -> ExitCode {
         Ok(client) => client,
         Err(error) => {
             say(&starting(&session_id));
-            return explain(&chain(&error), CommandError::from(error));
+            return explain(&chain(&error), &CommandError::from(error));
         }
     };
     let code = match join(&client, call).await {
         Some(Ok(joined)) => serve(joined, &session_id).await,
         Some(Err(error)) => {
             say(&starting(&session_id));
-            explain(&chain(&error), CommandError::from(ExecError::Open(error)))
+            explain(&chain(&error), &CommandError::from(ExecError::Open(error)))
         }
         None => {
             let ending = client.terminate_session(&session_id);
@@ -76,9 +76,8 @@ async fn join(client: &Client, call: Call) -> Option<Result<Joined, ChannelError
         size,
         reconnect_for: DEFAULT_RECONNECT,
     };
-    let mut leave = match Leave::listen() {
-        Ok(leave) => leave,
-        Err(_) => return None,
+    let Ok(mut leave) = Leave::listen() else {
+        return None;
     };
     let mut joining = std::pin::pin!(client.join(request));
     let mut told = false;
@@ -212,7 +211,7 @@ pub(super) fn over(session_id: &str, output: &str) -> ExitCode {
 }
 
 /// Why there is no session.
-pub(super) fn explain(text: &str, error: CommandError) -> ExitCode {
+pub(super) fn explain(text: &str, error: &CommandError) -> ExitCode {
     say(&format!("Cannot perform start session: {text}\n"));
     for hint in error.hints() {
         Printer.note(&format!("hint: {hint}"));

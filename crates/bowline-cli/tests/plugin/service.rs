@@ -61,7 +61,7 @@ impl Service {
         let steps = steps(name);
         let (told, heard) = channel();
         let (spoken, input) = channel();
-        thread::spawn(move || serve(&listener, port, steps, resume, &told, &spoken));
+        thread::spawn(move || serve(&listener, port, steps, resume.as_ref(), &told, &spoken));
         Self { port, heard, input }
     }
 
@@ -88,7 +88,7 @@ fn serve(
     listener: &TcpListener,
     port: u16,
     steps: Vec<Step>,
-    resume: Option<(u16, Value)>,
+    resume: Option<&(u16, Value)>,
     told: &Sender<Heard>,
     spoken: &Sender<()>,
 ) {
@@ -99,7 +99,7 @@ fn serve(
     for stream in listener.incoming().flatten() {
         let mut first = [0; 4];
         if stream.peek(&mut first).is_ok() && &first == b"POST" {
-            let (status, mut answer) = resume.clone().unwrap_or((500, json!({})));
+            let (status, mut answer) = resume.cloned().unwrap_or_else(|| (500, json!({})));
             if answer.get("TokenValue").is_some() {
                 answer["StreamUrl"] = format!("ws://127.0.0.1:{port}/v1/data-channel/y").into();
             }

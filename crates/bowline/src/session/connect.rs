@@ -358,11 +358,12 @@ async fn signature(
         Signing::Required => client.credentials().await,
         Signing::IfPossible => match timeout(CREDENTIALS_LIMIT, client.credentials()).await {
             Ok(Ok(found)) => Ok(found),
-            missing => {
-                let reason = missing.map_or("no answer in time".to_owned(), |missing| {
-                    missing.map_or_else(|error| error.to_string(), |_| String::new())
-                });
-                tracing::warn!(reason, "no credentials: the data channel is not signed");
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no credentials: the data channel is not signed");
+                return Ok(Vec::new());
+            }
+            Err(_) => {
+                tracing::warn!("no credentials in time: the data channel is not signed");
                 return Ok(Vec::new());
             }
         },
