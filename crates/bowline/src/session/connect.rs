@@ -359,11 +359,11 @@ async fn signature(
         Signing::IfPossible => match timeout(CREDENTIALS_LIMIT, client.credentials()).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "no credentials: the data channel is not signed");
+                tracing::info!(%error, "no credentials: the data channel is not signed");
                 return Ok(Vec::new());
             }
             Err(_) => {
-                tracing::warn!("no credentials in time: the data channel is not signed");
+                tracing::info!("no credentials in time: the data channel is not signed");
                 return Ok(Vec::new());
             }
         },
