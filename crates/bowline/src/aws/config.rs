@@ -273,6 +273,9 @@ impl Settings {
             roots: Arc::clone(&self.roots),
             proxies: Arc::clone(&self.proxies),
             stream_host: self.stream_host.clone(),
+            signing: self.signing,
+            // It is one region's.
+            ssm_endpoint: self.ssm_endpoint.clone().filter(|_| region == self.region),
             http,
             credentials,
             endpoint_given: self.endpoint_given,
@@ -293,6 +296,8 @@ impl Settings {
             roots: Arc::clone(&self.roots),
             proxies: Arc::clone(&self.proxies),
             stream_host: self.stream_host.clone(),
+            signing: self.signing,
+            ssm_endpoint: self.ssm_endpoint.clone(),
             http: self.http.clone(),
             credentials,
             endpoint_given: self.endpoint_given,
