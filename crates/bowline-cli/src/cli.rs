@@ -26,6 +26,7 @@ use crate::commands::login::LoginArgs;
 use crate::commands::logs::LogsArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::op::OpArgs;
+use crate::commands::plugin::PluginArgs;
 use crate::commands::record::RecordArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runbook::RunbookArgs;
@@ -212,6 +213,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     Service(ServiceArgs),
     Sandbox(SandboxArgs),
+    Plugin(PluginArgs),
     Completion(CompletionArgs),
     Help(HelpArgs),
     /// Print the version
@@ -285,7 +287,7 @@ impl GlobalArgs {
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             stream_host: self.stream_host.clone(),
-            credentials: None,
+            ..ClientOptions::default()
         }
     }
 

@@ -15,6 +15,7 @@ mod kept;
 mod logging;
 pub mod output;
 mod picker;
+mod plugin;
 pub mod printer;
 mod private_sandbox;
 mod prompt;
@@ -40,6 +41,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode 
     let program = arguments.next();
     if arguments.next_if(|word| word == CONTAINER_INIT).is_some() {
         return bowline_sandbox::init::main(arguments);
+    }
+    if program.as_deref().is_some_and(plugin::is_called) {
+        return plugin::main(arguments);
     }
     let mut arguments: Vec<OsString> = program.into_iter().chain(arguments).collect();
     if complete::is_asked() {

@@ -240,6 +240,7 @@ fn kind(command: &Command) -> (&'static str, Kind) {
         Command::Doctor(args) if args.changes() => ("doctor", Kind::Action),
         Command::Doctor(_) => ("doctor", Kind::Nothing),
         Command::Record(_) => ("record", Kind::Nothing),
+        Command::Plugin(_) => ("plugin", Kind::Nothing),
         Command::Sandbox(_) => ("sandbox", Kind::Nothing),
         Command::Completion(_) => ("completion", Kind::Nothing),
         Command::Help(_) => ("help", Kind::Nothing),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use tracing::debug;
 
 use crate::cipher::{Cipher, DataKey};
@@ -60,6 +61,8 @@ pub(crate) struct Client {
     patience: Option<Duration>,
     /// The size changed while the window was full.
     owes_size: bool,
+    /// What the agent says about the session's type.
+    properties: Option<Value>,
 }
 
 impl Client {
@@ -74,6 +77,7 @@ impl Client {
             wrote: false,
             patience: config.speak_after,
             owes_size: false,
+            properties: None,
         };
         if let Some(size) = config.size {
             client.resize(now, size, core);
@@ -85,6 +89,10 @@ impl Client {
     /// and forget it.
     pub(crate) fn may_write(&self) -> bool {
         matches!(self.state, State::Running)
+    }
+
+    pub(crate) fn properties(&self) -> Option<&Value> {
+        self.properties.as_ref()
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -337,6 +345,7 @@ impl Client {
             core.event(Event::Refused(reason.clone()));
             return Err(ProtocolError::Handshake(reason));
         }
+        self.properties = request.properties().cloned();
         self.state = State::Handshaking {
             version: request.agent_version.clone(),
             session_type: request.session_type(),

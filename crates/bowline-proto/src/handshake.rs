@@ -206,6 +206,16 @@ impl HandshakeRequest {
         SessionType::parse(action.action_parameters.get("SessionType")?.as_str()?)
     }
 
+    /// What comes with the session type, such as the port of a port session.
+    #[must_use]
+    pub fn properties(&self) -> Option<&Value> {
+        let action = self
+            .requested_client_actions
+            .iter()
+            .find(|action| action.action_type == SESSION_TYPE)?;
+        action.action_parameters.get("Properties")
+    }
+
     /// The client's answer: every action, in order. Unknown ones are answered as unsupported.
     #[must_use]
     pub fn answer(&self, client_version: &str, key: &KeyAnswer<'_>) -> HandshakeResponse {

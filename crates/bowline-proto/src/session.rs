@@ -249,6 +249,15 @@ impl Session {
         }
     }
 
+    /// Client: what the agent said of the session's type in the handshake, as it came.
+    #[must_use]
+    pub fn properties(&self) -> Option<&serde_json::Value> {
+        match &self.role {
+            Role::Client(client) => client.properties(),
+            Role::Agent(_) => None,
+        }
+    }
+
     /// The next message to send, as one binary WebSocket message.
     pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
         self.core.poll_transmit(now)

@@ -113,6 +113,16 @@ impl Account {
         }
     }
 
+    /// The host of AWS's data channels in this region.
+    pub(crate) fn channel_host(&self) -> String {
+        let domain = match self.partition {
+            "aws-cn" => "amazonaws.com.cn",
+            "aws-eusc" => "amazonaws.eu",
+            _ => "amazonaws.com",
+        };
+        format!("ssmmessages.{}.{domain}", self.region)
+    }
+
     /// The ARN of the one caller there is.
     pub(crate) fn caller(&self) -> String {
         let Self { partition, id, .. } = self;

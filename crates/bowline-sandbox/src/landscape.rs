@@ -47,6 +47,8 @@ pub(crate) struct Blueprint {
     pub(crate) sessions: Sessions,
     pub(crate) faults: Faults,
     pub(crate) endpoint: String,
+    /// The same for all worlds: the proxy leads to one host.
+    pub(crate) channel_host: Option<String>,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agent_pending: Duration,
@@ -75,6 +77,7 @@ impl Blueprint {
             faults,
             kms,
             endpoint: self.endpoint.clone(),
+            channel_host: self.channel_host.clone(),
             root: self.root.clone(),
             streams: self.root.join(streams),
             init: self.init.clone(),

@@ -150,6 +150,7 @@ mod iam;
 mod identifiers;
 mod idle;
 mod image;
+mod impersonation;
 pub mod init;
 mod kms;
 mod landscape;
@@ -194,6 +195,7 @@ use faults::Switch;
 pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
+use impersonation::Impersonation;
 use kms::Kms;
 use landscape::{Blueprint, Landscape};
 pub use process::InitCommand;
@@ -243,6 +245,9 @@ pub struct Options {
     pub pace: Duration,
     /// Speak TLS, with a certificate of an authority made for this start alone.
     pub tls: bool,
+    /// Name AWS's own host in stream URLs, and be the proxy that leads there, with a certificate for it: for clients
+    /// that open data channels at AWS only. Not together with `tls`.
+    pub impersonate: bool,
     /// Host names that requests may come with besides those of loopback, for a proxy or forwarder in front.
     pub host_names: Vec<String>,
     /// How to start the init of a container.
@@ -264,6 +269,7 @@ impl Options {
             accept_any_credentials: false,
             pace: Duration::from_millis(20),
             tls: false,
+            impersonate: false,
             host_names: Vec::new(),
             init,
         }
@@ -322,22 +328,29 @@ impl Sandbox {
         let address = listener.local_addr().map_err(unusable)?;
         dispositions::catch_ignored();
         let root = root::make().map_err(StartError::Directory)?;
-        let tls = options
-            .tls
-            .then(|| Tls::new(&options.host_names, root.path()))
+        let account = Account::new(&options.region);
+        let channel_host = options.impersonate.then(|| account.channel_host());
+        let certified = channel_host.iter().chain(&options.host_names).cloned();
+        let certified: Vec<String> = certified.collect();
+        let tls = (options.tls || options.impersonate)
+            .then(|| Tls::new(&certified, root.path()))
             .transpose()
             .map_err(StartError::Certificate)?;
         let (tls, authority) = tls.unzip();
+        let (tls, impersonation) = match &channel_host {
+            Some(host) => (None, tls.map(|tls| Impersonation::new(host, tls))),
+            None => (tls, None),
+        };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let names = options.host_names;
         let front = Front {
             tls,
             door: Door { scheme, names },
+            impersonation,
         };
 
         let plan = Plan::new(&options.scenarios);
         let clock = SandboxClock::start(options.clock_speed);
-        let account = Account::new(&options.region);
         let kms = Arc::new(Kms::new(account.clone()));
         let faults = Switch::new(options.faults.clone());
         let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
@@ -354,6 +367,7 @@ impl Sandbox {
             ),
             faults: options.faults,
             endpoint: format!("{scheme}://{address}"),
+            channel_host,
             root: root.path().to_owned(),
             init: options.init,
             agent_pending: options.agent_pending,
@@ -430,12 +444,24 @@ impl Sandbox {
             let path = path.to_string_lossy().into_owned();
             ("AWS_CA_BUNDLE".to_owned(), Some(path))
         });
+        let impersonation = self.shared.channel_host.iter().flat_map(|_| {
+            let authority = self.authority.iter();
+            let authority = authority.map(|path| path.to_string_lossy().into_owned());
+            // Go's programs, AWS's plugin among them, know these.
+            let trust = authority.map(|path| ("SSL_CERT_FILE".to_owned(), Some(path)));
+            let here = "localhost,127.0.0.1".to_owned();
+            [("HTTPS_PROXY", endpoint.clone()), ("NO_PROXY", here)]
+                .map(|(name, value)| (name.to_owned(), Some(value)))
+                .into_iter()
+                .chain(trust)
+        });
         // A profile or token of a real account must not be mixed with these keys.
         let unset = ["AWS_PROFILE", "AWS_SESSION_TOKEN"];
         let set = set
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
         set.chain(authority)
+            .chain(impersonation)
             .chain(unset.into_iter().map(|name| (name.to_owned(), None)))
             .collect()
     }

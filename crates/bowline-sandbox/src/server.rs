@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::guard::{self, Door};
 use crate::iam;
+use crate::impersonation::{self, Impersonation};
 use crate::landscape::Landscape;
 use crate::tls::{Accepted, Tls};
 
@@ -44,6 +45,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Front {
     pub(crate) tls: Option<Tls>,
     pub(crate) door: Door,
+    /// Also the proxy to AWS's data channels.
+    pub(crate) impersonation: Option<Impersonation>,
+}
+
+impl Front {
+    fn door(&self, entrance: Entrance) -> &Door {
+        match (&self.impersonation, entrance) {
+            (Some(impersonation), Entrance::Channels) => impersonation.door(),
+            _ => &self.door,
+        }
+    }
 }
 
 /// Accepts connections until `stop`; returns when all of them are finished or were cut off.
@@ -108,14 +120,16 @@ async fn receive(
 
 /// How much a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entrance {
+pub(crate) enum Entrance {
     /// Everything.
     Main,
     /// Plain HTTP on a port for TLS: task metadata is plain HTTP in AWS too, everything else is told to use TLS.
     MetadataOnly,
+    /// AWS's host of data channels, through the proxy.
+    Channels,
 }
 
-async fn serve_connection<S>(
+pub(crate) async fn serve_connection<S>(
     stream: S,
     entrance: Entrance,
     front: Arc<Front>,
@@ -126,7 +140,7 @@ async fn serve_connection<S>(
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, landscape) = (Arc::clone(&front), Arc::clone(&landscape));
-        async move { Ok::<_, Infallible>(route(&front, entrance, &landscape, request).await) }
+        async move { Ok::<_, Infallible>(route(front, entrance, &landscape, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -147,13 +161,16 @@ async fn serve_connection<S>(
 }
 
 async fn route(
-    front: &Front,
+    front: Arc<Front>,
     entrance: Entrance,
     landscape: &Arc<Landscape>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    if request.method() == Method::CONNECT {
+        return impersonation::connect(&front, entrance, landscape, request);
+    }
     let (head, body) = request.into_parts();
-    let host = match guard::admit(&front.door, &head) {
+    let host = match guard::admit(front.door(entrance), &head) {
         Ok(host) => host,
         Err(refusal) => {
             return api::refuse(
@@ -179,6 +196,10 @@ async fn route(
             Request::from_parts(head, Body::new(body)),
         )
         .await;
+    }
+    if entrance == Entrance::Channels {
+        let text = "only data channels are here";
+        return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
     }
     if metadata {
         return api::metadata(&landscape.home, head.uri.path());

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) kms: Arc<Kms>,
     /// `http://127.0.0.1:<port>`.
     pub(crate) endpoint: String,
+    /// The host that stream URLs name in place of the one that was asked.
+    pub(crate) channel_host: Option<String>,
     /// Private directory below which tasks have theirs; removed at shutdown.
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
@@ -83,6 +85,7 @@ pub(crate) struct Setting {
     pub(crate) faults: Switch,
     pub(crate) kms: Arc<Kms>,
     pub(crate) endpoint: String,
+    pub(crate) channel_host: Option<String>,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
@@ -144,6 +147,7 @@ impl Shared {
             faults: setting.faults,
             kms: setting.kms,
             endpoint: setting.endpoint,
+            channel_host: setting.channel_host,
             root: setting.root,
             init: setting.init,
             agents: setting.agents,

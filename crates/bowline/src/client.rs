@@ -10,7 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
 use crate::aws::call::{Api, text};
-use crate::aws::config::{ClientOptions, ConnectError, Credentials, Settings, is_loopback_url};
+use crate::aws::config::{
+    ClientOptions, ConnectError, Credentials, Settings, Signing, is_loopback_url,
+};
 use crate::aws::ecs::{Ecs, TaskFilter};
 use crate::aws::error::AwsError;
 use crate::aws::kms::GeneratedKey;
@@ -177,6 +179,10 @@ impl Client {
 
     pub(crate) fn proxies(&self) -> &Proxies {
         &self.aws.settings.proxies
+    }
+
+    pub(crate) fn signing(&self) -> Signing {
+        self.aws.settings.signing
     }
 
     /// The host that data channels are opened at in place of AWS's own, if the user named one.

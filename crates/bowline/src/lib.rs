@@ -31,7 +31,7 @@ pub mod stores;
 pub mod target;
 mod tls;
 
-pub use self::aws::config::{ClientOptions, ConnectError, Credentials};
+pub use self::aws::config::{ClientOptions, ConnectError, Credentials, Signing};
 pub use self::aws::credentials::{CredentialProblem, MfaPrompt, MfaRequest, SignIn, Tried};
 pub use self::aws::error::{AwsError, AwsErrorKind};
 pub use self::aws::kms::GeneratedKey;

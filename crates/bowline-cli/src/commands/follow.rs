@@ -26,7 +26,7 @@ const LAST_WRITES: Duration = Duration::from_millis(200);
 
 /// Where the session's stdin comes from.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// Our stdin as it is: a pipe, a file, or a terminal in its usual mode.
     Stream,
     /// The keys of the terminal at stdin, all of them but escapes.
@@ -39,7 +39,7 @@ pub(super) enum Source {
 
 /// How it ended. The terminal is as it was before, and unless the session ended by itself, it was ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The command's exit code.
     Exit(i64),
     /// The command's end was not seen.
@@ -60,7 +60,7 @@ pub(super) enum Ended {
 
 /// Runs until the command has ended or somebody wants to leave. `show` gives the bytes of an event and where they
 /// belong, and deals with all else that is to be said of it.
-pub(super) async fn follow(
+pub(crate) async fn follow(
     mut exec: Exec,
     context: &Context,
     source: Source,
@@ -173,7 +173,7 @@ async fn written(writers: Writers, signals: &mut Signals, ended: Ended) -> Ended
 }
 
 /// The code of a command or shell, if it is one.
-pub(super) fn exit_code(code: i64) -> Result<ExitCode, CommandError> {
+pub(crate) fn exit_code(code: i64) -> Result<ExitCode, CommandError> {
     u8::try_from(code).map(ExitCode::Remote).map_err(|_| {
         CommandError::new(
             ErrorKind::Unavailable,
@@ -183,12 +183,12 @@ pub(super) fn exit_code(code: i64) -> Result<ExitCode, CommandError> {
 }
 
 /// The error for [`Ended::Gone`].
-pub(super) fn gone() -> CommandError {
+pub(crate) fn gone() -> CommandError {
     CommandError::new(ErrorKind::Unavailable, "the session ended without a word")
 }
 
 /// The error for [`Ended::Output`].
-pub(super) fn unwritten(error: &io::Error) -> CommandError {
+pub(crate) fn unwritten(error: &io::Error) -> CommandError {
     CommandError::new(
         ErrorKind::Unavailable,
         format!("cannot write the output: {error}"),

@@ -10,7 +10,7 @@ pub mod doctor;
 pub mod exec;
 pub(crate) mod explain;
 pub(crate) mod fleet;
-mod follow;
+pub(crate) mod follow;
 pub mod forward;
 pub(crate) mod guard;
 pub mod help;
@@ -20,6 +20,7 @@ pub mod login;
 pub mod logs;
 pub mod ls;
 pub mod op;
+pub mod plugin;
 pub mod record;
 pub mod run;
 pub mod runbook;
@@ -227,6 +228,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Op(args) => op::run(args, context).await,
         Command::Record(args) => record::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
+        Command::Plugin(args) => plugin::run(args, context),
         Command::Cp(args) => cp::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,

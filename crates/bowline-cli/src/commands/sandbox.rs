@@ -82,6 +82,13 @@ pub struct SandboxArgs {
     /// everything else.
     #[arg(long)]
     tls: bool,
+    /// Stand in for AWS's own host of data channels, for clients that go nowhere else, such as newer session-manager-plugins
+    ///
+    /// Stream URLs name ssmmessages.REGION.amazonaws.com, and the sandbox is the HTTPS proxy on the way there, for that
+    /// host and no other, with an authority made for this start. The lines then hold HTTPS_PROXY, SSL_CERT_FILE and
+    /// AWS_CA_BUNDLE: a shell that has them reaches nothing else by HTTPS.
+    #[arg(long, conflicts_with = "tls")]
+    impersonate: bool,
     /// Also answer to this host name, for a proxy or forwarder in front (repeatable)
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
@@ -127,6 +134,7 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
         .transpose()?;
     let seed_is_chosen = options.faults.is_random() && options.faults.seed().is_none();
     options.tls = args.tls;
+    options.impersonate = args.impersonate;
     options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
         options.region.clone_from(region);

@@ -1,6 +1,7 @@
 //! The steps of a workflow and of a ticket, run by a shell as those systems do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::Value;
@@ -50,7 +51,10 @@ fn a_workflow_migrates_deploys_and_empties_the_cache_and_stops_at_what_fails() {
             .env("FLUSH", "echo flushed"))
     };
     step(0, "echo migrated").code(0).stdout("migrated\n");
-    step(0, "sh -c exit\\ 4").code(4);
+    let fails = folder.path().join("fails");
+    fs::write(&fails, "#!/bin/sh\nexit 4\n").unwrap();
+    fs::set_permissions(&fails, fs::Permissions::from_mode(0o755)).unwrap();
+    step(0, fails.to_str().unwrap()).code(4);
     step(1, "").code(0);
     step(2, "").code(0).stdout("flushed\n");
 }

@@ -72,6 +72,9 @@ pub(crate) fn needed(call: &Call<'_>) -> Option<TaskKey> {
 
 /// Where the data channel of a session is, seen from whoever asked: forwarded ports and other names of loopback work.
 pub(crate) fn stream_url(call: &Call<'_>, grant: &Grant) -> String {
+    if let Some(host) = &call.shared.channel_host {
+        return channel_url("wss", host, grant);
+    }
     let scheme = match call.shared.endpoint.starts_with("https:") {
         true => "wss",
         false => "ws",

@@ -42,11 +42,28 @@ pub struct ClientOptions {
     pub region: Option<String>,
     /// One endpoint for every service, such as a sandbox's.
     pub endpoint_url: Option<String>,
+    /// An endpoint for SSM alone; it goes before `endpoint_url`.
+    pub ssm_endpoint_url: Option<String>,
+    /// Whether data channels are signed.
+    pub signing: Signing,
     /// The host (`name`, `name:port`) that data channels are opened at, in place of the one that AWS names: a
     /// PrivateLink endpoint without private DNS. Requests are signed for it, and nothing else of the URL changes.
     pub stream_host: Option<String>,
     /// Use these, and read nothing from the environment or from files. Needs a region and an endpoint.
     pub credentials: Option<Credentials>,
+}
+
+/// Whether the upgrade to a data channel is signed. Its token is what opens it; AWS's permission to open it,
+/// `ssmmessages:OpenDataChannel`, is the signer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signing {
+    /// Always: without credentials there is no channel.
+    #[default]
+    Required,
+    /// If there are credentials, as plugins from 1.2.764.0 on do it.
+    IfPossible,
+    /// Never, and no credentials are looked for.
+    Never,
 }
 
 /// Why no client could be made.
@@ -121,6 +138,8 @@ pub(crate) struct Settings {
     pub(crate) roots: Arc<TrustRoots>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) stream_host: Option<Authority>,
+    pub(crate) signing: Signing,
+    pub(super) ssm_endpoint: Option<String>,
     pub(super) http: LazyHttpClient,
     credentials: SharedCredentialsProvider,
     endpoint_given: bool,
@@ -139,8 +158,8 @@ impl Settings {
         options: ClientOptions,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Result<Self, ConnectError> {
-        if let Some(url) = &options.endpoint_url {
-            check_endpoint(url)?;
+        for url in [&options.endpoint_url, &options.ssm_endpoint_url] {
+            url.as_deref().map_or(Ok(()), check_endpoint)?;
         }
         let stream_host = options
             .stream_host
@@ -204,6 +223,8 @@ impl Settings {
             roots,
             proxies,
             stream_host,
+            signing: options.signing,
+            ssm_endpoint: options.ssm_endpoint_url,
             http,
             credentials,
             endpoint_given: options.endpoint_url.is_some(),
@@ -252,6 +273,9 @@ impl Settings {
             roots: Arc::clone(&self.roots),
             proxies: Arc::clone(&self.proxies),
             stream_host: self.stream_host.clone(),
+            signing: self.signing,
+            // It is one region's.
+            ssm_endpoint: self.ssm_endpoint.clone().filter(|_| region == self.region),
             http,
             credentials,
             endpoint_given: self.endpoint_given,
@@ -272,6 +296,8 @@ impl Settings {
             roots: Arc::clone(&self.roots),
             proxies: Arc::clone(&self.proxies),
             stream_host: self.stream_host.clone(),
+            signing: self.signing,
+            ssm_endpoint: self.ssm_endpoint.clone(),
             http: self.http.clone(),
             credentials,
             endpoint_given: self.endpoint_given,

@@ -18,11 +18,12 @@ pub(crate) struct Ssm {
 
 impl Ssm {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let config = sdk::config::Builder::from(&settings.sdk)
-            .retry_classifier(NobodyListens)
-            .build();
+        let mut config = sdk::config::Builder::from(&settings.sdk).retry_classifier(NobodyListens);
+        if let Some(url) = &settings.ssm_endpoint {
+            config = config.endpoint_url(url);
+        }
         Self {
-            client: sdk::Client::from_conf(config),
+            client: sdk::Client::from_conf(config.build()),
         }
     }
 

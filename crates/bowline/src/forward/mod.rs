@@ -7,6 +7,7 @@
 
 mod connection;
 mod error;
+mod granted;
 mod listener;
 mod many;
 mod places;
@@ -27,6 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use self::error::ForwardError;
+pub use self::granted::GrantedPort;
 pub use self::listener::BoundTo;
 pub use self::spec::{ForwardSpec, Local, Remote, SpecError};
 pub use self::template::ForwardTemplate;

@@ -142,7 +142,7 @@ impl PortSession {
                 }
             };
             match event {
-                ChannelEvent::Established { version } => {
+                ChannelEvent::Established { version, .. } => {
                     let version = version.unwrap_or_default();
                     if remote.named_host().is_some() && !is_at_least(&version, KNOWS_HOSTS) {
                         return Err(ForwardError::TooOld { container, version });
@@ -176,7 +176,7 @@ async fn others(client: &Client, target: &ResolvedTarget) -> Option<usize> {
     Some(active.ok()?.ok()?.saturating_sub(1))
 }
 
-async fn end(client: &Client, grant: &SessionGrant) {
+pub(super) async fn end(client: &Client, grant: &SessionGrant) {
     // The caller may lack the permission, and the session may be over: then there is nothing more to do.
     let _ = timeout(TERMINATE, client.terminate_session(&grant.session_id)).await;
 }

@@ -24,10 +24,12 @@ use crate::network::{
     Destination, DialError, NetworkError, NetworkProblem, Proxies, Stage, dial, is_loopback_host,
 };
 use crate::tls::TrustError;
-use crate::{AwsError, Client};
+use crate::{AwsError, Client, Signing};
 
 /// For the answer to the upgrade, once connected; the reference plugin allows 45 s.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(15);
+/// For credentials that the channel can do without: metadata services that are not there may not answer at all.
+const CREDENTIALS_LIMIT: Duration = Duration::from_secs(5);
 /// The largest message taken from a peer. Agents send about 1 KiB, port sessions up to 64 KiB.
 const MESSAGE_LIMIT: usize = 1 << 20;
 /// Cleared before each read, so no larger than it serves.
@@ -36,7 +38,7 @@ const READ_BUFFER: usize = 32 * 1024;
 /// and never reads get there.
 const WRITE_BUFFER: usize = 1 << 20;
 /// What a client of today says it is; agents decide features by it. Four parts, not a withdrawn release.
-pub(crate) const CLIENT_VERSION: &str = "1.2.896.0";
+pub const CLIENT_VERSION: &str = "1.2.896.0";
 
 /// The domains of AWS's partitions under which stream URLs are accepted.
 const SUFFIXES: [&str; 9] = [
@@ -351,10 +353,22 @@ async fn signature(
     client: &Client,
     place: &Place,
 ) -> Result<Vec<(&'static str, String)>, ChannelError> {
-    let credentials = client
-        .credentials()
-        .await
-        .map_err(ChannelError::Credentials)?;
+    let found = match client.signing() {
+        Signing::Never => return Ok(Vec::new()),
+        Signing::Required => client.credentials().await,
+        Signing::IfPossible => match timeout(CREDENTIALS_LIMIT, client.credentials()).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => {
+                tracing::info!(%error, "no credentials: the data channel is not signed");
+                return Ok(Vec::new());
+            }
+            Err(_) => {
+                tracing::info!("no credentials in time: the data channel is not signed");
+                return Ok(Vec::new());
+            }
+        },
+    };
+    let credentials = found.map_err(ChannelError::Credentials)?;
     let identity = SigningCredentials::new(
         credentials.access_key_id,
         credentials.secret_access_key.into_inner(),

@@ -8,7 +8,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
 
-use bowline_proto::{ClientConfig, Event, Flag, PayloadType, Session, Size};
+use bowline_proto::{ClientConfig, Event, Flag, PayloadType, Session, SessionType, Size};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -52,8 +52,13 @@ pub(crate) enum ChannelEvent {
     ExitCode(i64),
     /// A text for the user, of the agent or about the connection.
     Message(String),
-    /// Data can flow. The agent's version is known after a handshake.
-    Established { version: Option<String> },
+    /// Data can flow. The rest is known only after a handshake.
+    Established {
+        version: Option<String>,
+        session_type: Option<SessionType>,
+        /// What the agent says of the type.
+        properties: serde_json::Value,
+    },
     /// A signal of the agent's.
     Flag(Flag),
     /// Everything up to and with the last [`Command::Flag`] was acknowledged.
@@ -570,9 +575,17 @@ impl Driver {
                     return Some(ChannelEvent::Message(text.to_owned()));
                 }
                 Event::Writable => self.write(),
-                Event::Established { version, .. } => {
+                Event::Established {
+                    version,
+                    session_type,
+                } => {
                     self.write();
-                    return Some(ChannelEvent::Established { version });
+                    let properties = self.session.properties().cloned().unwrap_or_default();
+                    return Some(ChannelEvent::Established {
+                        version,
+                        session_type,
+                        properties,
+                    });
                 }
                 Event::Flag(flag) => return Some(ChannelEvent::Flag(flag)),
                 other => debug!(?other, "passed over"),

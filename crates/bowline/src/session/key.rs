@@ -32,6 +32,11 @@ impl Keys {
         let client = self.client.clone();
         let (session_id, target) = (self.session_id.clone(), self.target.clone());
         Box::pin(async move {
+            if target.is_empty() {
+                let reason =
+                    "the session is to be encrypted, and its target is not known".to_owned();
+                return Err(ChannelError::Handshake { reason });
+            }
             let mut context = vec![
                 ("aws:ssm:SessionId", session_id.as_str()),
                 ("aws:ssm:TargetId", target.as_str()),

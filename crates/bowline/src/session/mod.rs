@@ -11,6 +11,6 @@ pub mod shell;
 
 pub use bowline_proto::Size;
 
-pub use self::connect::ChannelError;
+pub use self::connect::{CLIENT_VERSION, ChannelError};
 pub use self::resume::DEFAULT_RECONNECT;
 pub(crate) use self::resume::chain;

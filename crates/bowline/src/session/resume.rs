@@ -123,7 +123,10 @@ impl Resumption {
                     cause: cause.to_owned(),
                 }));
             }
-            Err(refusal) if refusal.is_access_denied() => {
+            // An endpoint that is not SSM's does not become it by waiting either.
+            Err(refusal)
+                if refusal.is_access_denied() || refusal.is("UnknownOperationException") =>
+            {
                 return Err(Failure::Final(ChannelError::ResumeDenied {
                     cause: cause.to_owned(),
                     refusal: Box::new(refusal),

@@ -136,6 +136,11 @@ impl ExecError {
         )
     }
 
+    /// Whether the session may live on without us.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. })
+    }
+
     pub(super) fn damaged(damage: &Damage, delivered: u64) -> Self {
         match damage {
             Damage::NoEnd => Self::StatusUnknown {

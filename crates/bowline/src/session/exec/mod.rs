@@ -6,6 +6,7 @@
 mod error;
 mod framed;
 pub(crate) mod fuzz;
+mod joined;
 mod marked;
 mod protocol;
 mod recorded;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use self::error::ExecError;
+pub use self::joined::{JoinRequest, Joined};
 use self::recorded::{Recorded, Tap};
 use self::worker::{Caller, Input};
 use crate::record::RecordPlan;
