@@ -50,7 +50,7 @@ fn a_function_returns_all_that_a_command_printed() {
 
     let megabyte = "head -c 1000000 /dev/zero | tr '\\0' x; echo last words >&2; exit 3";
     let (code, end) = call("shop/web/app", &["sh", "-c", megabyte]);
-    assert_eq!(code, Some(0), "{end:.400}");
+    assert_eq!(code, Some(0), "{end}");
     let payload: Value = serde_json::from_str(end["outputs"]["Payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload["code"], 3);
     assert_eq!(payload["stdout"], "x".repeat(1_000_000));
@@ -58,6 +58,6 @@ fn a_function_returns_all_that_a_command_printed() {
 
     let (code, end) = call("shop/nobody", &["true"]);
     assert_eq!(code, Some(1));
-    let failure = end["failure"].as_str().unwrap();
-    assert!(failure.contains("nobody"), "{failure}");
+    let error = end["error"].as_str().unwrap();
+    assert!(error.contains("nobody was not found"), "{error}");
 }
