@@ -371,6 +371,29 @@ mod tests {
     }
 
     #[test]
+    fn every_command_shows_an_example() {
+        fn without(command: &mut clap::Command, path: &str, bare: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            if !command.render_long_help().to_string().contains("Example") {
+                bare.push(path.clone());
+            }
+            // clap's own `help` of a group is not ours to write.
+            for inner in command
+                .get_subcommands_mut()
+                .filter(|inner| inner.get_name() != "help")
+            {
+                without(inner, &path, bare);
+            }
+        }
+        let mut bare = Vec::new();
+        for command in Cli::command().get_subcommands_mut() {
+            without(command, "bowline", &mut bare);
+        }
+        bare.retain(|path| !path.ends_with(" version"));
+        assert_eq!(bare, [""; 0]);
+    }
+
+    #[test]
     fn the_short_help_fits_a_screen() {
         let help = Cli::command().term_width(80).render_help().to_string();
         assert!(help.lines().count() <= 48, "{help}");

@@ -13,7 +13,7 @@ use crate::exit_code::ExitCode;
 /// seen last, refreshed as far as that takes less than a second. Profiles are
 /// those of the AWS configuration files.
 ///
-/// Put into the shell's start-up file:
+/// Examples, for the shell's start-up file:
 ///   bash         source <(bowline completion bash)
 ///   zsh          source <(bowline completion zsh)   (behind compinit)
 ///   fish         bowline completion fish | source

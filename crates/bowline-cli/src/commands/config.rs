@@ -33,16 +33,32 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Show the settings that are in force
+    ///
+    /// Examples:
+    ///   bowline config show --origin
+    #[command(verbatim_doc_comment)]
     Show {
         /// Also where each comes from
         #[arg(long)]
         origin: bool,
     },
     /// Print where the files are
+    ///
+    /// Examples:
+    ///   bowline config path
+    #[command(verbatim_doc_comment)]
     Path,
     /// Print the JSON schema of a configuration file
+    ///
+    /// Examples:
+    ///   bowline config schema >bowline.schema.json
+    #[command(verbatim_doc_comment)]
     Schema,
     /// Say whether the files are right
+    ///
+    /// Examples:
+    ///   bowline config check
+    #[command(verbatim_doc_comment)]
     Check,
 }
 

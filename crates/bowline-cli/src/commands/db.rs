@@ -35,8 +35,16 @@ pub struct DbArgs {
 #[derive(Debug, Subcommand)]
 enum DbCommand {
     /// List databases and caches
+    ///
+    /// Examples:
+    ///   bowline db ls
+    #[command(verbatim_doc_comment)]
     Ls,
     /// Start a client on a forwarded port
+    ///
+    /// Examples:
+    ///   bowline db connect orders prod/web -- -U app -d orders
+    #[command(verbatim_doc_comment)]
     Connect(Box<ConnectArgs>),
 }
 

@@ -36,22 +36,38 @@ pub struct JobsArgs {
 #[derive(Debug, Subcommand)]
 enum JobsCommand {
     /// List jobs: those that were started here, or all of a target's container
+    ///
+    /// Examples:
+    ///   bowline jobs ls web
+    #[command(verbatim_doc_comment)]
     #[command(alias = "list")]
     Ls {
         /// A service, task or container
         target: Option<TargetSpec>,
     },
     /// Wait for a job's end; its exit code is ours
+    ///
+    /// Examples:
+    ///   bowline jobs wait job-3f2a9c1d-00a7ff
+    #[command(verbatim_doc_comment)]
     Wait {
         /// The job
         job: JobId,
     },
     /// End a job: SIGTERM to it and what it started, SIGKILL ten seconds later
+    ///
+    /// Examples:
+    ///   bowline jobs cancel job-3f2a9c1d-00a7ff
+    #[command(verbatim_doc_comment)]
     Cancel {
         /// The job
         job: JobId,
     },
     /// Remove jobs that have ended, with their output
+    ///
+    /// Examples:
+    ///   bowline jobs rm job-3f2a9c1d-00a7ff
+    #[command(verbatim_doc_comment)]
     Rm {
         /// The jobs
         #[arg(required = true)]

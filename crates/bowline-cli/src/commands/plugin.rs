@@ -34,10 +34,22 @@ pub struct PluginArgs {
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
     /// Link this program as session-manager-plugin; another program of that name is left alone
+    ///
+    /// Examples:
+    ///   bowline plugin install --dir ~/bin
+    #[command(verbatim_doc_comment)]
     Install(PlaceArgs),
     /// Remove the link
+    ///
+    /// Examples:
+    ///   bowline plugin uninstall --dir ~/bin
+    #[command(verbatim_doc_comment)]
     Uninstall(PlaceArgs),
     /// Show which session-manager-plugin is found
+    ///
+    /// Examples:
+    ///   bowline plugin status
+    #[command(verbatim_doc_comment)]
     Status,
 }
 

@@ -11,7 +11,13 @@ use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 
 /// Restart a service, follow its events, or turn ECS Exec on
+///
+/// Examples:
+///   bowline service restart web --wait
+///   bowline service events web --follow
+///   bowline service enable-exec web
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct ServiceArgs {
     #[command(subcommand)]
     command: ServiceCommand,

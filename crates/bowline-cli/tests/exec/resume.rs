@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{BOWLINE, LATER, SOON, Sandbox, Terminal, run, run_with};
+use serde_json::json;
+
+use crate::support::{BOWLINE, LATER, SOON, Sandbox, Terminal, post, run, run_with};
 
 /// Ends a program that has been cut again and again; far beyond what any run here takes.
 const PATIENCE: [&str; 2] = ["--reconnect-for", "60s"];
 
 #[test]
 fn twenty_megabytes_survive_two_hundred_cuts() {
-    let sandbox = Sandbox::start(&["--fault", "cuts-down=200/20MB,seed=11"]);
+    let sandbox = cutting("cuts-down=200/20MB,seed=11");
     // Numbers, so that a hole or a doubled piece shows in the sum.
     let script = "i=0; while [ $i -lt 20 ]; do head -c 1000000 /dev/urandom | tee -a sum.in; i=$((i+1)); done; \
                   sha256sum <sum.in >&2; rm sum.in; exit 9";
@@ -21,13 +23,12 @@ fn twenty_megabytes_survive_two_hundred_cuts() {
     assert_eq!(finished.stdout.len(), 20_000_000);
     let sum = sha256(&finished.stdout);
     assert!(finished.stderr.contains(&sum), "{sum}: {}", finished.stderr);
-    let cuts = finished.stderr.matches("it was restored").count();
-    assert!(cuts >= 100, "only {cuts} cuts were seen");
+    assert_cut(&sandbox, &finished.stderr);
 }
 
 #[test]
 fn what_is_sent_survives_two_hundred_cuts() {
-    let sandbox = Sandbox::start(&["--fault", "cuts-up=200/5MB,seed=12"]);
+    let sandbox = cutting("cuts-up=200/5MB,seed=12");
     let mut data = Vec::with_capacity(4_000_000);
     while data.len() < 4_000_000 {
         data.extend_from_slice(&sha256(&data.len().to_le_bytes()).into_bytes());
@@ -39,8 +40,22 @@ fn what_is_sent_survives_two_hundred_cuts() {
     let finished = run_with(&mut command, data.clone(), LATER).code(5);
     let text = String::from_utf8(finished.stdout).unwrap();
     assert_eq!(text.split_whitespace().next(), Some(&*sha256(&data)));
-    let cuts = finished.stderr.matches("it was restored").count();
-    assert!(cuts >= 100, "only {cuts} cuts were seen");
+    assert_cut(&sandbox, &finished.stderr);
+}
+
+fn cutting(faults: &str) -> Sandbox {
+    Sandbox::start(&["--accept-any-credentials", "--fault", faults])
+}
+
+/// Nearly all of the 200 cuts came (two at one place are one), and somebody was told. How often depends on the machine:
+/// connections that are lost before they carried anything share one notice.
+#[track_caller]
+fn assert_cut(sandbox: &Sandbox, stderr: &str) {
+    let faults = post(sandbox, "BowlineSandbox", "GetFaults", &json!({}));
+    let cuts = faults["happened"]["cut"].as_u64().unwrap();
+    assert!(cuts >= 190, "only {cuts} cuts came");
+    let notices = stderr.matches("it was restored").count();
+    assert!(notices >= 10, "{notices} notices of {cuts} cuts");
 }
 
 /// The socket is cut before every single message of a session, in each direction, with each engine.

@@ -24,18 +24,30 @@ use crate::output::listing::no_sarif;
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SetCommand {
     /// Forward a set of the configuration in the background
+    ///
+    /// Examples:
+    ///   bowline forward up dev
+    #[command(verbatim_doc_comment)]
     Up {
         /// The sets' names, as in [forward.NAME]
         #[arg(required = true, value_name = "SET")]
         names: Vec<String>,
     },
     /// End sets that are forwarded
+    ///
+    /// Examples:
+    ///   bowline forward down dev
+    #[command(verbatim_doc_comment)]
     Down {
         /// The sets' names; all of them without
         #[arg(value_name = "SET")]
         names: Vec<String>,
     },
     /// Show the sets, and which of them are forwarded
+    ///
+    /// Examples:
+    ///   bowline forward ls
+    #[command(verbatim_doc_comment)]
     Ls,
 }
 

@@ -9,32 +9,43 @@ use crate::exit_code;
 /// Show the help of a command or a topic
 ///
 /// Topics: exit-codes, targets.
+///
+/// Examples:
+///   bowline help exec
+///   bowline help service restart
+///   bowline help exit-codes
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct HelpArgs {
-    /// A command's name or a topic
+    /// A command's words, or a topic
     #[arg(value_name = "COMMAND|TOPIC")]
-    pub about: Option<String>,
+    pub about: Vec<String>,
 }
 
 /// The help text asked for.
 pub(crate) fn text(args: &HelpArgs) -> Result<String, CommandError> {
     let mut tree = Cli::command();
-    let Some(about) = args.about.as_deref() else {
-        return Ok(tree.render_long_help().to_string());
-    };
-    if let Some(text) = topic(about) {
+    if let [name] = args.about.as_slice()
+        && let Some(text) = topic(name)
+    {
         return Ok(text);
     }
     tree.build();
-    match tree.find_subcommand_mut(about) {
-        Some(command) if !command.is_hide_set() => Ok(command.render_long_help().to_string()),
-        _ => Err(
-            CommandError::usage(format!("there is no command or topic {about:?}")).hint(format!(
-                "the topics are {}; `bowline help` lists the commands",
-                TOPICS.join(", ")
-            )),
-        ),
+    let mut command = &mut tree;
+    for word in &args.about {
+        command = match command.find_subcommand_mut(word) {
+            Some(inner) if !inner.is_hide_set() => inner,
+            _ => {
+                let about = args.about.join(" ");
+                let text = format!("there is no command or topic {about:?}");
+                return Err(CommandError::usage(text).hint(format!(
+                    "the topics are {}; `bowline help` lists the commands",
+                    TOPICS.join(", ")
+                )));
+            }
+        };
     }
+    Ok(command.render_long_help().to_string())
 }
 
 fn topic(name: &str) -> Option<String> {
@@ -54,9 +65,9 @@ mod tests {
 
     use super::*;
 
-    fn about(name: &str) -> Result<String, CommandError> {
+    fn about(words: &str) -> Result<String, CommandError> {
         text(&HelpArgs {
-            about: Some(name.into()),
+            about: words.split(' ').map(str::to_owned).collect(),
         })
     }
 
@@ -65,6 +76,11 @@ mod tests {
         assert!(about("ls").unwrap().contains("bowline ls"));
         assert!(about("list").unwrap().contains("bowline ls"));
         assert_eq!(about("exit-codes").unwrap(), exit_code::help());
+        let nested = about("service restart").unwrap();
+        assert!(
+            nested.contains("Usage: bowline service restart"),
+            "{nested}"
+        );
     }
 
     #[test]

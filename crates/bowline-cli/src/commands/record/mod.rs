@@ -39,9 +39,17 @@ pub struct RecordArgs {
 #[derive(Debug, Subcommand)]
 enum RecordCommand {
     /// List recordings, newest first
+    ///
+    /// Examples:
+    ///   bowline record ls
+    #[command(verbatim_doc_comment)]
     #[command(alias = "list")]
     Ls,
     /// Show a recording as it happened; asciicasts of others too
+    ///
+    /// Examples:
+    ///   bowline record play 20261121T1735 --speed 4 --idle 1
+    #[command(verbatim_doc_comment)]
     Play {
         /// A file, or the beginning of a recording's name
         recording: String,
@@ -53,6 +61,10 @@ enum RecordCommand {
         idle: Option<f64>,
     },
     /// Say whether recordings are as they were written; exit code 4 if one is not
+    ///
+    /// Examples:
+    ///   bowline record verify *.cast *.ndjson
+    #[command(verbatim_doc_comment)]
     Verify {
         /// Files, or beginnings of recordings' names
         #[arg(required = true)]
@@ -62,6 +74,11 @@ enum RecordCommand {
         seal: Option<String>,
     },
     /// Print a recording in another form, or copy it to where it is kept
+    ///
+    /// Examples:
+    ///   bowline record export 20261121T1735 --form v2
+    ///   bowline record export 20261121T1735 --to s3://audit/ecs
+    #[command(verbatim_doc_comment)]
     Export {
         /// A file, or the beginning of a recording's name
         recording: String,
