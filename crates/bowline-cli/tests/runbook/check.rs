@@ -38,36 +38,6 @@ fn the_example_has_warnings_that_name_what_mends_them() {
     assert_eq!(said.stderr, "1 runbook: 0 errors, 4 warnings\n");
 }
 
-/// The guide's six steps: each mistake is said in the words that the guide prints.
-#[test]
-fn the_guide_says_what_check_says() {
-    let guide = include_str!("../../../../docs/guide/runbooks.md");
-    let lambda = "  - name: lambda1\n    action: aws:invokeLambdaFunction\n    inputs:\n      Functionname: '{{ FunctionName1 }}'\n";
-    let head = "schemaVersion: '0.3'\n";
-    let good = "parameters:\n  FunctionName1: { type: String, default: test }\nmainSteps:\n  - name: lambda1\n    action: aws:invokeLambdaFunction\n    inputs:\n      FunctionName: '{{ FunctionName1 }}'\n";
-    let task = "  - name: ecs\n    action: aws:executeAwsApi\n    inputs:\n      Service: ecs\n      Api: RunTask\n      cluster: demo\n      taskDefinition: job\n      count: '1'\n    outputs:\n      - { Name: taskArn, Selector: '$.tasks[0].taskARN', Type: String }\n";
-    let right = task.replace("'1'", "1").replace("taskARN", "taskArn");
-    let wait = "  - name: wait\n    action: aws:waitForAwsResourceProperty\n    timeoutSeconds: 300\n    inputs:\n      Service: ecs\n      Api: DescribeTasks\n      cluster: demo\n      tasks: ['{{ ecs.taskArn }}']\n      PropertySelector: tasks[0].containers[0].exitCode\n      DesiredValues: ['0']\n";
-    let branch = "  - name: decide\n    action: aws:branch\n    inputs:\n      Choices:\n        - { NextStep: done, Variable: '{{ lambda1.StatusCode }}', NumericEquals: 200 }\n  - name: done\n    action: aws:sleep\n    inputs: { Duration: PT1S }\n";
-    for (text, code, errors) in [
-        (head.to_owned(), 4, 1),
-        (format!("{head}mainSteps:\n{lambda}"), 4, 2),
-        (format!("{head}{good}"), 0, 0),
-        (format!("{head}{good}{task}"), 4, 1),
-        (format!("{head}{good}{right}{wait}"), 0, 0),
-        (format!("{head}{good}{branch}"), 4, 1),
-    ] {
-        let (folder, _) = written(&text);
-        let said = offline(folder.path(), &["check", "book.yaml"]).code(code);
-        let shown = String::from_utf8(said.stdout).unwrap();
-        assert_eq!(shown.matches(": error ").count(), errors, "{shown}");
-        for line in shown.lines() {
-            let message = line.replace("book.yaml", "deploy.yaml");
-            assert!(guide.contains(&message), "not in the guide: {line}");
-        }
-    }
-}
-
 #[test]
 fn the_status_code_of_a_function_is_no_integer() {
     let text = "schemaVersion: '0.3'\nmainSteps:\n- name: f\n  action: aws:invokeLambdaFunction\n  inputs: {FunctionName: test}\n  outputs:\n  - {Name: Code, Selector: $.StatusCode, Type: Integer}\n- name: b\n  action: aws:branch\n  inputs:\n    Choices: [{NextStep: f, Variable: '{{ f.StatusCode }}', NumericEquals: 200}]\n  isEnd: true\n";
