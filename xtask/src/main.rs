@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "what a chore finds out is printed")]
 
 mod bench;
+mod package;
 mod picture;
 mod soak;
 mod tables;
@@ -19,6 +20,7 @@ struct Arguments {
 enum Verb {
     Soak(soak::Arguments),
     Bench(bench::Arguments),
+    Package(package::Arguments),
     Picture(picture::Arguments),
     Tables(tables::Arguments),
 }
@@ -27,6 +29,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().verb {
         Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Package(arguments) => package::run(&arguments),
         Verb::Picture(arguments) => picture::run(&arguments),
         Verb::Tables(arguments) => tables::run(&arguments),
     }
