@@ -2,6 +2,33 @@
 //!
 //! [`Client`] finds a [target](TargetSpec) and starts sessions in it. Nothing here prints, exits, reads argv
 //! or touches the terminal, and every future can be dropped.
+//!
+//! ```standalone_crate
+//! use bowline::session::exec::{ExecEvent, ExecRequest};
+//! use bowline::{Client, TargetOptions};
+//!
+//! async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//!     let target = client.resolve(&"web".parse()?, &TargetOptions::default()).await?;
+//!     let mut exec = client.exec(target, ExecRequest::new(["uname", "-s"]));
+//!     let mut output = Vec::new();
+//!     while let Some(event) = exec.next().await {
+//!         match event {
+//!             ExecEvent::Stdout(bytes) => output.extend_from_slice(&bytes),
+//!             // Always the last event: the command's own exit code, or why it is not known.
+//!             ExecEvent::Exit { code } => assert_eq!(code, 0),
+//!             ExecEvent::Closed { reason } => return Err(reason.into()),
+//!             _ => {}
+//!         }
+//!     }
+//!     assert_eq!(output, b"Linux\n");
+//!     Ok(())
+//! }
+//! # fn main() -> std::process::ExitCode { in_a_sandbox() }
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_a_sandbox.rs"));
+//! ```
+//!
+//! [`Client::connect`] makes a client as the AWS SDKs would, [`Client::exec`] runs a command, [`Client::run`] a task of its own,
+//! [`Client::forward`] leads ports there, [`Client::upload`] and [`Client::download`] copy files.
 
 mod aws;
 mod boot;

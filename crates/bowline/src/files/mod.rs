@@ -3,6 +3,29 @@
 //! A listing comes first: names, sizes and digests of everything. It is checked as a whole ([`Refusal`]) before anything
 //! is written; content follows by what the listing says, so that no archive is ever believed. Files are written beside
 //! their places and renamed when their digests are right. `docs/design/copying.md` says why.
+//!
+//! ```standalone_crate
+//! use bowline::files::CopyOptions;
+//! use bowline::{Client, TargetOptions};
+//!
+//! async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//!     let target = client.resolve(&"web".parse()?, &TargetOptions::default()).await?;
+//!     let folder = tempfile::tempdir()?;
+//!     let file = folder.path().join("settings");
+//!     std::fs::write(&file, "a = 1")?;
+//!     let options = CopyOptions::default();
+//!     // A path from the container's working directory.
+//!     client.upload(target.clone(), &[file], b"./settings", &options, &mut |_| {}).await?;
+//!     let back = folder.path().join("back");
+//!     let report = client
+//!         .download(target, &[b"./settings".to_vec()], &back, &options, &mut |_| {})
+//!         .await?;
+//!     assert_eq!((report.files, std::fs::read_to_string(&back)?), (1, "a = 1".to_owned()));
+//!     Ok(())
+//! }
+//! # fn main() -> std::process::ExitCode { in_a_sandbox() }
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_a_sandbox.rs"));
+//! ```
 
 mod digest;
 mod download;

@@ -4,6 +4,34 @@
 //! stays open whatever happens to the session: a lost connection to the service is restored, and connections go on
 //! without losing a byte; a session that is over is replaced, in another task if need be, and new connections wait for
 //! that.
+//!
+//! In a test that needs what only a task reaches:
+//!
+//! ```standalone_crate
+//! use bowline::forward::{BoundTo, ForwardRequest};
+//! use bowline::{Client, TargetOptions};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::TcpStream;
+//!
+//! async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//!     let target = client.resolve(&"web".parse()?, &TargetOptions::default()).await?;
+//!     // Any free port here, port 8080 of the task there.
+//!     let request = ForwardRequest::new(vec!["0:8080".parse()?]);
+//!     let mut forward = client.forward(&target, request).await?;
+//!     let BoundTo::Tcp(address) = forward.bound()[0] else { panic!("a port") };
+//!     // Events are read as they come; dropping the forward ends its sessions.
+//!     tokio::spawn(async move { while forward.next().await.is_some() {} });
+//!
+//!     let mut connection = TcpStream::connect(address).await?;
+//!     connection.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+//!     let mut answer = String::new();
+//!     connection.read_to_string(&mut answer).await?;
+//!     assert!(answer.starts_with("HTTP/1"), "{answer}");
+//!     Ok(())
+//! }
+//! # fn main() -> std::process::ExitCode { in_a_sandbox() }
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_a_sandbox.rs"));
+//! ```
 
 mod connection;
 mod error;

@@ -2,6 +2,35 @@
 //!
 //! [`Client::run`] starts tasks, [`Client::attach`] goes back to some that run or have ended. Both are a stream of
 //! [`RunEvent`]s whose last one says how it ended. Dropping a [`Run`] leaves its tasks running.
+//!
+//! ```standalone_crate
+//! use bowline::run::{RunEvent, RunOptions, RunWish};
+//! use bowline::{Client, TargetOptions};
+//!
+//! async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//!     // Definition, network and launch type are those of service web.
+//!     let target = "web".parse()?;
+//!     let mut plan = client
+//!         .plan_run(Some(&target), &RunWish::default(), &TargetOptions::default())
+//!         .await?;
+//!     let command = ["sh", "-c", "echo migrated; exit 3"].map(str::to_owned);
+//!     plan.request.overrides.container(&plan.container).command = Some(command.into());
+//!     let mut run = client.run(plan.request, RunOptions::default());
+//!     let mut lines = Vec::new();
+//!     while let Some(event) = run.next().await {
+//!         match event {
+//!             RunEvent::Lines(more) => lines.extend(more.into_iter().map(|line| line.message)),
+//!             RunEvent::Ended(report) => assert_eq!(report.results[0].1.shell_code(), Some(3)),
+//!             RunEvent::Failed(error) => return Err(error.into()),
+//!             _ => {}
+//!         }
+//!     }
+//!     assert_eq!(lines, ["migrated"]);
+//!     Ok(())
+//! }
+//! # fn main() -> std::process::ExitCode { in_a_sandbox() }
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_a_sandbox.rs"));
+//! ```
 
 mod definition;
 mod error;
