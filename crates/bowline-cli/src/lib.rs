@@ -2,6 +2,11 @@
 //!
 //! It is a library so that chores and tests can reach the argument tree; the binary only calls [`main`].
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "comments of arguments are help texts, where brackets mean what is optional"
+)]
+
 pub mod cli;
 pub mod commands;
 mod complete;

@@ -56,13 +56,13 @@ pub struct AgentConfig {
     /// Messages on their way at most.
     pub window: usize,
     /// Keep to the window by sending without remembering what is beyond it, as the reference agent does (its buffer
-    /// holds 100,000 messages): [`Session::write`] then takes everything. Off by default.
+    /// holds 100,000 messages): [`Session::write`](crate::Session::write) then takes everything. Off by default.
     pub forgets: bool,
     /// Acknowledge again what arrives again. Agents before 3.2.1041.0 do not: a client whose acknowledgement was lost
     /// resends for ever. On by default.
     pub reacknowledge: bool,
     /// How long the client has for its answer to the handshake, and again for its answer to the challenge, and the
-    /// caller for [`Session::provide_key`]. 15 s by default.
+    /// caller for [`Session::provide_key`](crate::Session::provide_key). 15 s by default.
     pub handshake_wait: Duration,
     /// Refuse clients that do not acknowledge the challenge of the handshake (`RequireKMSChallengeResponse` of the
     /// reference agent). Off by default.

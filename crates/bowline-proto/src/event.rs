@@ -36,16 +36,16 @@ pub enum Event {
     Paused(bool),
     /// One message went unacknowledged for about five minutes.
     Stalled,
-    /// Client: the agent wants the session encrypted. Call `kms:GenerateDataKey` for [`DataKey::LENGTH`] bytes and
-    /// answer with [`Session::provide_key`] or [`Session::refuse_key`]; the agent waits 15 s as a rule.
+    /// Client: the agent wants the session encrypted. Call `kms:GenerateDataKey` for [`DataKey::LENGTH`](crate::DataKey::LENGTH) bytes and
+    /// answer with [`Session::provide_key`](crate::Session::provide_key) or [`Session::refuse_key`](crate::Session::refuse_key); the agent waits 15 s as a rule.
     KeyWanted {
         /// The key, as the agent names it; an ARN as a rule.
         key_id: String,
         /// If there is one, it has to be in the encryption context as `aws:ssm:RandomChallenge`.
         challenge: Option<String>,
     },
-    /// Agent: the client's data key. Call `kms:Decrypt` and answer with [`Session::provide_key`] or
-    /// [`Session::refuse_key`].
+    /// Agent: the client's data key. Call `kms:Decrypt` and answer with [`Session::provide_key`](crate::Session::provide_key) or
+    /// [`Session::refuse_key`](crate::Session::refuse_key).
     KeyOffered {
         /// For KMS.
         ciphertext: Bytes,
@@ -55,7 +55,7 @@ pub enum Event {
     /// The handshake failed, and the session with it. Agent: the text for the task's failure. Client: why; the
     /// service closes the channel soon.
     Refused(String),
-    /// Agent: after [`Session::finish`], everything was acknowledged or the time for it is over.
+    /// Agent: after [`Session::finish`](crate::Session::finish), everything was acknowledged or the time for it is over.
     Finished,
     /// The service closed the channel; nothing follows.
     Closed {

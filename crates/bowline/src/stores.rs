@@ -1,6 +1,6 @@
 //! Databases and caches of the account, with where they answer: what one forwards to.
 //!
-//! RDS and ElastiCache have no SDK crate here; the calls are signed by [`crate::aws::call`].
+//! RDS and ElastiCache have no SDK crate here; the calls are signed by `crate::aws::call`.
 
 use std::time::Duration;
 

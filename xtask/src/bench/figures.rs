@@ -63,7 +63,7 @@ impl Figure {
     }
 }
 
-/// The heading over lines of [`line`].
+/// The heading over lines of [`line()`].
 pub(super) fn heading() -> String {
     columns([
         "figure",

@@ -2,7 +2,7 @@
 //! where it came from.
 //!
 //! A project file comes with a checkout, so it may say where the project's things are and nothing that could do harm:
-//! [`schema`] lists what it may not set. Guards only ever add up.
+//! `schema` lists what it may not set. Guards only ever add up.
 
 mod alias;
 mod error;
