@@ -34,7 +34,9 @@ pub(super) struct Writer {
 /// What is known of one stream.
 struct Kept {
     redactor: Redactor,
+    /// Of what is written: a digest of what was taken out would let it be guessed.
     hash: Sha256,
+    /// Likewise.
     bytes: u64,
     /// The beginning of a character, in a cast.
     half: Vec<u8>,
@@ -173,8 +175,6 @@ impl Writer {
         bytes: &[u8],
     ) -> io::Result<()> {
         let kept = self.kept(name);
-        kept.hash.update(bytes);
-        kept.bytes += bytes.len() as u64;
         let mut safe = Vec::new();
         kept.redactor.feed(bytes, time, &mut |time, bytes| {
             safe.push((time, bytes.to_vec()));
@@ -191,9 +191,12 @@ impl Writer {
         for (time, bytes) in safe {
             for piece in bytes.chunks(PIECE) {
                 if self.is_cast {
-                    let text = self.kept(name).characters(piece);
+                    let kept = self.kept(name);
+                    let text = kept.characters(piece);
+                    kept.count(text.as_bytes());
                     self.cast_event(*time, code, &text)?;
                 } else {
+                    self.kept(name).count(piece);
                     let mut event = json!({ "type": name });
                     match std::str::from_utf8(piece) {
                         Ok(text) => event["text"] = text.into(),
@@ -237,6 +240,9 @@ impl Writer {
             if kept.bytes > 0 || name != "input" {
                 let digest = hex(&kept.hash.clone().finalize());
                 result[name] = json!({ "bytes": kept.bytes, "sha256": digest });
+                if kept.redactor.taken() > 0 {
+                    result[name]["redacted"] = kept.redactor.taken().into();
+                }
             }
         }
         if self.is_cast {
@@ -294,6 +300,11 @@ impl Writer {
 }
 
 impl Kept {
+    fn count(&mut self, written: &[u8]) {
+        self.hash.update(written);
+        self.bytes += written.len() as u64;
+    }
+
     /// The characters that end in a piece; what is no UTF-8 is replaced.
     fn characters(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.half);
