@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, hex, json_end, json_line};
+use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, LINE_LIMIT, hex, json_end, json_line};
 use super::entry::{End, Entry, Output, Start};
 use super::redact::{Patterns, Redactor};
 
@@ -92,12 +92,13 @@ impl Writer {
     }
 
     /// Writes until the end or until nobody is left; the result is the last seal. An error is told at once, and what
-    /// comes behind it is thrown away.
+    /// comes behind it is thrown away. `lost` says how much found no place in the queue since it was asked.
     pub(super) fn run(
         mut self,
         mut queue: mpsc::Receiver<(u64, Entry)>,
         began: Instant,
         failed: impl Fn(&io::Error),
+        lost: impl Fn() -> u64,
     ) -> io::Result<String> {
         let elapsed = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut result = Ok(());
@@ -118,6 +119,12 @@ impl Writer {
                 let end = End::because("the session was left before its end was seen");
                 (elapsed(), Entry::End(end))
             });
+            let missing = lost();
+            if missing > 0 && result.is_ok() {
+                let event = json!({ "type": "lost", "entries": missing });
+                result = self.entry(time, Entry::Event(event));
+                let _ = result.as_ref().inspect_err(|error| failed(error));
+            }
             let end = match entry {
                 Entry::End(end) => Some(end),
                 entry => {
@@ -294,6 +301,10 @@ impl Writer {
     }
 
     fn raw(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.len() as u64 >= LINE_LIMIT {
+            let text = "a line of it would be longer than 16 MiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.chain.take(line);
         self.file.write_all(line)
     }
