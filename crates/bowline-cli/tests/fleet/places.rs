@@ -155,7 +155,8 @@ fn nothing_that_failed_is_forgotten() {
     };
     let mut text = place.clone();
     for account in ["200000000001", "200000000003"] {
-        text.push_str(&format!("{}\n", task(account)));
+        text += &task(account).to_string();
+        text.push('\n');
     }
     fs::write(&failed, text).unwrap();
     let words = [
