@@ -74,11 +74,13 @@ pub(crate) fn load(cli: &Cli) -> Result<Config, CommandError> {
     if without_files {
         return Ok(Config::of_flags(flags));
     }
-    Ok(Config::load(
-        flags,
-        &environment,
-        std::env::current_dir().ok(),
-    )?)
+    load_files(&cli.global)
+}
+
+/// The files and the environment, below these options.
+pub(crate) fn load_files(global: &GlobalArgs) -> Result<Config, CommandError> {
+    let directory = std::env::current_dir().ok();
+    Ok(Config::load(global.flags(), &environment, directory)?)
 }
 
 /// The same for a line that is still being typed: whatever is wrong with the files is for the command to say.

@@ -147,17 +147,21 @@ fn further(verb: &str, words: Words<'_>, context: &Context) -> Vec<Deed> {
     let asks =
         picks && !given("target") && !given("targets") && !given("words") && picker::is_possible();
     let asks = asks && context.config.defaults.target.is_none();
-    if asks
-        || (picks && (words.flag("pick") || given("query")))
-        || given("accounts")
-        || given("regions")
-    {
+    if asks || (picks && (words.flag("pick") || given("query"))) {
         deeds.push(Deed::Inventory);
     }
     deeds.extend(words.texts("role").into_iter().map(Deed::AssumeRole));
-    if given("accounts") {
-        let (service, operation) = ("organizations".to_owned(), "ListAccounts".to_owned());
-        deeds.push(Deed::Api { service, operation });
+    let accounts = words.texts("accounts");
+    let is_id = |text: &String| text.len() == 12 && text.bytes().all(|it| it.is_ascii_digit());
+    if !accounts.iter().all(is_id) {
+        let all = accounts.iter().any(|text| text == "all");
+        deeds.extend([Deed::Accounts { all }, Deed::Caller]);
+    }
+    if words.texts("regions").iter().any(|text| text == "all") {
+        deeds.push(Deed::Regions);
+    }
+    if given("profiles") {
+        deeds.push(Deed::Caller);
     }
     let enters = !matches!(
         verb,

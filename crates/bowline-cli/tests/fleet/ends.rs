@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Running, SOON, post, run, wait_for};
+use crate::support::{Running, SOON, Terminal, post, run, wait_for};
 use crate::{active_sessions, calls, events, fates, outcomes, sandbox};
 
 #[test]
@@ -87,6 +87,18 @@ fn an_interrupt_ends_every_session_and_starts_no_more() {
         (active_sessions(&sandbox) == 0).then_some(())
     });
     assert!(calls(&sandbox, "ExecuteCommand") < 60);
+}
+
+#[test]
+fn the_question_before_many_can_be_left() {
+    let sandbox = sandbox("12", &[]);
+    let words = ["exec", "--all", "fleet", "--", "true"];
+    let mut terminal = Terminal::bowline(&sandbox, &words);
+    terminal.until_shown("run it? [y/N]");
+    terminal.press(b"\x03");
+    let (status, _) = terminal.end();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(calls(&sandbox, "ExecuteCommand"), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{Sandbox, run};
@@ -90,14 +91,18 @@ fn an_account_that_refuses_is_reported_and_the_others_are_unaffected() {
 
 #[test]
 fn profiles_lead_to_their_accounts() {
-    let sandbox = sandbox("1", &[]);
+    let sandbox = sandbox("1", &["--scenario", "accounts=1"]);
     let home = TempDir::new().unwrap();
     let (id, secret) = (
         sandbox.variable("AWS_ACCESS_KEY_ID"),
         sandbox.variable("AWS_SECRET_ACCESS_KEY"),
     );
     let keys = format!("aws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    let text = format!("[profile prod-a]\n{keys}[profile prod-b]\n{keys}[profile other]\n{keys}");
+    // Two lead to one account: what is there is done once.
+    let role = "role_arn = arn:aws:iam::200000000001:role/operations\nsource_profile = other\n";
+    let text = format!(
+        "[profile prod-a]\n{keys}[profile prod-b]\n{keys}[profile prod-c]\n{role}[profile other]\n{keys}"
+    );
     let file = home.path().join("config");
     fs::write(&file, text).unwrap();
     let words = ["exec", "--profiles", "prod-*", "fleet", "--", "true"];
@@ -106,7 +111,81 @@ fn profiles_lead_to_their_accounts() {
     run(&mut command)
         .code(0)
         .stderr_has("prod-a:us-east-1:demo/fleet/")
+        .stderr_has("prod-c:us-east-1:demo/fleet/")
         .stderr_has("2 targets: 2 ok");
+}
+
+#[test]
+fn nothing_that_failed_is_forgotten() {
+    let options = ["--scenario", "accounts=3", "--scenario", "denied-account=3"];
+    let sandbox = sandbox("1", &options);
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (failed, again) = (file("failed"), file("again"));
+    let words = [
+        "exec",
+        "--accounts",
+        "all",
+        "--role",
+        "operations",
+        "--save-failed",
+        &failed,
+        "fleet",
+        "--",
+        "true",
+    ];
+    run(&mut sandbox.bowline(&words))
+        .code(5)
+        .stderr_has("2 targets: 2 ok; 1 accounts or regions could not be searched");
+    let place = fs::read_to_string(&failed).unwrap();
+    assert_eq!(place.lines().count(), 1, "{place}");
+    assert!(
+        place.contains("200000000003") && place.contains("\"fleet\""),
+        "{place}"
+    );
+
+    // What is there still, what runs no more, and what nobody can know of.
+    let task = |account: &str| {
+        let arn = format!(
+            "arn:aws:ecs:us-east-1:{account}:task/demo/{}",
+            "0".repeat(32)
+        );
+        json!({"target": "x", "taskArn": arn, "container": "app", "region": "us-east-1",
+            "account": account, "role": "operations"})
+    };
+    let mut text = place.clone();
+    for account in ["200000000001", "200000000003"] {
+        text += &task(account).to_string();
+        text.push('\n');
+    }
+    fs::write(&failed, text).unwrap();
+    let words = [
+        "exec",
+        "--retry-failed",
+        &failed,
+        "--save-failed",
+        &again,
+        "--",
+        "true",
+    ];
+    run(&mut sandbox.bowline(&words))
+        .code(5)
+        .stderr_has("1 accounts or regions could not be searched; 1 tasks run no more");
+    let kept = fs::read_to_string(&again).unwrap();
+    assert_eq!(kept.lines().count(), 2, "{kept}");
+    assert!(!kept.contains("200000000001"), "{kept}");
+
+    // A place that could not be searched is searched again.
+    let place = place.replace("200000000003", "200000000002");
+    fs::write(&failed, place).unwrap();
+    run(&mut sandbox.bowline(&words))
+        .code(0)
+        .stderr_has("1 targets: 1 ok");
+    // And that a task is gone is no success.
+    fs::write(&failed, format!("{}\n", task("200000000001"))).unwrap();
+    run(&mut sandbox.bowline(&words))
+        .code(5)
+        .stderr_has("1 tasks run no more");
 }
 
 const SHOP: &str = r#"

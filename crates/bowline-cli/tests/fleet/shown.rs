@@ -1,6 +1,8 @@
 //! What people see: lines, groups, files, and a table on a terminal. With real containers where their output matters.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -41,6 +43,18 @@ fn equal_outputs_are_shown_once_and_others_as_they_differ() {
 }
 
 #[test]
+fn outputs_that_have_nothing_in_common_are_compared_within_a_limit() {
+    let web = Sandbox::start(&[]);
+    let script = "r=$(od -An -N2 -tx1 /dev/urandom | tr -d ' \\n'); seq 1 25000 | sed \"s/^/$r/\"";
+    let words = ["exec", "--all", "--group", "web", "--", "sh", "-c", script];
+    let finished = run(&mut web.bowline(&words)).code(0);
+    let text = String::from_utf8(finished.stdout).unwrap();
+    assert_eq!(text.matches("\n== 1 target, ok").count(), 1, "two groups");
+    let changed = text.lines().filter(|line| line.starts_with('+')).count();
+    assert!(changed >= 25_000, "{changed}");
+}
+
+#[test]
 fn each_stream_of_each_target_gets_a_file() {
     let sandbox = Sandbox::start(&[]);
     let folder = TempDir::new().unwrap();
@@ -59,10 +73,13 @@ fn each_stream_of_each_target_gets_a_file() {
         .code(5)
         .stdout("")
         .stderr_has("2 targets: 2 failed");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&out), 0o700);
     let mut files: Vec<(String, String)> = fs::read_dir(&out)
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             (name, fs::read_to_string(path).unwrap())
         })

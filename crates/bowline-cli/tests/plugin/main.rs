@@ -12,6 +12,7 @@
 mod support;
 
 mod install;
+mod recorded;
 mod service;
 mod transcripts;
 

@@ -56,9 +56,17 @@ pub(crate) struct Heard {
 impl Service {
     /// Replays a recording by its name. `resume` is what ResumeSession answers.
     pub(crate) fn replay(name: &str, resume: Option<(u16, Value)>) -> Self {
+        Self::start(steps(name), resume)
+    }
+
+    /// One that opens the channel and says nothing, as an agent does that has no room for a further session.
+    pub(crate) fn silent() -> Self {
+        Self::start(Vec::new(), None)
+    }
+
+    fn start(steps: Vec<Step>, resume: Option<(u16, Value)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let steps = steps(name);
         let (told, heard) = channel();
         let (spoken, input) = channel();
         thread::spawn(move || serve(&listener, port, steps, resume.as_ref(), &told, &spoken));

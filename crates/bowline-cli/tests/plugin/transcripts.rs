@@ -1,6 +1,6 @@
 //! The recorded sessions of AWS's program, with the one under test in its place.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -112,6 +112,16 @@ fn sessions_of_commands_are_shown_as_they_were_and_their_codes_are_passed_on() {
         assert_eq!(String::from_utf8(heard.input).unwrap(), typed, "{name}");
         assert_eq!(heard.size, json!({"cols": 300, "rows": 100}), "{name}");
     }
+}
+
+#[test]
+fn an_agent_that_says_nothing_is_told_of() {
+    let service = Service::silent();
+    let mut plugin = Plugin::start(&service, &shell());
+    let mut said = BufReader::new(plugin.child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("the agent says nothing yet"), "{line}");
 }
 
 #[test]

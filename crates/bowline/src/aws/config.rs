@@ -251,6 +251,7 @@ impl Settings {
             Some(given) => SharedCredentialsProvider::new(CachedCredentials::new(given)),
             None => self.credentials.clone(),
         };
+        let turns = pace.before_signing();
         let http = self.http.paced(pace);
         // Waiting for one's turn is not waiting for an answer; the limits of connecting and reading stay.
         let limits = TimeoutConfig::builder()
@@ -263,6 +264,7 @@ impl Settings {
             .region(Region::new(region.to_owned()))
             .credentials_provider(credentials.clone())
             .http_client(http.clone())
+            .identity_cache(turns)
             .timeout_config(limits)
             // It would take a turn that is waited for as a stalled upload.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

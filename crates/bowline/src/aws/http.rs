@@ -63,10 +63,11 @@ impl LazyHttpClient {
     ) -> SharedHttpConnector {
         let mut settings = HttpConnectorSettings::builder();
         settings.set_connect_timeout(connect).set_read_timeout(read);
-        self.with_settings(&settings.build())
+        self.with_settings(&settings.build(), true)
     }
 
-    fn with_settings(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
+    /// Requests that are `signed` already wait for their turn here.
+    fn with_settings(&self, settings: &HttpConnectorSettings, signed: bool) -> SharedHttpConnector {
         let key = (settings.connect_timeout(), settings.read_timeout());
         let mut connectors = self
             .connectors
@@ -80,7 +81,7 @@ impl LazyHttpClient {
             })
             .clone();
         match &self.pace {
-            Some(pace) => pace.before(connector),
+            Some(pace) => pace.before(connector, signed),
             None => connector,
         }
     }
@@ -92,7 +93,8 @@ impl HttpClient for LazyHttpClient {
         settings: &HttpConnectorSettings,
         _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        self.with_settings(settings)
+        // The SDK's waited for their turn before they were signed.
+        self.with_settings(settings, false)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How fast one account and region is asked by a fleet: a token bucket for each group of operations.
 //!
-//! It stands in front of the HTTP connections, so that the SDK's own repetitions count as well. ECS keeps such buckets per
+//! It stands in front of each attempt of the SDK, so that its own repetitions count as well, and before the request is
+//! signed: a signature is good for five minutes, and a turn may come later. ECS keeps such buckets per
 //! account and region, shared with whatever else runs there; the published example is a burst of 50 and 20 a second for
 //! reads of clusters. A repetition says that the account has less to give at the moment: the pace halves, and comes back
 //! with calls that are not repeated.
@@ -9,11 +10,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::identity::{
+    IdentityFuture, ResolveCachedIdentity, SharedIdentityCache, SharedIdentityResolver,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, Metadata};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -75,17 +84,45 @@ impl Pace {
     fn reserve(&self, operation: &str, repeated: bool, now: Instant) -> Option<Instant> {
         let group = match operation {
             "ExecuteCommand" | "StartSession" | "RunTask" => Group::Starts,
-            "TerminateSession" | "ResumeSession" | "StopTask" => return None,
+            operation if is_end(operation) => return None,
             _ => Group::Reads,
         };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         Some(groups[group as usize].reserve(repeated, now))
     }
 
-    /// The same connections at this pace.
-    pub(super) fn before(&self, inner: SharedHttpConnector) -> SharedHttpConnector {
+    /// Waits for the turn of a call; an error if nothing is started any more.
+    async fn turn(&self, at: Instant) -> Result<(), BoxError> {
+        let ended = || Err("the run has ended".into());
+        if at <= Instant::now() {
+            return match self.closed.is_cancelled() {
+                true => ended(),
+                false => Ok(()),
+            };
+        }
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => ended(),
+            () = sleep_until(at) => Ok(()),
+        }
+    }
+
+    /// The same connections at this pace, for requests that wait for their turn `signed`, or have waited for it.
+    pub(super) fn before(&self, inner: SharedHttpConnector, signed: bool) -> SharedHttpConnector {
         let pace = self.clone();
-        SharedHttpConnector::new(Paced { pace, inner })
+        SharedHttpConnector::new(Paced {
+            pace,
+            inner,
+            signed,
+        })
+    }
+
+    /// Has the SDK's requests wait for their turn: each attempt asks for its keys, and is signed right behind that.
+    pub(super) fn before_signing(&self) -> impl ResolveCachedIdentity + 'static {
+        Turns {
+            pace: self.clone(),
+            keys: IdentityCache::lazy().build(),
+        }
     }
 }
 
@@ -142,9 +179,40 @@ impl Bucket {
 }
 
 #[derive(Debug)]
+struct Turns {
+    pace: Pace,
+    keys: SharedIdentityCache,
+}
+
+impl ResolveCachedIdentity for Turns {
+    fn resolve_cached_identity<'a>(
+        &'a self,
+        resolver: SharedIdentityResolver,
+        components: &'a RuntimeComponents,
+        config: &'a ConfigBag,
+    ) -> IdentityFuture<'a> {
+        let operation = config.load::<Metadata>().map_or("", Metadata::name);
+        let attempts = config.load::<RequestAttempts>();
+        let repeated = attempts.is_some_and(|attempts| attempts.attempts() > 1);
+        let at = self.pace.reserve(operation, repeated, Instant::now());
+        IdentityFuture::new(async move {
+            if let Some(at) = at {
+                self.pace.turn(at).await?;
+            }
+            let keys = self
+                .keys
+                .resolve_cached_identity(resolver, components, config);
+            keys.await
+        })
+    }
+}
+
+#[derive(Debug)]
 struct Paced {
     pace: Pace,
     inner: SharedHttpConnector,
+    /// Nothing else makes these requests wait.
+    signed: bool,
 }
 
 impl HttpConnector for Paced {
@@ -158,27 +226,31 @@ impl HttpConnector for Paced {
             .nth(1)
             .is_some_and(|rest| !rest.starts_with("1;") && rest != "1");
         let now = Instant::now();
-        let Some(at) = self.pace.reserve(operation, repeated, now) else {
+        if is_end(operation) {
             let (ends, inner) = (Arc::clone(&self.pace.ends), self.inner.clone());
             return HttpConnectorFuture::new(async move {
                 // It is never closed; without a place the call would only be less bounded.
                 let _place = ends.acquire_owned().await.ok();
                 inner.call(request).await
             });
-        };
-        let closed = self.pace.closed.clone();
-        if at <= now && !closed.is_cancelled() {
-            return self.inner.call(request);
         }
-        let inner = self.inner.clone();
+        let turn = match self.signed {
+            true => self.pace.reserve(operation, repeated, now),
+            false => None,
+        };
+        let (pace, inner) = (self.pace.clone(), self.inner.clone());
         HttpConnectorFuture::new(async move {
-            tokio::select! {
-                biased;
-                () = closed.cancelled() => Err(ConnectorError::user("the run has ended".into())),
-                () = sleep_until(at) => inner.call(request).await,
-            }
+            // Closed meanwhile: keys may have taken their time.
+            let turn = pace.turn(turn.unwrap_or(now)).await;
+            turn.map_err(ConnectorError::user)?;
+            inner.call(request).await
         })
     }
+}
+
+/// What ends or resumes something.
+fn is_end(operation: &str) -> bool {
+    matches!(operation, "TerminateSession" | "ResumeSession" | "StopTask")
 }
 
 #[cfg(test)]

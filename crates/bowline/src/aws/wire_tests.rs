@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::error::{AwsError, AwsErrorKind};
+use super::pace::Pace;
 use crate::client::Client;
 use crate::{ClientOptions, TargetError, TargetOptions};
 
@@ -114,7 +115,8 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
             let target = header("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default();
             let signature = header("authorization").unwrap_or_default();
-            return format!("{operation} {body} {signature}");
+            let date = header("x-amz-date").unwrap_or_default();
+            return format!("{operation} {body} {signature} {date}");
         }
         assert!(count > 0, "the request ended early: {text}");
     }
@@ -136,6 +138,24 @@ async fn execute(client: &Client) -> AwsError {
         .await
         .expect("the call ends by itself")
         .unwrap_err()
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_turn_is_signed_when_that_comes() {
+    let server = Server::answering("400 Bad Request", "application/x-amz-json-1.1", "{}").await;
+    let client = client_of(server.address).await;
+    // One at once, and another every two seconds.
+    let paced = client.beside("eu-west-1", None, Pace::new(0.5)).unwrap();
+    tokio::join!(execute(&paced), execute(&paced), execute(&paced));
+    let calls = server.calls.lock().unwrap().clone();
+    let dates = calls.iter().map(|call| {
+        let date = call.rsplit(' ').next().unwrap();
+        jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).unwrap()
+    });
+    let dates: Vec<_> = dates.collect();
+    assert_eq!(dates.len(), 3, "{calls:?}");
+    let apart = dates[2].duration_since(dates[0]).as_secs();
+    assert!(apart >= 3, "all were signed within {apart} s");
 }
 
 #[tokio::test]

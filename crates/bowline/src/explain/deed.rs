@@ -75,6 +75,13 @@ pub enum Deed {
     Copy(Destination),
     /// Become a role.
     AssumeRole(String),
+    /// Find the accounts of the organization.
+    Accounts {
+        /// Each time, and not only for names that the configuration does not have.
+        all: bool,
+    },
+    /// Find the regions of the account.
+    Regions,
     /// A call of a runbook.
     Api {
         /// As runbooks name the service.
@@ -441,6 +448,17 @@ impl Table<'_> {
                     "becomes the role",
                     On::Plain(vec![on]),
                 );
+            }
+            Deed::Accounts { all } => {
+                let (when, why) = match all {
+                    true => (Always, "which accounts there are"),
+                    false => (If, "the configuration does not name an account"),
+                };
+                self.add("organizations:ListAccounts", when, why, On::All);
+            }
+            Deed::Regions => {
+                let why = "which regions there are";
+                self.add("ec2:DescribeRegions", Always, why, On::All);
             }
             Deed::Api { service, operation } => {
                 let action = action(service, operation);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::select::{Again, FailedPlace};
 use crate::aws::call::text;
 use crate::aws::pace::Pace;
 use crate::aws::profiles;
@@ -47,6 +48,23 @@ pub struct PlaceOptions {
     pub known: BTreeMap<String, String>,
     /// Groups of accounts or profiles.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// The paces of accounts that are known already.
+    pub paces: Paces,
+}
+
+/// The pace of each account and region: one for all places that lead there. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Paces(Arc<Mutex<BTreeMap<(String, String), Pace>>>);
+
+impl Paces {
+    fn of(&self, account: &str, region: &str, rate: f64) -> Pace {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (account.to_owned(), region.to_owned());
+        known
+            .entry(place)
+            .or_insert_with(|| Pace::new(rate))
+            .clone()
+    }
 }
 
 /// One account and region.
@@ -76,10 +94,16 @@ impl Place {
         self.client.region()
     }
 
-    /// What limits and paces of an account go by.
-    pub(super) fn key(&self) -> String {
-        let account = self.account.as_deref().or(self.profile.as_deref());
-        account.unwrap_or_default().to_owned()
+    /// What [`reselect`](super::reselect) needs to find it again.
+    pub(super) fn again(&self) -> FailedPlace {
+        FailedPlace {
+            place: self.to_string(),
+            region: Some(self.region().to_owned()),
+            account: self.account.clone(),
+            role: self.role.clone(),
+            profile: self.profile.clone(),
+            ..FailedPlace::default()
+        }
     }
 }
 
@@ -101,6 +125,8 @@ pub struct Problem {
     pub place: String,
     /// What happened there.
     pub reason: String,
+    /// What there is to try again.
+    pub again: Vec<Again>,
 }
 
 /// Where a fleet is.
@@ -152,7 +178,7 @@ pub async fn places(
     wish: &PlaceOptions,
 ) -> Result<Places, FleetError> {
     let regions = regions(home, wish).await?;
-    let pace = || Pace::new(wish.rate);
+    let pace = |account: &str, region: &str| wish.paces.of(account, region, wish.rate);
     let mut found = Places::default();
     if !wish.accounts.is_empty() {
         let role = wish.role.clone().ok_or(FleetError::NoRole)?;
@@ -163,7 +189,7 @@ pub async fn places(
                 arn: role_arn(&role, &account.id, home.region()),
             }));
             for region in &regions {
-                let pace = pace();
+                let pace = pace(&account.id, region);
                 let client = home.beside(region, Some(keys.clone()), pace.clone())?;
                 found.places.push(Arc::new(Place {
                     client,
@@ -197,14 +223,24 @@ pub async fn places(
                 profile: Some(profile.clone()),
                 ..options.clone()
             };
-            async move { (profile, Client::connect(options).await) }
+            async move {
+                let client = Client::connect(options).await;
+                let account = match &client {
+                    // Two profiles may lead to one account, which has one pace.
+                    Ok(client) => client.caller_identity().await.and_then(|it| it.account),
+                    Err(_) => None,
+                };
+                (profile, account, client)
+            }
         }));
         let read: Vec<_> = read.buffered(AT_ONCE).collect().await;
-        for (profile, client) in read {
+        for (profile, account, client) in read {
+            let account = account.unwrap_or_else(|| format!("profile {profile}"));
             match client {
                 Err(error) => found.problems.push(Problem {
-                    place: profile,
                     reason: error.to_string(),
+                    again: unread(&profile, wish),
+                    place: profile,
                 }),
                 Ok(client) => {
                     let own = [client.region().to_owned()];
@@ -214,7 +250,7 @@ pub async fn places(
                         &regions
                     };
                     for region in regions {
-                        let pace = pace();
+                        let pace = pace(&account, region);
                         found.places.push(Arc::new(Place {
                             client: client.beside(region, None, pace.clone())?,
                             account: None,
@@ -230,7 +266,7 @@ pub async fn places(
         return Ok(found);
     }
     for region in &regions {
-        let pace = pace();
+        let pace = pace("", region);
         found.places.push(Arc::new(Place {
             client: home.beside(region, None, pace.clone())?,
             account: None,
@@ -241,6 +277,22 @@ pub async fn places(
         }));
     }
     Ok(found)
+}
+
+/// A profile that cannot be used, in each of the regions that were named.
+fn unread(profile: &str, wish: &PlaceOptions) -> Vec<Again> {
+    let named = wish.regions.iter().cloned().map(Some);
+    let mut regions: Vec<Option<String>> = named.collect();
+    if regions.is_empty() || wish.regions.iter().any(|region| region == "all") {
+        regions = vec![None];
+    }
+    let again = regions.into_iter().map(|region| FailedPlace {
+        place: profile.to_owned(),
+        region,
+        profile: Some(profile.to_owned()),
+        ..FailedPlace::default()
+    });
+    again.map(Again::Place).collect()
 }
 
 /// An account that is meant.
@@ -337,7 +389,10 @@ async fn regions(home: &Client, wish: &PlaceOptions) -> Result<Vec<String>, Flee
         return Ok(vec![home.region().to_owned()]);
     }
     if !wish.regions.iter().any(|region| region == "all") {
-        return Ok(wish.regions.clone());
+        let mut regions = wish.regions.clone();
+        let mut seen = std::collections::BTreeSet::new();
+        regions.retain(|region| seen.insert(region.clone()));
+        return Ok(regions);
     }
     let answer = call(home, "ec2", "DescribeRegions", &json!({})).await?;
     let list = &answer["regionInfo"];

@@ -10,8 +10,8 @@ mod run;
 mod scheduler;
 mod select;
 
-pub use self::accounts::{FleetError, Place, PlaceOptions, Places, Problem, places};
+pub use self::accounts::{FleetError, Paces, Place, PlaceOptions, Places, Problem, places};
 pub use self::run::{Fleet, FleetEvent, Outcome, Stream};
 pub use self::scheduler::{Limits, MaxFailures};
-pub use self::select::{Failed, FleetTarget, Selection, reselect, select};
+pub use self::select::{Again, Failed, FailedPlace, FleetTarget, Selection, reselect, select};
 pub use crate::aws::pace::STARTS as USUAL_RATE;

@@ -133,7 +133,7 @@ impl Fleet {
         let stop = CancellationToken::new();
         let driver = Driver {
             limit: limits.time_limit.unwrap_or_default(),
-            scheduler: Scheduler::new(limits, targets.iter().map(|one| one.place.key())),
+            scheduler: Scheduler::new(limits, targets.iter().map(FleetTarget::account)),
             begun: Instant::now(),
             request: Arc::new(request),
             reader: to_reader,

@@ -36,6 +36,48 @@ pub struct Selection {
     pub problems: Vec<Problem>,
     /// Places without any match.
     pub empty: usize,
+    /// Containers of an earlier run whose tasks run no more.
+    pub gone: usize,
+}
+
+/// What a file keeps for another try.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Again {
+    /// A container.
+    Target(Failed),
+    /// A place that could not be searched.
+    Place(FailedPlace),
+}
+
+/// A place that could not be searched, as a file keeps it for another try.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedPlace {
+    /// As it is shown.
+    pub place: String,
+    /// The region; none means the profile's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The account, where a role is to be assumed in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The profile it is reached with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// What was looked for.
+    pub patterns: Vec<String>,
+    /// The cluster of patterns without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The container of patterns without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Every task of it.
+    pub every: bool,
 }
 
 /// A container that failed, as a file keeps it for another try.
@@ -62,6 +104,12 @@ pub struct Failed {
 }
 
 impl FleetTarget {
+    /// The account it is in, by which those at once are counted: several profiles may lead to one.
+    pub(super) fn account(&self) -> String {
+        let arn: Option<EcsArn> = self.target.task.arn.parse().ok();
+        arn.map(|arn| arn.account).unwrap_or_default()
+    }
+
     /// As a file keeps it.
     pub fn failed(&self) -> Failed {
         Failed {
@@ -100,36 +148,110 @@ pub async fn select(
         (place, Ok(found))
     };
     let answers = stream::iter(places.iter().cloned().map(search)).buffered(AT_ONCE);
-    gathered(answers.collect().await, places.len() == 1)
+    let looked_for: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+    gathered(answers.collect().await, places.len() == 1, |place| {
+        let mut again = place.again();
+        again.look_for(&looked_for, options, every);
+        vec![Again::Place(again)]
+    })
 }
 
-/// Finds the containers of an earlier run again.
+/// Finds the containers of an earlier run again, and searches the places that could not be searched then.
 ///
 /// # Errors
 /// As with [`select`]; an ARN that is none is left out.
-pub async fn reselect(places: &[Arc<Place>], failed: &[Failed]) -> Result<Selection, TargetError> {
+pub async fn reselect(
+    places: &[Arc<Place>],
+    entries: &[Again],
+    options: &TargetOptions,
+) -> Result<Selection, TargetError> {
+    let several_places = places.len() > 1;
     let search = |place: Arc<Place>| async move {
-        let here = failed.iter().filter(|one| {
-            one.region == place.region()
-                && one.account == place.account
-                && one.profile == place.profile
-        });
-        let pairs: Vec<(EcsArn, String)> = here
-            .filter_map(|one| Some((one.task_arn.parse().ok()?, one.container.clone())))
-            .collect();
+        let here = entries.iter().filter(|one| one.is_in(&place));
+        let mut pairs: Vec<(EcsArn, String)> = Vec::new();
+        let mut searches: Vec<&FailedPlace> = Vec::new();
+        for one in here {
+            match one {
+                Again::Target(one) => {
+                    if let Ok(arn) = one.task_arn.parse() {
+                        pairs.push((arn, one.container.clone()));
+                    }
+                }
+                Again::Place(one) => searches.push(one),
+            }
+        }
         let found = match pairs.is_empty() {
             true => Ok(Vec::new()),
             false => again(&place.client, &pairs).await,
         };
-        (place, found)
+        let mut found = match found {
+            Ok(found) => found,
+            Err(error) => return (place, 0, Err(error)),
+        };
+        let gone = pairs.len().saturating_sub(found.len());
+        for one in searches {
+            let patterns = one.patterns.iter().filter_map(|it| it.parse().ok());
+            let options = TargetOptions {
+                cluster: one.cluster.as_ref().and_then(|it| it.parse().ok()),
+                container: one.container.as_ref().and_then(|it| it.parse().ok()),
+                ..options.clone()
+            };
+            for pattern in patterns.collect::<Vec<TargetPattern>>() {
+                match several(&place.client, &pattern, &options, one.every).await {
+                    Ok(some) => found.extend(some),
+                    Err(error) if several_places && is_absence(&error) => {}
+                    Err(error) => return (place, gone, Err(error)),
+                }
+            }
+        }
+        (place, gone, Ok(found))
     };
     let answers = stream::iter(places.iter().cloned().map(search)).buffered(AT_ONCE);
-    gathered(answers.collect().await, places.len() == 1)
+    let answers: Vec<_> = answers.collect().await;
+    // Of a place that cannot be searched nobody knows what runs no more.
+    let gone = answers.iter().filter(|(_, _, found)| found.is_ok());
+    let gone = gone.map(|(_, gone, _)| gone).sum();
+    let answers = answers
+        .into_iter()
+        .map(|(place, _, found)| (place, found))
+        .collect();
+    let mut selection = gathered(answers, places.len() == 1, |place| {
+        let here = entries.iter().filter(|one| one.is_in(place));
+        here.cloned().collect()
+    })?;
+    selection.gone = gone;
+    Ok(selection)
+}
+
+impl FailedPlace {
+    /// Says what was looked for there.
+    pub fn look_for(&mut self, patterns: &[String], options: &TargetOptions, every: bool) {
+        self.patterns = patterns.to_vec();
+        self.cluster = options.cluster.as_ref().map(ToString::to_string);
+        self.container = options.container.as_ref().map(ToString::to_string);
+        self.every = every;
+    }
+}
+
+impl Again {
+    fn is_in(&self, place: &Place) -> bool {
+        let (region, account, profile) = match self {
+            Self::Target(one) => (Some(&one.region), &one.account, &one.profile),
+            Self::Place(one) => (one.region.as_ref(), &one.account, &one.profile),
+        };
+        region.is_none_or(|region| region == place.region())
+            && *account == place.account
+            && *profile == place.profile
+    }
 }
 
 type Answer = (Arc<Place>, Result<Vec<ResolvedTarget>, TargetError>);
 
-fn gathered(answers: Vec<Answer>, only: bool) -> Result<Selection, TargetError> {
+fn gathered(
+    answers: Vec<Answer>,
+    only: bool,
+    again: impl Fn(&Place) -> Vec<Again>,
+) -> Result<Selection, TargetError> {
     let mut selection = Selection::default();
     for (place, found) in answers {
         match found {
@@ -137,6 +259,7 @@ fn gathered(answers: Vec<Answer>, only: bool) -> Result<Selection, TargetError> 
             Err(error) => selection.problems.push(Problem {
                 place: place.to_string(),
                 reason: error.to_string(),
+                again: again(&place),
             }),
             Ok(found) if found.is_empty() => selection.empty += 1,
             Ok(found) => {
@@ -155,12 +278,12 @@ fn gathered(answers: Vec<Answer>, only: bool) -> Result<Selection, TargetError> 
     Ok(selection)
 }
 
-/// Two patterns may mean the same container.
+/// Two patterns may mean the same container, and two profiles lead to the same account.
 fn unrepeated(targets: &mut Vec<FleetTarget>) {
     let mut seen = std::collections::BTreeSet::new();
     targets.retain(|one| {
-        let place = (one.place.key(), one.target.task.arn.clone());
-        seen.insert((place, one.target.container.clone()))
+        let target = &one.target;
+        seen.insert((target.task.arn.clone(), target.container.clone()))
     });
 }
 

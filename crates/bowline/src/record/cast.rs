@@ -6,8 +6,7 @@ use bowline_proto::Size;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A longer line is none of a recording.
-const LINE_LIMIT: u64 = 16 << 20;
+use super::chain::LINE_LIMIT;
 
 /// How a recording of a terminal begins.
 #[derive(Clone, Debug)]

@@ -9,8 +9,9 @@ use std::io::{self, BufRead};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// No line of ours is longer: pieces of 32 KiB, six characters for a byte at most, and what stands around them.
-const LINE_LIMIT: u64 = 1 << 20;
+/// No line is longer, and a longer one is not written. The words of a command are in one line: Linux takes 2 MiB of them
+/// by default, and JSON has six characters for a byte at most.
+pub(super) const LINE_LIMIT: u64 = 16 << 20;
 
 pub(super) const CAST_SEAL: &str = "#bowline:seal ";
 pub(super) const CAST_END: &str = "#bowline:end ";

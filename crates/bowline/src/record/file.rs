@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::chain::CAST_NOTE;
+use super::chain::{CAST_NOTE, LINE_LIMIT};
 
-/// A first line is never longer.
-const HEAD: u64 = 1 << 20;
 /// The last lines are found in so much of the end: a result and seals.
 const TAIL: u64 = 64 * 1024;
 
@@ -43,7 +41,7 @@ pub fn summary(path: &Path) -> io::Result<Option<Summary>> {
         return Ok(None);
     }
     let mut head = Vec::new();
-    BufReader::new(Read::take(&mut file, HEAD)).read_until(b'\n', &mut head)?;
+    BufReader::new(Read::take(&mut file, LINE_LIMIT)).read_until(b'\n', &mut head)?;
     let Ok(mut first) = serde_json::from_slice::<Value>(&head) else {
         return Ok(None);
     };

@@ -19,6 +19,6 @@ pub use self::chain::{Broken, Verdict, Verified, verify};
 pub use self::copy::{CopyError, Destination};
 pub use self::entry::{End, Output, Start};
 pub use self::file::{Summary, summary};
-pub use self::plan::RecordPlan;
+pub use self::plan::{RecordPlan, ssm_target};
 pub use self::recorder::{Closed, RecordError, RecordOptions, Recorder, Recording, WeakRecorder};
 pub use self::redact::{PatternError, Patterns};

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bowline_proto::Size;
 use serde_json::{Value, json};
 
 use super::entry::{Start, is_terminal};
@@ -82,6 +83,19 @@ impl RecordPlan {
         self.start(Some(client), start).await
     }
 
+    /// Begins the recording of a session that another program started: its words are known to nobody here.
+    pub(crate) async fn of_joined(
+        &self,
+        client: &Client,
+        target: &str,
+        terminal: Option<Size>,
+    ) -> Result<Recorder, RecordError> {
+        let mut start = Start::new(&*self.verb, Vec::new());
+        start.terminal = terminal;
+        start.target = ssm_target(target);
+        self.start(Some(client), start).await
+    }
+
     async fn start(
         &self,
         client: Option<&Client>,
@@ -104,6 +118,25 @@ impl RecordPlan {
             .push(recording);
         Ok(recorder)
     }
+}
+
+/// What a target of SSM says: `ecs:CLUSTER_TASK_RUNTIME` for a container, else an id; empty if it is not known.
+#[must_use]
+pub fn ssm_target(target: &str) -> Value {
+    if target.is_empty() {
+        return Value::Null;
+    }
+    let mut value = json!({ "ssm": target });
+    // A cluster's name may have underscores, the others have none.
+    let parts = target
+        .strip_prefix("ecs:")
+        .and_then(|rest| rest.rsplit_once('_'))
+        .and_then(|(rest, _)| rest.rsplit_once('_'));
+    if let Some((cluster, task)) = parts {
+        value["cluster"] = cluster.into();
+        value["task"] = task.into();
+    }
+    value
 }
 
 /// The account of an ARN.

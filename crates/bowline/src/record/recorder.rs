@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use bowline_proto::Size;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -93,6 +95,8 @@ struct Shared {
     failed: Mutex<Option<String>>,
     /// Since when nothing could be handed over.
     full: Mutex<Option<Instant>>,
+    /// Entries that found no place, and of which the file does not say so yet.
+    lost: AtomicU64,
 }
 
 /// Waits for the end of a recording.
@@ -136,6 +140,7 @@ impl Recorder {
             required: options.required,
             failed: Mutex::default(),
             full: Mutex::default(),
+            lost: AtomicU64::default(),
         });
         let told = Arc::clone(&shared);
         let began = Instant::now();
@@ -143,9 +148,9 @@ impl Recorder {
         std::thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
-                let result = writer.run(queue, began, |error| told.fail(error.to_string()));
+                let result = told.write(writer, queue, began);
                 // Nobody may be waiting.
-                let _ = done.send(result.map_err(|error| error.to_string()));
+                let _ = done.send(result);
             })
             .map_err(|error| refused(&path, &error))?;
         let recorder = Self {
@@ -213,11 +218,22 @@ impl Recorder {
         self.hand_over(Entry::Event(event)).await
     }
 
-    /// The same without waiting: where there is no place, it is left out.
+    /// The same without waiting: where there is no place it is left out, and the recording says so. One that must be whole
+    /// has failed then.
     pub fn try_event(&self, event: Value) {
         let time = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // A full queue is seen by those who wait for it.
-        let _ = self.entries.try_send((time, Entry::Event(event)));
+        match self.entries.try_send((time, Entry::Event(event))) {
+            Ok(()) => *self.shared.lock_full() = None,
+            Err(TrySendError::Full(_)) => {
+                self.shared.lost.fetch_add(1, Ordering::Relaxed);
+                if self.shared.required {
+                    let reason = "events came faster than they were written";
+                    self.shared.fail(reason.to_owned());
+                }
+            }
+            // The end was written.
+            Err(TrySendError::Closed(_)) => {}
+        }
     }
 
     /// The end; nothing is recorded behind it.
@@ -233,6 +249,8 @@ impl Recorder {
         let time = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if let Ok(place) = self.entries.try_reserve() {
             place.send((time, entry));
+            // Whoever found no place before may have given up waiting.
+            *self.shared.lock_full() = None;
             return Ok(());
         }
         let full = *self.shared.lock_full().get_or_insert_with(Instant::now);
@@ -248,6 +266,7 @@ impl Recorder {
             Ok(Err(_)) => self.check(),
             Err(_) => {
                 let reason = format!("nothing was written for {} seconds", PATIENCE.as_secs());
+                self.shared.lost.fetch_add(1, Ordering::Relaxed);
                 self.shared.fail(reason);
                 self.check()
             }
@@ -267,6 +286,23 @@ impl Recorder {
 }
 
 impl Shared {
+    /// Writes the file to its end; the result is its seal.
+    fn write(
+        &self,
+        writer: writer::Writer,
+        queue: mpsc::Receiver<(u64, Entry)>,
+        began: Instant,
+    ) -> Result<String, String> {
+        let lost = || self.lost.swap(0, Ordering::Relaxed);
+        let seal = writer.run(queue, began, |error| self.fail(error.to_string()), lost);
+        let seal = seal.map_err(|error| error.to_string())?;
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*failed {
+            Some(reason) if self.required => Err(reason.clone()),
+            _ => Ok(seal),
+        }
+    }
+
     fn fail(&self, reason: String) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.get_or_insert(reason);
@@ -387,6 +423,99 @@ mod tests {
         assert_eq!(verdict(&closed.path), Verdict::Whole);
         let text = fs::read_to_string(&closed.path).unwrap();
         assert!(text.contains("was left"), "{text}");
+    }
+
+    /// A recorder whose writer does not run: its queue has one place.
+    fn stalled(required: bool) -> (Recorder, mpsc::Receiver<(u64, Entry)>) {
+        let (entries, queue) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            path: PathBuf::new(),
+            input: true,
+            required,
+            failed: Mutex::default(),
+            full: Mutex::default(),
+            lost: AtomicU64::default(),
+        });
+        let began = Instant::now();
+        let recorder = Recorder {
+            entries,
+            began,
+            shared,
+        };
+        (recorder, queue)
+    }
+
+    fn piece(recorder: &Recorder) -> impl Future<Output = Result<(), RecordError>> {
+        recorder.output(Output::Stdout, Bytes::from_static(b"x"))
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_was_given_up_long_ago_ends_no_session() {
+        let (recorder, mut queue) = stalled(true);
+        piece(&recorder).await.unwrap();
+        // No place; whoever waits is dropped, and time goes by.
+        assert!(
+            timeout(Duration::from_millis(1), piece(&recorder))
+                .await
+                .is_err()
+        );
+        let past = Instant::now().checked_sub(PATIENCE * 2).unwrap();
+        *recorder.shared.lock_full() = Some(past);
+        queue.recv().await.unwrap();
+        piece(&recorder).await.unwrap();
+        // Full again, for a moment.
+        let (handed_over, _) = tokio::join!(piece(&recorder), async {
+            tokio::task::yield_now().await;
+            queue.recv().await
+        });
+        handed_over.unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_without_a_place_are_counted_and_fail_what_must_be_whole() {
+        for required in [false, true] {
+            let (recorder, queue) = stalled(required);
+            let shared = Arc::clone(&recorder.shared);
+            for number in 0..3 {
+                recorder.try_event(serde_json::json!({ "type": "event", "number": number }));
+            }
+            assert_eq!(recorder.check().is_err(), required);
+            drop(recorder);
+            let folder = tempfile::tempdir().unwrap();
+            let (_, path, file) = create(
+                folder.path(),
+                &Start::new("forward", Vec::new()),
+                Timestamp::now(),
+            )
+            .unwrap();
+            let writer = writer::Writer::new(file, false, Patterns::default());
+            let result =
+                tokio::task::spawn_blocking(move || shared.write(writer, queue, Instant::now()));
+            assert_eq!(result.await.unwrap().is_err(), required);
+            assert_eq!(verdict(&path), Verdict::Whole);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains("\"entries\":2"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_words_as_a_system_takes_are_recorded_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for (length, fits) in [(400_000, true), (3_000_000, false)] {
+            let start = Start::new("exec", vec!["\u{1}".repeat(length)]);
+            match Recorder::start(&start, &options(folder.path())) {
+                Err(error) if !fits => assert!(error.to_string().contains("16 MiB"), "{error}"),
+                Ok((recorder, mut recording)) if fits => {
+                    drop(recorder);
+                    let closed = recording.closed().await.unwrap();
+                    assert_eq!(verdict(&closed.path), Verdict::Whole);
+                    let about = super::super::summary(&closed.path).unwrap().unwrap();
+                    assert_eq!(about.end["origin"], "bowline");
+                }
+                other => panic!("{length}: {other:?}"),
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path().join("made")).unwrap().count(), 1);
     }
 
     #[tokio::test]

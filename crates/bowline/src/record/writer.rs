@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, hex, json_end, json_line};
+use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, LINE_LIMIT, hex, json_end, json_line};
 use super::entry::{End, Entry, Output, Start};
 use super::redact::{Patterns, Redactor};
 
@@ -34,7 +34,9 @@ pub(super) struct Writer {
 /// What is known of one stream.
 struct Kept {
     redactor: Redactor,
+    /// Of what is written: a digest of what was taken out would let it be guessed.
     hash: Sha256,
+    /// Likewise.
     bytes: u64,
     /// The beginning of a character, in a cast.
     half: Vec<u8>,
@@ -90,12 +92,13 @@ impl Writer {
     }
 
     /// Writes until the end or until nobody is left; the result is the last seal. An error is told at once, and what
-    /// comes behind it is thrown away.
+    /// comes behind it is thrown away. `lost` says how much found no place in the queue since it was asked.
     pub(super) fn run(
         mut self,
         mut queue: mpsc::Receiver<(u64, Entry)>,
         began: Instant,
         failed: impl Fn(&io::Error),
+        lost: impl Fn() -> u64,
     ) -> io::Result<String> {
         let elapsed = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut result = Ok(());
@@ -116,6 +119,12 @@ impl Writer {
                 let end = End::because("the session was left before its end was seen");
                 (elapsed(), Entry::End(end))
             });
+            let missing = lost();
+            if missing > 0 && result.is_ok() {
+                let event = json!({ "type": "lost", "entries": missing });
+                result = self.entry(time, Entry::Event(event));
+                let _ = result.as_ref().inspect_err(|error| failed(error));
+            }
             let end = match entry {
                 Entry::End(end) => Some(end),
                 entry => {
@@ -173,8 +182,6 @@ impl Writer {
         bytes: &[u8],
     ) -> io::Result<()> {
         let kept = self.kept(name);
-        kept.hash.update(bytes);
-        kept.bytes += bytes.len() as u64;
         let mut safe = Vec::new();
         kept.redactor.feed(bytes, time, &mut |time, bytes| {
             safe.push((time, bytes.to_vec()));
@@ -191,9 +198,12 @@ impl Writer {
         for (time, bytes) in safe {
             for piece in bytes.chunks(PIECE) {
                 if self.is_cast {
-                    let text = self.kept(name).characters(piece);
+                    let kept = self.kept(name);
+                    let text = kept.characters(piece);
+                    kept.count(text.as_bytes());
                     self.cast_event(*time, code, &text)?;
                 } else {
+                    self.kept(name).count(piece);
                     let mut event = json!({ "type": name });
                     match std::str::from_utf8(piece) {
                         Ok(text) => event["text"] = text.into(),
@@ -237,6 +247,9 @@ impl Writer {
             if kept.bytes > 0 || name != "input" {
                 let digest = hex(&kept.hash.clone().finalize());
                 result[name] = json!({ "bytes": kept.bytes, "sha256": digest });
+                if kept.redactor.taken() > 0 {
+                    result[name]["redacted"] = kept.redactor.taken().into();
+                }
             }
         }
         if self.is_cast {
@@ -288,12 +301,21 @@ impl Writer {
     }
 
     fn raw(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.len() as u64 >= LINE_LIMIT {
+            let text = "a line of it would be longer than 16 MiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.chain.take(line);
         self.file.write_all(line)
     }
 }
 
 impl Kept {
+    fn count(&mut self, written: &[u8]) {
+        self.hash.update(written);
+        self.bytes += written.len() as u64;
+    }
+
     /// The characters that end in a piece; what is no UTF-8 is replaced.
     fn characters(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.half);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use bowline::fleet::{Failed, FleetTarget, Outcome, PlaceOptions};
+use bowline::fleet::{Again, FleetTarget, Outcome, Paces, PlaceOptions, Problem};
 
 use super::options::FleetArgs;
 use super::summary::Summary;
@@ -15,13 +15,14 @@ use crate::error::{CommandError, ErrorKind};
 pub(super) fn save(
     args: &FleetArgs,
     targets: &[FleetTarget],
+    problems: &[Problem],
     summary: &Summary,
     context: &Context,
 ) -> Result<(), CommandError> {
     let Some(file) = &args.save_failed else {
         return Ok(());
     };
-    let text = text(targets, summary)?;
+    let text = text(targets, problems, summary)?;
     fs::write(file, &text).map_err(|error| unwritten(file, &error))?;
     if !text.is_empty() {
         let file = file.display();
@@ -32,15 +33,21 @@ pub(super) fn save(
     Ok(())
 }
 
-/// What did not go well, one JSON object a line.
-pub(super) fn text(targets: &[FleetTarget], summary: &Summary) -> Result<String, CommandError> {
+/// What did not go well, one JSON object a line: containers, and places that could not be searched.
+pub(super) fn text(
+    targets: &[FleetTarget],
+    problems: &[Problem],
+    summary: &Summary,
+) -> Result<String, CommandError> {
     let failed = targets
         .iter()
         .enumerate()
         .filter(|(index, _)| !summary.outcome(*index).is_some_and(Outcome::is_good));
+    let failed = failed.map(|(_, one)| Again::Target(one.failed()));
+    let unsearched = problems.iter().flat_map(|problem| problem.again.clone());
     let mut text = String::new();
-    for (_, one) in failed {
-        let line = serde_json::to_string(&one.failed())
+    for one in failed.chain(unsearched) {
+        let line = serde_json::to_string(&one)
             .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
         text.push_str(&line);
         text.push('\n');
@@ -48,7 +55,7 @@ pub(super) fn text(targets: &[FleetTarget], summary: &Summary) -> Result<String,
     Ok(text)
 }
 
-pub(super) fn read(file: &Path) -> Result<Vec<Failed>, CommandError> {
+pub(super) fn read(file: &Path) -> Result<Vec<Again>, CommandError> {
     let shown = file.display();
     let text = fs::read_to_string(file)
         .map_err(|error| CommandError::usage(format!("cannot read {shown}: {error}")))?;
@@ -56,7 +63,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Failed>, CommandError> {
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
-    let entries: Result<Vec<Failed>, CommandError> = lines
+    let entries: Result<Vec<Again>, CommandError> = lines
         .map(|(number, line)| {
             serde_json::from_str(line).map_err(|error| {
                 CommandError::usage(format!("{shown} line {}: {error}", number + 1))
@@ -72,28 +79,50 @@ pub(super) fn read(file: &Path) -> Result<Vec<Failed>, CommandError> {
     }
 }
 
-/// Account, role and profile.
-type Key<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+/// Account, role and profile, and whether the region is the profile's own.
+type Key<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, bool);
+
+/// A kind of place, and the entries that are there.
+pub(super) struct Wish {
+    pub(super) places: PlaceOptions,
+    pub(super) entries: Vec<Again>,
+}
 
 /// Where the entries are: each kind of place with all of its accounts, profiles and regions.
-pub(super) fn places(args: &FleetArgs, entries: &[Failed], context: &Context) -> Vec<PlaceOptions> {
-    let mut wishes: BTreeMap<Key<'_>, Vec<String>> = BTreeMap::new();
+pub(super) fn places(args: &FleetArgs, entries: &[Again], context: &Context) -> Vec<Wish> {
+    let mut wishes: BTreeMap<Key<'_>, (Vec<String>, Vec<Again>)> = BTreeMap::new();
     for entry in entries {
-        let role = args.role.as_deref().or(entry.role.as_deref());
-        let key = (entry.account.as_deref(), role, entry.profile.as_deref());
-        let regions = wishes.entry(key).or_default();
-        if !regions.contains(&entry.region) {
-            regions.push(entry.region.clone());
+        let (account, role, profile, region) = match entry {
+            Again::Target(one) => (&one.account, &one.role, &one.profile, Some(&one.region)),
+            Again::Place(one) => (&one.account, &one.role, &one.profile, one.region.as_ref()),
+        };
+        let role = args.role.as_deref().or(role.as_deref());
+        let key = (
+            account.as_deref(),
+            role,
+            profile.as_deref(),
+            region.is_none(),
+        );
+        let (regions, here) = wishes.entry(key).or_default();
+        if let Some(region) = region.filter(|region| !regions.contains(region)) {
+            regions.push(region.clone());
         }
+        here.push(entry.clone());
     }
+    // Several profiles of one account share its pace.
+    let paces = Paces::default();
     let wishes = wishes
         .into_iter()
-        .map(|((account, role, profile), regions)| PlaceOptions {
-            accounts: account.map(str::to_owned).into_iter().collect(),
-            profiles: profile.map(str::to_owned).into_iter().collect(),
-            role: role.map(str::to_owned),
-            regions,
-            ..args.places(context)
+        .map(|((account, role, profile, _), (regions, entries))| Wish {
+            places: PlaceOptions {
+                accounts: account.map(str::to_owned).into_iter().collect(),
+                profiles: profile.map(str::to_owned).into_iter().collect(),
+                role: role.map(str::to_owned),
+                regions,
+                paces: paces.clone(),
+                ..args.places(context)
+            },
+            entries,
         });
     wishes.collect()
 }

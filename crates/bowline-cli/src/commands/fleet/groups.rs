@@ -5,21 +5,25 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bowline::fleet::{FleetEvent, FleetTarget, Outcome, Stream};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use tempfile::TempDir;
 
 use super::failed;
 use super::summary::Summary;
-use crate::commands::Context;
 use crate::error::CommandError;
+use crate::writer::{Stream as Out, Writers};
 
 /// Longer outputs are shown whole, not compared.
 const COMPARED: u64 = 256 * 1024;
+/// For all comparisons: two outputs that have nothing in common take minutes for the shortest difference.
+const COMPARE_LIMIT: Duration = Duration::from_secs(4);
 /// Of a group's targets, by name.
 const NAMES_SHOWN: usize = 4;
 
@@ -101,14 +105,38 @@ impl Groups {
         }
     }
 
-    /// Prints them, the commonest first.
-    pub(super) fn print(
+    /// Prints them, the commonest first. Cancel-safe in that nothing is left running for long.
+    pub(super) async fn print(
         &mut self,
         targets: &[FleetTarget],
         summary: &Summary,
-        context: &Context,
-    ) -> Result<(), CommandError> {
+    ) -> io::Result<()> {
         self.open.clear();
+        let deadline = Instant::now() + COMPARE_LIMIT;
+        let mut writers = Writers::start()?;
+        let mut commonest = None;
+        for (key, members) in self.sorted() {
+            let Some(first) = members.first().copied() else {
+                continue;
+            };
+            if matches!(
+                summary.outcome(first),
+                Some(Outcome::Skipped | Outcome::Interrupted)
+            ) {
+                continue;
+            }
+            put(head(&key, &members, targets).into(), &mut writers).await?;
+            for stream in [0, 1] {
+                let path = self.file(first, stream);
+                let like = commonest.map(|other| self.file(other, stream));
+                print(path, like, deadline, &mut writers).await?;
+            }
+            commonest = commonest.or(Some(first));
+        }
+        writers.finish().await
+    }
+
+    fn sorted(&mut self) -> Vec<(Key, Vec<usize>)> {
         let mut groups: Vec<(Key, Vec<usize>)> = self.groups.drain().collect();
         for (_, members) in &mut groups {
             let first = members.first().copied();
@@ -123,49 +151,7 @@ impl Groups {
                 members.iter().min().copied(),
             )
         });
-        let mut commonest = None;
-        for (key, members) in &groups {
-            let Some(first) = members.first().copied() else {
-                continue;
-            };
-            if matches!(
-                summary.outcome(first),
-                Some(Outcome::Skipped | Outcome::Interrupted)
-            ) {
-                continue;
-            }
-            let mut names: Vec<&str> = members
-                .iter()
-                .map(|member| targets[*member].label.as_str())
-                .collect();
-            names.sort_unstable();
-            let more = names.len().saturating_sub(NAMES_SHOWN);
-            names.truncate(NAMES_SHOWN);
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            let word = if members.len() == 1 {
-                "target"
-            } else {
-                "targets"
-            };
-            let head = format!(
-                "== {} {word}, {}: {}{more}\n",
-                members.len(),
-                key.end,
-                names.join(", ")
-            );
-            context.printer.document(&head)?;
-            for stream in [0, 1] {
-                let path = self.file(first, stream);
-                let like = commonest.map(|other| self.file(other, stream));
-                print(&path, like.as_deref(), context)?;
-            }
-            commonest = commonest.or(Some(first));
-        }
-        Ok(())
+        groups
     }
 
     fn file(&self, target: usize, stream: usize) -> PathBuf {
@@ -173,26 +159,52 @@ impl Groups {
     }
 }
 
+/// What stands above a group's output.
+fn head(key: &Key, members: &[usize], targets: &[FleetTarget]) -> String {
+    let mut names: Vec<&str> = members
+        .iter()
+        .map(|member| targets[*member].label.as_str())
+        .collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    names.truncate(NAMES_SHOWN);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let word = if members.len() == 1 {
+        "target"
+    } else {
+        "targets"
+    };
+    format!(
+        "== {} {word}, {}: {}{more}\n",
+        members.len(),
+        key.end,
+        names.join(", ")
+    )
+}
+
+async fn put(bytes: Bytes, writers: &mut Writers) -> io::Result<()> {
+    let mut piece = Some((Out::Stdout, bytes));
+    writers.write(&mut piece).await
+}
+
 /// A file as it is, or as it differs from another.
-fn print(
-    path: &std::path::Path,
-    like: Option<&std::path::Path>,
-    context: &Context,
-) -> Result<(), CommandError> {
-    if let Some((this, other)) = text(path).zip(like.and_then(text))
-        && !this.is_empty()
-        && !other.is_empty()
-    {
-        if this == other {
-            return context.printer.document("   (the same output)\n");
-        }
-        let diff = TextDiff::from_lines(&other, &this);
-        let diff = diff
-            .unified_diff()
-            .context_radius(1)
-            .header("commonest", "this")
-            .to_string();
-        return context.printer.document(&diff);
+async fn print(
+    path: PathBuf,
+    like: Option<PathBuf>,
+    deadline: Instant,
+    writers: &mut Writers,
+) -> io::Result<()> {
+    let compared = {
+        let path = path.clone();
+        // It keeps a processor busy until the deadline at most.
+        tokio::task::spawn_blocking(move || compared(&path, &like?, deadline))
+    };
+    if let Ok(Some(difference)) = compared.await {
+        return put(difference.into(), writers).await;
     }
     let Ok(mut file) = File::open(path) else {
         return Ok(());
@@ -205,16 +217,37 @@ fn print(
             break;
         }
         last = buffer[count - 1];
-        context.printer.bytes(&buffer[..count])?;
+        put(Bytes::copy_from_slice(&buffer[..count]), writers).await?;
     }
     match last {
         b'\n' => Ok(()),
-        _ => context.printer.bytes(b"\n"),
+        _ => put(Bytes::from_static(b"\n"), writers).await,
     }
 }
 
+/// How a file differs from another; nothing if they cannot be compared. Behind the deadline the difference is right, but
+/// longer than it need be.
+fn compared(path: &Path, like: &Path, deadline: Instant) -> Option<String> {
+    let (this, other) = text(path).zip(text(like))?;
+    if this.is_empty() || other.is_empty() {
+        return None;
+    }
+    if this == other {
+        return Some("   (the same output)\n".to_owned());
+    }
+    let diff = TextDiff::configure()
+        .deadline(deadline)
+        .diff_lines(&other, &this);
+    let diff = diff
+        .unified_diff()
+        .context_radius(1)
+        .header("commonest", "this")
+        .to_string();
+    Some(diff)
+}
+
 /// A short file that is text.
-fn text(path: &std::path::Path) -> Option<String> {
+fn text(path: &Path) -> Option<String> {
     let short = fs::metadata(path).is_ok_and(|about| about.len() <= COMPARED);
     short.then(|| fs::read_to_string(path).ok())?
 }

@@ -112,6 +112,7 @@ pub(super) fn end(summary: &Summary, elapsed: Duration) -> Pieces {
     let last = json!({
         "type": "summary",
         "counts": counts,
+        "gone": summary.gone(),
         "elapsedSeconds": (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
     });
     [piece(&last)].into()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline::fleet::{
-    self, Fleet, FleetError, FleetEvent, FleetTarget, Places, Problem, Selection,
+    self, Again, Fleet, FleetError, FleetEvent, FleetTarget, Places, Problem, Selection,
 };
 use bowline::session::exec::ExecRequest;
 use bowline::target::TargetPattern;
@@ -24,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
 
 pub(crate) use self::options::FleetArgs;
-use self::show::Show;
+use self::show::{Show, Unfinished};
 use self::summary::Summary;
 use super::{Context, follow, guard};
 use crate::confirm::confirm;
@@ -61,21 +61,31 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     let mut show = Show::new(task.args, task.json)?;
     let mut signals = Signals::listen()?;
     more_files();
-    let found = tokio::select! {
+    let selection = tokio::select! {
         found = find(&task, context) => found?,
         code = signals.next() => return Ok(code),
     };
-    let targets = Arc::new(found.selection.targets);
-    let problems = found.selection.problems;
-    say_problems(&problems, found.selection.empty, task.json, context);
-    if targets.is_empty() && problems.is_empty() {
+    let Selection {
+        targets,
+        problems,
+        empty,
+        gone,
+        ..
+    } = selection;
+    let targets = Arc::new(targets);
+    say_problems(&problems, empty, task.json, context);
+    if targets.is_empty() && problems.is_empty() && gone == 0 {
         return Err(
             CommandError::new(ErrorKind::NotFound, "no target was found")
                 .hint("`bowline ls` shows what there is"),
         );
     }
-    ask(&task, &targets, context).await?;
-    let mut summary = Summary::new(targets.len(), problems.len());
+    // The signals are ours by now: without this nothing would leave the question.
+    tokio::select! {
+        asked = ask(&task, &targets, context) => asked?,
+        code = signals.next() => return Ok(code),
+    }
+    let mut summary = Summary::new(targets.len(), problems.len(), gone);
     let begin = show.begin(&targets, &problems);
     let fleet = Fleet::start(
         Arc::clone(&targets),
@@ -92,22 +102,33 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
         context,
     )
     .await?;
-    let left = match end {
+    let mut left = match end {
         End::Done => None,
         End::Left(code) => Some(code),
     };
-    show.finish(&targets, &summary, context)?;
+    // Comparing outputs takes its time, and whoever reads ours may not read.
+    let finished = tokio::select! {
+        finished = show.finish(&targets, &problems, &summary) => Some(finished),
+        code = signals.next() => {
+            left = left.or(Some(code));
+            None
+        }
+    };
+    match finished {
+        Some(Err(Unfinished::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+            left = left.or(Some(ExitCode::Remote(BROKEN_PIPE)));
+        }
+        Some(Err(Unfinished::Output(error))) => return Err(follow::unwritten(&error)),
+        Some(Err(Unfinished::Other(error))) => return Err(error),
+        Some(Ok(())) | None => {}
+    }
     summary.say(&targets, context);
-    failed::save(task.args, &targets, &summary, context)?;
+    failed::save(task.args, &targets, &problems, &summary, context)?;
     Ok(left.unwrap_or_else(|| summary.code()))
 }
 
-struct Found {
-    selection: Selection,
-}
-
 /// Accounts and regions, then the containers in them.
-async fn find(task: &Task<'_>, context: &Context) -> Result<Found, CommandError> {
+async fn find(task: &Task<'_>, context: &Context) -> Result<Selection, CommandError> {
     let home = context.client().await?;
     let options = context.global.client_options();
     let target_options = context.global.target_options();
@@ -115,21 +136,24 @@ async fn find(task: &Task<'_>, context: &Context) -> Result<Found, CommandError>
         let entries = failed::read(file)?;
         let mut all = Places::default();
         for wish in failed::places(task.args, &entries, context) {
-            let some = fleet::places(&home, &options, &wish).await?;
+            let some = fleet::places(&home, &options, &wish.places).await?;
             all.places.extend(some.places);
-            all.problems.extend(some.problems);
+            all.problems
+                .extend(some.problems.into_iter().map(|problem| Problem {
+                    again: wish.entries.clone(),
+                    ..problem
+                }));
         }
-        let mut selection = fleet::reselect(&all.places, &entries).await?;
-        let gone = entries.len().saturating_sub(selection.targets.len());
-        if gone > 0 {
+        let mut selection = fleet::reselect(&all.places, &entries, &target_options).await?;
+        if selection.gone > 0 {
             context.printer.note(&format!(
-                "{gone} of {} tasks of {} run no more",
-                entries.len(),
+                "{} tasks of {} run no more",
+                selection.gone,
                 file.display()
             ));
         }
         selection.problems.extend(all.problems);
-        return Ok(Found { selection });
+        return Ok(selection);
     }
     let places = fleet::places(&home, &options, &task.args.places(context)).await?;
     let patterns = patterns(task, context);
@@ -137,8 +161,16 @@ async fn find(task: &Task<'_>, context: &Context) -> Result<Found, CommandError>
         false => fleet::select(&places.places, &patterns, &target_options, task.args.all).await?,
         true => only(&places, context).await?,
     };
-    selection.problems.extend(places.problems);
-    Ok(Found { selection })
+    let looked_for: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+    for mut problem in places.problems {
+        for again in &mut problem.again {
+            if let Again::Place(place) = again {
+                place.look_for(&looked_for, &target_options, task.args.all);
+            }
+        }
+        selection.problems.push(problem);
+    }
+    Ok(selection)
 }
 
 /// The targets of the command line, with aliases replaced; else the configured one, or that of the options.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline::fleet::{Limits, MaxFailures, PlaceOptions, USUAL_RATE};
+use bowline::fleet::{Limits, MaxFailures, Paces, PlaceOptions, USUAL_RATE};
 use bowline::target::TargetPattern;
 use clap::Args;
 
@@ -153,6 +153,7 @@ impl FleetArgs {
             rate: self.rate,
             known: context.config.accounts.clone(),
             groups: context.config.groups.clone(),
+            paces: Paces::default(),
         }
     }
 }

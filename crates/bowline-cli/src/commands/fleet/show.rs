@@ -1,6 +1,7 @@
 //! What is printed while it runs: one of several forms.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
 use bowline::fleet::{FleetEvent, FleetTarget, Problem};
@@ -30,6 +31,25 @@ enum Form {
     Folder(Folder),
     /// As JSON lines on stdout.
     Json,
+}
+
+/// Why the end is not shown.
+pub(super) enum Unfinished {
+    /// Our output.
+    Output(io::Error),
+    Other(CommandError),
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<CommandError> for Unfinished {
+    fn from(error: CommandError) -> Self {
+        Self::Other(error)
+    }
 }
 
 /// The form, and on a terminal the table of what runs.
@@ -133,15 +153,15 @@ impl Show {
     }
 
     /// What is only known at the end.
-    pub(super) fn finish(
+    pub(super) async fn finish(
         &mut self,
         targets: &[FleetTarget],
+        problems: &[Problem],
         summary: &Summary,
-        context: &Context,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), Unfinished> {
         match &mut self.form {
-            Form::Groups(groups) => groups.print(targets, summary, context),
-            Form::Folder(folder) => folder.finish(targets, summary),
+            Form::Groups(groups) => Ok(groups.print(targets, summary).await?),
+            Form::Folder(folder) => Ok(folder.finish(targets, problems, summary)?),
             Form::Lines(_) | Form::Json => Ok(()),
         }
     }

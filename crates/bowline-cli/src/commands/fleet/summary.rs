@@ -26,14 +26,17 @@ pub(super) struct Summary {
     ends: Vec<Option<(Outcome, Duration)>>,
     /// Accounts and regions that could not be searched.
     problems: usize,
+    /// Tasks of an earlier run that run no more.
+    gone: usize,
     took: Duration,
 }
 
 impl Summary {
-    pub(super) fn new(targets: usize, problems: usize) -> Self {
+    pub(super) fn new(targets: usize, problems: usize, gone: usize) -> Self {
         Self {
             ends: vec![None; targets],
             problems,
+            gone,
             took: Duration::ZERO,
         }
     }
@@ -47,6 +50,11 @@ impl Summary {
         for end in &mut self.ends {
             end.get_or_insert((Outcome::Interrupted, Duration::ZERO));
         }
+    }
+
+    /// Tasks of an earlier run that run no more.
+    pub(super) fn gone(&self) -> usize {
+        self.gone
     }
 
     pub(super) fn took(&mut self, elapsed: Duration) {
@@ -81,7 +89,7 @@ impl Summary {
         let good = |end: &Option<(Outcome, Duration)>| {
             end.as_ref().is_some_and(|(outcome, _)| outcome.is_good())
         };
-        match self.problems == 0 && self.ends.iter().all(good) {
+        match self.problems == 0 && self.gone == 0 && self.ends.iter().all(good) {
             true => ExitCode::Success,
             false => ExitCode::SomeFailed,
         }
@@ -98,7 +106,7 @@ impl Summary {
         render(
             &self.ends,
             &labels,
-            self.problems,
+            [self.problems, self.gone],
             self.took,
             &self.counts(),
         )
@@ -110,7 +118,7 @@ type End = Option<(Outcome, Duration)>;
 fn render(
     ends: &[End],
     labels: &[&str],
-    problems: usize,
+    [problems, gone]: [usize; 2],
     took: Duration,
     counts: &[(usize, &str)],
 ) -> String {
@@ -153,12 +161,18 @@ fn render(
         .iter()
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    let _ = write!(text, "{} targets: {}", ends.len(), counts.join(", "));
+    let _ = write!(text, "{} targets", ends.len());
+    if !counts.is_empty() {
+        let _ = write!(text, ": {}", counts.join(", "));
+    }
     if problems > 0 {
         let _ = write!(
             text,
             "; {problems} accounts or regions could not be searched"
         );
+    }
+    if gone > 0 {
+        let _ = write!(text, "; {gone} tasks run no more");
     }
     let _ = writeln!(text, " ({:.1} s)", took.as_secs_f64());
     text
@@ -170,14 +184,20 @@ mod tests {
 
     #[test]
     fn the_summary_is_in_the_order_of_the_targets() {
-        let mut summary = Summary::new(4, 1);
+        let mut summary = Summary::new(4, 1, 0);
         let second = Duration::from_secs(1);
         summary.ended(2, Outcome::Unreachable("no\nway".to_owned()), second);
         summary.ended(0, Outcome::Exit(0), second);
         summary.ended(1, Outcome::Exit(3), second * 2);
         summary.ended(3, Outcome::TimedOut(second * 5), second * 5);
         let labels = ["demo/web/1", "demo/web/22", "demo/api/3", "demo/api/4"];
-        let text = render(&summary.ends, &labels, 1, second * 6, &summary.counts());
+        let text = render(
+            &summary.ends,
+            &labels,
+            [1, 0],
+            second * 6,
+            &summary.counts(),
+        );
         insta::assert_snapshot!(text, @r"
         ok          demo/web/1     1.0s
         failed      demo/web/22    2.0s  exit code 3
@@ -190,11 +210,11 @@ mod tests {
 
     #[test]
     fn all_is_well_only_if_every_end_is_known_and_good() {
-        let mut summary = Summary::new(2, 0);
+        let mut summary = Summary::new(2, 0, 0);
         summary.ended(0, Outcome::Exit(0), Duration::ZERO);
         assert_eq!(summary.code(), ExitCode::SomeFailed);
         summary.ended(1, Outcome::Exit(0), Duration::ZERO);
         assert_eq!(summary.code(), ExitCode::Success);
-        assert_eq!(Summary::new(0, 1).code(), ExitCode::SomeFailed);
+        assert_eq!(Summary::new(0, 1, 0).code(), ExitCode::SomeFailed);
     }
 }

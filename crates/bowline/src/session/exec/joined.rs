@@ -16,6 +16,7 @@ use super::{EVENTS, Exec, ExecEvent, ExecStdin, INPUTS, STDIN};
 use crate::Client;
 use crate::forward::GrantedPort;
 use crate::model::SessionGrant;
+use crate::record::{RecordError, RecordPlan};
 use crate::session::ChannelError;
 use crate::session::driver::{BACKLOG, Channel, ChannelEvent, ChannelOptions, Command};
 
@@ -52,6 +53,9 @@ pub struct JoinRequest {
     pub size: Size,
     /// For how long a lost connection is tried to be restored; zero never tries.
     pub reconnect_for: Duration,
+    /// Has it recorded, if it is a command. One that cannot be recorded is ended before anything of it is shown, and its
+    /// only event says why.
+    pub record: Option<RecordPlan>,
 }
 
 /// What the session is. Dropping it ends the session.
@@ -64,6 +68,9 @@ pub enum Joined {
         exec: Exec,
         /// It has a terminal; without one it has no stdin either.
         terminal: bool,
+        /// The agent has introduced itself. One that has no room for the session says nothing, and no more does an old one
+        /// before its command.
+        greeted: bool,
     },
     /// A port of the target, or one that it reaches.
     Port(GrantedPort),
@@ -93,6 +100,7 @@ impl Client {
             terminal,
             size,
             reconnect_for,
+            record,
         } = request;
         let options = ChannelOptions {
             size: Some(size),
@@ -101,7 +109,7 @@ impl Client {
             speak_after: terminal.then_some(PATIENCE),
             backlog: BACKLOG,
             reconnect_for,
-            target,
+            target: target.clone(),
         };
         let mut channel = Channel::open(self, &grant, &options).await?;
         loop {
@@ -115,10 +123,23 @@ impl Client {
                     let port = GrantedPort::new(self, grant, channel, &version, &properties);
                     return Ok(Joined::Port(port));
                 }
-                Some(ChannelEvent::Established { session_type, .. }) => {
+                Some(ChannelEvent::Established {
+                    session_type,
+                    version,
+                    ..
+                }) => {
                     let terminal = session_type != Some(SessionType::NonInteractiveCommands);
-                    let exec = self.command(grant, channel, terminal);
-                    return Ok(Joined::Command { exec, terminal });
+                    let record = record.map(|plan| JoinedRecord {
+                        plan,
+                        target,
+                        terminal: terminal.then_some(size),
+                    });
+                    let exec = self.command(grant, channel, terminal, record);
+                    return Ok(Joined::Command {
+                        exec,
+                        terminal,
+                        greeted: version.is_some(),
+                    });
                 }
                 Some(ChannelEvent::Closed { output, .. }) => return Ok(Joined::Over { output }),
                 Some(ChannelEvent::Lost(error)) => return Err(error),
@@ -131,7 +152,13 @@ impl Client {
         }
     }
 
-    fn command(&self, grant: SessionGrant, channel: Channel, has_stdin: bool) -> Exec {
+    fn command(
+        &self,
+        grant: SessionGrant,
+        channel: Channel,
+        has_stdin: bool,
+        record: Option<JoinedRecord>,
+    ) -> Exec {
         let (to_reader, events) = mpsc::channel(EVENTS);
         let (inputs, from_caller) = mpsc::channel(INPUTS);
         let (pieces, stdin) = mpsc::channel(STDIN);
@@ -154,15 +181,29 @@ impl Client {
             status: None,
         };
         let client = self.clone();
+        let (tap, recorded) = recorded::pair(record.is_some());
+        let opener = tap.clone();
         let task = self.sessions().spawn(async move {
-            if !command.run(caller, channel).await {
+            let begun = match record {
+                Some(record) => record.begin(&client, &opener).await,
+                None => Ok(()),
+            };
+            drop(opener);
+            let over = match begun {
+                Ok(()) => command.run(caller, channel).await,
+                Err(error) => {
+                    let reason = ExecError::Unrecorded(error);
+                    // The reader may have left.
+                    let _ = caller.reader.send(ExecEvent::Closed { reason }).await;
+                    false
+                }
+            };
+            if !over {
                 let ending = client.terminate_session(&grant.session_id);
                 // The caller may lack the permission: then there is nothing more to do.
                 let _ = timeout(TERMINATE_LIMIT, ending).await;
             }
         });
-        // Who started the session keeps the record of it.
-        let (tap, recorded) = recorded::pair(false);
         Exec {
             events,
             inputs,
@@ -170,6 +211,21 @@ impl Client {
             recorded,
             task,
         }
+    }
+}
+
+/// How a joined command is recorded.
+struct JoinedRecord {
+    plan: RecordPlan,
+    target: String,
+    terminal: Option<Size>,
+}
+
+impl JoinedRecord {
+    async fn begin(self, client: &Client, tap: &recorded::Tap) -> Result<(), RecordError> {
+        let begun = self.plan.of_joined(client, &self.target, self.terminal);
+        tap.open(begun.await?);
+        Ok(())
     }
 }
 

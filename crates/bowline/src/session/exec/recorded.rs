@@ -63,7 +63,7 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    fn open(&self, recorder: Recorder) {
+    pub(super) fn open(&self, recorder: Recorder) {
         let slot = Slot {
             weak: recorder.downgrade(),
             strong: Mutex::new(Some(recorder)),
