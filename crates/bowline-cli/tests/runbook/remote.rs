@@ -284,6 +284,42 @@ fn a_step_runs_another_runbook() {
     );
 }
 
+/// The sandbox has a secret, whose value is JSON with a password in it.
+#[test]
+fn secrets_are_not_shown_wherever_the_run_is() {
+    let sandbox = Sandbox::start(&[]);
+    let child = "schemaVersion: '0.3'\nmainSteps:\n- {name: g, action: 'aws:executeAwsApi', inputs: {Service: secretsmanager, Api: GetSecretValue, SecretId: demo/db}, outputs: [{Name: Password, Selector: $.SecretString, Type: String}, {Name: x, Selector: $.SecretString, Type: String}]}\noutputs: [g.Password, g.Output]\n";
+    let (folder, path) = written(child);
+    let parent = "schemaVersion: '0.3'\nmainSteps:\n- {name: c, action: 'aws:executeAutomation', inputs: {DocumentName: book}}\noutputs: [c.Output]\n";
+    let (_folder, parent) = written(parent);
+    let dir = ["--runbook-dir", folder.path().to_str().unwrap()];
+    let words = [&["runbook", "run", parent.to_str().unwrap()][..], &dir].concat();
+    let state = tempfile::TempDir::new().unwrap();
+    let local = |words: &[&str]| {
+        let mut command = sandbox.bowline(words);
+        run(command.env("XDG_STATE_HOME", state.path())).code(0)
+    };
+    let parent = local(&words);
+    let words = ["runbook", "run", path.to_str().unwrap(), "-o", "table"];
+    let table = local(&words);
+    let remote = submit(&sandbox, &child.replace(", {Name: x, Selector: $.SecretString, Type: String}", ""), &[]).code(0);
+    for done in [parent, table, remote] {
+        let shown = String::from_utf8(done.stdout).unwrap() + &done.stderr;
+        assert!(!shown.contains("not a secret") && shown.contains("[masked]"), "{shown}");
+    }
+    // Nor do they stay on the disk.
+    let runs = state.path().join("bowline/runbooks");
+    let mut files = 0;
+    for folder in std::fs::read_dir(runs).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(!text.contains("not a secret"), "{text}");
+            files += 1;
+        }
+    }
+    assert_eq!(files, 6);
+}
+
 #[test]
 fn a_run_takes_the_role_of_its_runbook() {
     let sandbox = Sandbox::start(&[]);

@@ -29,6 +29,11 @@ pub(super) enum Turn {
     Child(Child),
     /// The step is done, with these outputs.
     Done(Map<String, Value>),
+    /// So is the runbook that the step ran; its outputs lose the names that tell which of them are secret.
+    Ended {
+        outputs: Map<String, Value>,
+        shown: Map<String, Value>,
+    },
     Failed(Failure),
 }
 
@@ -208,10 +213,14 @@ pub(super) fn ended(ended: &super::work::Ended) -> Turn {
             ended.status
         ));
     }
-    let output: Vec<String> = ended.outputs.values().flat_map(texts).collect();
-    Turn::Done(members(json!({
-        "ExecutionId": id, "Status": ended.status.name(), "Output": output,
-    })))
+    let outputs = |of: &Map<String, Value>| {
+        let output: Vec<String> = of.values().flat_map(texts).collect();
+        members(json!({ "ExecutionId": id, "Status": ended.status.name(), "Output": output }))
+    };
+    Turn::Ended {
+        outputs: outputs(&ended.outputs),
+        shown: outputs(&ended.shown),
+    }
 }
 
 fn after_failure(

@@ -262,6 +262,7 @@ impl RunbookRun {
                 execution_id: child.snapshot().surroundings.execution_id,
                 status: child.status(),
                 outputs: child.execution.results(),
+                shown: child.execution.shown_results(),
                 failure: child.execution.failure(),
             };
             let answer = Answer::Ended(ended);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use bowline_runbook::{Action, Event, Status};
+use bowline_runbook::{Action, Event, Status, masked};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
@@ -255,7 +255,7 @@ impl Follow {
             return;
         };
         self.status = Some(status);
-        let outputs = seen["Outputs"].as_object().cloned().unwrap_or_default();
+        let outputs = seen["Outputs"].as_object().map(masked).unwrap_or_default();
         self.events.push_back(Event::RunEnd {
             status,
             outputs,
@@ -287,7 +287,7 @@ impl Follow {
                 r#for: "somebody".to_owned(),
             });
         } else if let Some(status) = ended(&status) {
-            let outputs = step["Outputs"].as_object().cloned().unwrap_or_default();
+            let outputs = step["Outputs"].as_object().map(masked).unwrap_or_default();
             self.events.push_back(Event::StepEnd {
                 step: name,
                 status,

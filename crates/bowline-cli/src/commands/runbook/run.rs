@@ -290,7 +290,13 @@ async fn drive(
             Some(None) => break,
         }
     }
-    folder.keep(&run.snapshot())?;
+    let state = run.snapshot();
+    // Going on needs the outputs as they are; where nothing is left to do, secrets do not stay on the disk.
+    let state = match state.next.is_some() {
+        true => state,
+        false => state.masked(),
+    };
+    folder.keep(&state)?;
     progress.clear();
     Ok(match run.status() {
         Status::Success => ExitCode::Success,
