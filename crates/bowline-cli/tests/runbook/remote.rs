@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::support::{Finished, Running, Sandbox, run};
-use super::written;
+use super::{ends, events, written};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -35,20 +35,6 @@ fn submit(sandbox: &Sandbox, text: &str, more: &[&str]) -> Finished {
     ]
     .concat();
     Running::start(sandbox.bowline(&words).stdin(Stdio::null())).finish(LIMIT)
-}
-
-fn events(text: &[u8]) -> Vec<Value> {
-    let lines = std::str::from_utf8(text).unwrap().lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn ends(events: &[Value]) -> Vec<String> {
-    let ends = events.iter().filter(|event| event["type"] == "step.end");
-    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
-    ends.map(|it| format!("{} {}", text(it, "step"), text(it, "status")))
-        .collect()
 }
 
 #[test]
@@ -302,10 +288,18 @@ fn secrets_are_not_shown_wherever_the_run_is() {
     let parent = local(&words);
     let words = ["runbook", "run", path.to_str().unwrap(), "-o", "table"];
     let table = local(&words);
-    let remote = submit(&sandbox, &child.replace(", {Name: x, Selector: $.SecretString, Type: String}", ""), &[]).code(0);
+    let remote = submit(
+        &sandbox,
+        &child.replace(", {Name: x, Selector: $.SecretString, Type: String}", ""),
+        &[],
+    )
+    .code(0);
     for done in [parent, table, remote] {
         let shown = String::from_utf8(done.stdout).unwrap() + &done.stderr;
-        assert!(!shown.contains("not a secret") && shown.contains("[masked]"), "{shown}");
+        assert!(
+            !shown.contains("not a secret") && shown.contains("[masked]"),
+            "{shown}"
+        );
     }
     // Nor do they stay on the disk.
     let runs = state.path().join("bowline/runbooks");

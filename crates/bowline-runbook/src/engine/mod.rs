@@ -303,6 +303,11 @@ impl Execution {
         self.state.status
     }
 
+    /// The choices that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Whether the run is over.
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)

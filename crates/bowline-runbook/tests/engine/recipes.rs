@@ -303,8 +303,16 @@ fn a_child_that_fails_fails_its_step() {
 fn secrets_are_not_shown_under_other_names() {
     let secret = "action: aws:executeAwsApi, inputs: {Service: secretsmanager, Api: GetSecretValue, SecretId: s}";
     let text = book(&[
-        ("G", secret, "outputs: [{Name: x, Selector: $.SecretString, Type: String}, {Name: name, Selector: $.Name, Type: String}]"),
-        ("C", CHILD, "outputs: [{Name: first, Selector: '$.Output[0]', Type: String}]"),
+        (
+            "G",
+            secret,
+            "outputs: [{Name: x, Selector: $.SecretString, Type: String}, {Name: name, Selector: $.Name, Type: String}]",
+        ),
+        (
+            "C",
+            CHILD,
+            "outputs: [{Name: first, Selector: '$.Output[0]', Type: String}]",
+        ),
     ]) + "outputs: [G.x, G.name, G.OutputPayload, C.Output, C.first]\n";
     let answer = |request: &Request| match request.step.as_str() {
         "G" => called(json!({ "Name": "n", "SecretString": "{\"user\": \"hunter2\"}" })),
@@ -351,8 +359,14 @@ fn a_cancelled_loop_follows_the_on_cancel_of_its_own_step() {
     };
     for (target, wanted) in [
         ("", vec!["END:onCancel"]),
-        (", onCancel: 'step:Tidy'", vec!["Tidy:onCancel", "END:sequence"]),
-        (", onCancel: 'step:Undo'", vec!["Undo:onCancel", "END:isEnd"]),
+        (
+            ", onCancel: 'step:Tidy'",
+            vec!["Tidy:onCancel", "END:sequence"],
+        ),
+        (
+            ", onCancel: 'step:Undo'",
+            vec!["Undo:onCancel", "END:isEnd"],
+        ),
     ] {
         let mut run = Run::new(&text(target), a);
         run.until(5);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline::Client;
-use bowline::runbook::{Children, Occurrence, RunbookRun, ScriptPolicy, new_id, refusals, stored};
+use bowline::runbook::{
+    Children, Occurrence, RunbookRun, ScriptPolicy, below, new_id, refusals, stored,
+};
 use bowline_runbook::{
     Answer, Document, Execution, Given, Options, Parameters, Reference, Request, Status,
     Surroundings, Work,
@@ -108,13 +110,10 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
     let scripts = ScriptPolicy {
         allowed: args.allow_scripts,
         attachments: args.attachments.clone(),
-        checksums: document
-            .files
-            .iter()
-            .filter_map(|(name, sum)| Some((name.name.clone(), sum.clone()?)))
-            .collect(),
+        ..ScriptPolicy::default()
     };
-    refuse(&document, &scripts, &args)?;
+    let scripts = scripts.of(&document);
+    refuse(problems(&document, &scripts, &args))?;
     let options = Options {
         retry_delay: args.retry_delay,
         poll_interval: args.poll_interval,
@@ -126,6 +125,12 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
         false => BTreeMap::new(),
     };
     let client = context.client().await?;
+    let children = Children {
+        files: args.mapped.iter().cloned().collect(),
+        folder: args.runbook_dir.clone(),
+    };
+    let below = below(&client, &document, &children).await;
+    refuse(of_all(&below, |it| problems(it, &scripts, &args)))?;
     let document = Arc::new(document);
     let now = jiff::Timestamp::now();
     let (folder, execution) = match kept {
@@ -150,10 +155,6 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
             client.assuming(&role, &session).await?
         }
         None => client,
-    };
-    let children = Children {
-        files: args.mapped.iter().cloned().collect(),
-        folder: args.runbook_dir.clone(),
     };
     let run = RunbookRun::new(client, execution, scripts, now).with_children(children);
     drive(run, &args, context, &folder).await
@@ -184,8 +185,8 @@ pub(super) async fn begin(
     Ok((values, surroundings))
 }
 
-/// What cannot be done here ends the command before the first step.
-fn refuse(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Result<(), CommandError> {
+/// What of a document cannot be done here.
+fn problems(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Vec<String> {
     let mut problems = refusals(document, scripts);
     if !prompt::can_ask() {
         for step in document.all_steps() {
@@ -206,6 +207,24 @@ fn refuse(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Result
             }
         }
     }
+    problems
+}
+
+/// The same of the runbooks that steps run.
+pub(super) fn of_all(
+    below: &[(String, Document)],
+    problems: impl Fn(&Document) -> Vec<String>,
+) -> Vec<String> {
+    let of = |(name, document): &(String, Document)| {
+        let problems = problems(document).into_iter();
+        let named: Vec<String> = problems.map(|it| format!("runbook {name}: {it}")).collect();
+        named
+    };
+    below.iter().flat_map(of).collect()
+}
+
+/// What cannot be done here ends the command before the first step.
+pub(super) fn refuse(problems: Vec<String>) -> Result<(), CommandError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(CommandError::usage(problems.join("\n")).hint("nothing was done")),
