@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Finished, Running, Sandbox, run};
+use super::support::{Finished, Running, Sandbox, run, wait_for};
 use super::{ends, events, written};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -268,6 +268,61 @@ fn a_step_runs_another_runbook() {
             .unwrap()
             .contains("runs itself")
     );
+}
+
+/// What a call selects, as texts.
+fn asked(sandbox: &Sandbox, call: &str, selector: &str) -> Vec<String> {
+    let text = format!(
+        "schemaVersion: '0.3'\nmainSteps:\n- {{name: a, action: 'aws:executeAwsApi', inputs: {{Service: ssm, {call}}}, outputs: [{{Name: x, Selector: '{selector}', Type: StringList}}]}}\noutputs: [a.x]\n"
+    );
+    let (_folder, path) = written(&text);
+    let done = run(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap()])).code(0);
+    let outputs = events(&done.stdout).pop().unwrap()["outputs"]["a.x"].clone();
+    serde_json::from_value(outputs).unwrap()
+}
+
+#[test]
+fn nothing_is_left_of_a_comparison_that_was_interrupted() {
+    let sandbox = Sandbox::start(&[]);
+    let documents = || {
+        asked(
+            &sandbox,
+            "Api: ListDocuments",
+            "$.DocumentIdentifiers[*].Name",
+        )
+    };
+    let executions = |status: &str| {
+        let call = format!(
+            "Api: DescribeAutomationExecutions, Filters: [{{Key: ExecutionStatus, Values: [{status}]}}]"
+        );
+        let selector = "$.AutomationExecutionMetadataList[*].AutomationExecutionId";
+        asked(&sandbox, &call, selector)
+    };
+    // Here it ends at once, and the service, which sees the document of the comparison, sleeps for an hour.
+    let text = book(
+        "- {name: a, action: 'aws:executeAwsApi', inputs: {Service: ssm, Api: ListDocuments}, outputs: [{Name: n, Selector: '$.DocumentIdentifiers[0].Name', Type: String}]}\n- {name: b, action: 'aws:branch', inputs: {Choices: [{NextStep: s, Variable: '{{ a.n }}', StartsWith: bowline-}]}, isEnd: true}\n- {name: s, action: 'aws:sleep', inputs: {Duration: PT1H}}\n",
+    );
+    let (_folder, path) = written(&text);
+    let words = ["runbook", "compare", path.to_str().unwrap()];
+    let running = Running::start(sandbox.bowline(&words).stdin(Stdio::null()));
+    wait_for("the execution", LIMIT, || {
+        (!executions("InProgress").is_empty()).then_some(())
+    });
+    running.signal("INT");
+    let done = running.finish(LIMIT).code(130);
+    assert!(
+        done.stdout.is_empty() && done.stderr.contains("cancelling the execution"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(documents(), Vec::<String>::new());
+    assert_eq!(executions("Cancelled").len(), 1);
+
+    // A document of the same text that was left behind goes with the next run of it.
+    submit(&sandbox, &book(FUNCTION), &["--keep", "--detach"]).code(0);
+    assert_eq!(documents().len(), 1);
+    submit(&sandbox, &book(FUNCTION), &[]).code(0);
+    assert_eq!(documents(), Vec::<String>::new());
 }
 
 /// The sandbox has a secret, whose value is JSON with a password in it.

@@ -77,7 +77,8 @@ pub async fn register(
     });
     let (version, is_temporary) = match call(client, "CreateDocument", content).await {
         Ok(_) => (None, name.is_none()),
-        Err(error) if has_code(&error, "DocumentAlreadyExists") && name.is_none() => (None, false),
+        // Of this text, and left over from a run that could not remove it.
+        Err(error) if has_code(&error, "DocumentAlreadyExists") && name.is_none() => (None, true),
         Err(error) if has_code(&error, "DocumentAlreadyExists") => {
             (Some(update(client, made, text, format).await?), false)
         }
@@ -88,7 +89,13 @@ pub async fn register(
         version,
         is_temporary,
     };
-    active(client, &document).await?;
+    if let Err(error) = active(client, &document).await {
+        if is_temporary {
+            // What is wrong with the document is worth more than what is wrong with its removal.
+            let _ = remove(client, &document.name).await;
+        }
+        return Err(error);
+    }
     Ok(document)
 }
 

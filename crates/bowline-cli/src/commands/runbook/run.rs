@@ -15,15 +15,15 @@ use bowline_runbook::{
 };
 use clap::Args;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::folder::RunFolder;
+use super::interrupts::Interrupts;
 use super::parameters::{self, ParameterArgs};
 use super::progress::Progress;
 use super::{checked, read};
 use crate::commands::Context;
 use crate::duration;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::prompt;
 
@@ -77,7 +77,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     auto_resume: bool,
     /// Look at what is waited for this often (2s); otherwise after 2 s, growing to 15 s
-    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    #[arg(long, value_parser = duration::interval, value_name = "TIME")]
     poll_interval: Option<Duration>,
     /// The pause before a second attempt, doubled each time
     #[arg(long, value_parser = duration::parse, value_name = "TIME", default_value = "1s")]
@@ -262,9 +262,7 @@ async fn drive(
     context: &Context,
     folder: &RunFolder,
 ) -> Result<ExitCode, CommandError> {
-    let failed = |error: std::io::Error| CommandError::new(ErrorKind::Unavailable, error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupts = Interrupts::new()?;
     let mut progress = Progress::new(context, Some(folder.path()));
     let mut approvals = args.approve.clone();
     let mut cancelled = false;
@@ -273,8 +271,7 @@ async fn drive(
         // Signals first: a run with much to tell must not hide them. `next` keeps everything in the run.
         let occurrence = tokio::select! {
             biased;
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
+            () = interrupts.next() => None,
             occurrence = run.next() => Some(occurrence),
             _ = tick.tick() => {
                 progress.tick();
