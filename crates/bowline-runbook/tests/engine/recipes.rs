@@ -83,6 +83,42 @@ fn a_command_is_sent_and_seen_through() {
 }
 
 #[test]
+fn a_command_for_targets_has_ended_when_it_says_so() {
+    let sent = json!({ "Command": { "CommandId": "c-1" } });
+    let page = |id: &str, status: &str, next: Option<&str>| json!({ "CommandInvocations": [{ "InstanceId": id, "Status": status }], "NextToken": next });
+    let command = |status: &str| json!({ "Commands": [{ "Status": status }] });
+    let targets = COMMAND.replace(
+        "InstanceIds: [i-1]",
+        "Targets: [{Key: 'tag:a', Values: [b]}]",
+    );
+    // The first instance is done before the others have the command; the second page has the one that fails.
+    let answers = json!({
+        "SendCommand": [sent],
+        "ListCommandInvocations": [page("i-1", "Success", None), page("i-1", "Success", Some("p2")), page("i-2", "InProgress", None), page("i-1", "Success", Some("p2")), page("i-2", "Failed", None), page("i-1", "Success", Some("p2")), page("i-2", "Failed", None)],
+        "ListCommands": [command("InProgress"), command("Failed")],
+    });
+    let mut run = Run::new(&book(&[("S", &targets, "")]), by_operation(answers));
+    run.finish();
+    assert!(run.failure().contains("on i-2"), "{}", run.failure());
+    let tokens = run.inputs_of("S");
+    let tokens: Vec<_> = tokens
+        .iter()
+        .filter_map(|it| it["NextToken"].as_str())
+        .collect();
+    assert_eq!(tokens, ["p2", "p2", "p2"]);
+}
+
+#[test]
+fn an_instance_that_is_named_twice_is_waited_for_once() {
+    let state = STATE.replace("[i-1, i-2]", "[i-1, i-1]");
+    let well = json!({ "InstanceStatuses": [{ "InstanceState": { "Name": "running" }, "InstanceId": "i-1", "InstanceStatus": { "Status": "ok" }, "SystemStatus": { "Status": "ok" } }] });
+    let answers = json!({ "StartInstances": [{}], "DescribeInstanceStatus": [well] });
+    let mut run = Run::new(&book(&[("S", &state, "")]), by_operation(answers));
+    run.finish();
+    assert_eq!(run.execution.status(), Status::Success, "{}", run.failure());
+}
+
+#[test]
 fn instances_are_running_when_their_checks_are_passed() {
     let status = |state: &str, check: &str| json!({ "InstanceState": { "Name": state }, "InstanceId": "i", "InstanceStatus": { "Status": check }, "SystemStatus": { "Status": "ok" } });
     let answers = json!({ "StartInstances": [{}], "DescribeInstanceStatus": [
