@@ -119,7 +119,7 @@ fn executions_are_followed_stopped_and_answered() {
         .stderr_has("has ended with Cancelled");
 
     let asks = book(
-        "- {name: ask, action: 'aws:approve', inputs: {Approvers: [ann]}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n",
+        "- {name: ask, action: 'aws:approve', inputs: {Approvers: [sandbox]}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n",
     );
     let id = start(&asks);
     let words = ["runbook", "follow", &id, "--poll-interval", "100ms"];

@@ -246,6 +246,27 @@ fn a_script_does_not_wait_for_what_it_has_left_behind() {
 }
 
 #[test]
+fn a_script_without_a_result_says_why() {
+    let sandbox = Sandbox::start(&[]);
+    for (body, said) in [
+        ("return {'x': float('nan')}", "not JSON compliant"),
+        (
+            "import sys; sys.exit(0)",
+            "the script ended itself before its handler had returned",
+        ),
+    ] {
+        let text = format!(
+            "schemaVersion: '0.3'\nmainSteps:\n- {{name: s, action: 'aws:executeScript', inputs: {{Runtime: python3.11, Handler: f, Script: \"def f(e, c):\\n  {body}\\n\"}}}}\n"
+        );
+        let (_folder, path) = written(&text);
+        let words = ["runbook", "run", path.to_str().unwrap(), "--allow-scripts"];
+        let (_, last) = events(&run(&mut sandbox.bowline(&words)).code(1));
+        let failure = last["failure"].as_str().unwrap();
+        assert!(failure.contains(said), "{failure}");
+    }
+}
+
+#[test]
 fn an_interrupt_follows_on_cancel() {
     let sandbox = Sandbox::start(&[]);
     let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: wait, action: 'aws:waitForAwsResourceProperty', inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [never]}, onCancel: 'step:clean'}\n- {name: clean, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: test}, isEnd: true}\n";

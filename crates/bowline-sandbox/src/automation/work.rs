@@ -147,6 +147,7 @@ async fn below(shared: &Arc<Shared>, child: Child, ancestors: Vec<Ancestor>) -> 
             version: child.version,
             parameters,
             ancestors,
+            token: None,
         },
     );
     let id = match started {

@@ -33,7 +33,7 @@ os.dup2(2, 1)
 names = {'__name__': 'script'}
 exec(compile(job['source'], 'script.py', 'exec'), names)
 value = names[job['handler']](job['payload'], {})
-json.dump(value, result)
+json.dump(value, result, allow_nan=False)
 result.close()
 ";
 
@@ -214,6 +214,9 @@ impl Group {
         }
         if !log.trim().is_empty() {
             tracing::info!("the script printed:\n{}", log.trim_end());
+        }
+        if result.is_empty() {
+            return Err("the script ended itself before its handler had returned".to_owned());
         }
         serde_json::from_slice(&result)
             .map_err(|_| "the handler returned nothing that is JSON".to_owned())
