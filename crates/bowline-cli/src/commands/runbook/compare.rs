@@ -77,7 +77,7 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
         ..ScriptPolicy::default()
     };
     let scripts = scripts.of(&document);
-    refuse(problems(&document, &scripts))?;
+    refuse(&problems(&document, &scripts))?;
     let given = args.parameters.given()?;
     let texts = values(Some(&document), &given)?;
     let client = context.client().await?;
@@ -86,7 +86,7 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
         ..Children::default()
     };
     let below = below(&client, &document, &children).await;
-    refuse(of_all(&below, |it| problems(it, &scripts)))?;
+    refuse(&of_all(&below, |it| problems(it, &scripts)))?;
     let (parameters, surroundings) = begin(&client, &document, &given).await?;
     let options = Options {
         poll_interval: Some(args.poll_interval),
@@ -187,7 +187,11 @@ async fn local(
             occurrence = run.next() => Some(occurrence),
         };
         match occurrence {
-            None if cancelled => return None,
+            None if cancelled => {
+                let note = "left at once; what was begun may go on";
+                context.printer.note(note);
+                return None;
+            }
             None => {
                 cancelled = true;
                 context.printer.note("cancelling; once more leaves at once");

@@ -46,6 +46,8 @@ impl Interrupts {
                 biased;
                 () = self.next() => {
                     if interrupted {
+                        let note = "left at once; the document and its execution may be there";
+                        context.printer.note(note);
                         return None;
                     }
                     interrupted = true;

@@ -113,7 +113,7 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
         ..ScriptPolicy::default()
     };
     let scripts = scripts.of(&document);
-    refuse(problems(&document, &scripts, &args))?;
+    refuse(&problems(&document, &scripts, &args))?;
     let options = Options {
         retry_delay: args.retry_delay,
         poll_interval: args.poll_interval,
@@ -130,7 +130,7 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
         folder: args.runbook_dir.clone(),
     };
     let below = below(&client, &document, &children).await;
-    refuse(of_all(&below, |it| problems(it, &scripts, &args)))?;
+    refuse(&of_all(&below, |it| problems(it, &scripts, &args)))?;
     let document = Arc::new(document);
     let now = jiff::Timestamp::now();
     let (folder, execution) = match kept {
@@ -224,7 +224,7 @@ pub(super) fn of_all(
 }
 
 /// What cannot be done here ends the command before the first step.
-pub(super) fn refuse(problems: Vec<String>) -> Result<(), CommandError> {
+pub(super) fn refuse(problems: &[String]) -> Result<(), CommandError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(CommandError::usage(problems.join("\n")).hint("nothing was done")),
