@@ -62,6 +62,7 @@ CALLS = [
     # Forms of EC2.
     ("ec2", "DescribeInstances", {"InstanceIds": ["i-1", "i-2"], "Filters": [{"Name": "tag:a", "Values": ["b", "c"]}], "MaxResults": 5}),
     ("ec2", "RunInstances", {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 2, "ClientToken": "token", "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 8, "DeleteOnTermination": True}}], "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]}], "IamInstanceProfile": {"Name": "p"}, "SecurityGroupIds": ["sg-1"], "Monitoring": {"Enabled": True}}),
+    ("ec2", "RunInstances", {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "ClientToken": "token", "Ipv6Addresses": [{"Ipv6Address": "::1"}], "NetworkInterfaces": [{"DeviceIndex": 0, "Ipv6Addresses": [{"Ipv6Address": "::2"}], "Groups": ["sg-1"]}]}),
     ("ec2", "CreateTags", {"Resources": ["i-1"], "Tags": [{"Key": "a", "Value": "b"}]}),
     ("ec2", "DescribeInstanceStatus", {"InstanceIds": ["i-1"], "IncludeAllInstances": True}),
     ("ec2", "ModifyInstanceAttribute", {"InstanceId": "i-1", "DisableApiTermination": {"Value": True}, "Groups": ["sg-1"]}),
@@ -82,6 +83,7 @@ CALLS = [
     ("s3", "DeleteObject", {"Bucket": "b", "Key": "a b/c+d~é"}),
     ("s3", "DeleteObjects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "x"}, {"Key": "y", "VersionId": "1"}], "Quiet": True}}),
     ("s3", "CopyObject", {"Bucket": "b", "Key": "k", "CopySource": "b/other", "Metadata": {"a": "b"}, "MetadataDirective": "REPLACE"}),
+    ("s3", "CopyObject", {"Bucket": "b", "Key": "k", "CopySource": "b/other", "Expires": "2030-01-02T03:04:05Z"}),
     ("s3", "HeadObject", {"Bucket": "b", "Key": "k", "IfModifiedSince": "2030-01-02T03:04:05Z"}),
     ("route53", "ChangeResourceRecordSets", {"HostedZoneId": "Z1", "ChangeBatch": {"Comment": "c", "Changes": [{"Action": "UPSERT", "ResourceRecordSet": {"Name": "a.b", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "1.2.3.4"}]}}]}}),
     ("route53", "ListResourceRecordSets", {"HostedZoneId": "Z1", "MaxItems": "5"}),

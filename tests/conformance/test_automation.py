@@ -171,27 +171,34 @@ def test_documents_are_read_before_they_are_kept(automation, create):
     seen = run(automation)
     assert (seen["DocumentVersion"], statuses(seen)) == ("2", {"a": "Success"})
     assert refused(automation.delete_document, Name="Book", DocumentVersion="2") == "InvalidDocumentOperation"
+    assert refused(automation.update_document_default_version, Name="Book", DocumentVersion="$LATEST") == "ValidationException"
     automation.delete_document(Name="Book", DocumentVersion="1")
     assert [it["DocumentVersion"] for it in automation.list_document_versions(Name="Book")["DocumentVersions"]] == ["2"]
 
 
 def test_approvals_and_pauses_wait_for_signals(automation, create):
-    steps = "- {name: ask, action: 'aws:approve', inputs: {Approvers: [ann, bob], MinRequiredApprovals: 2}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n"
-    create(book(steps))
-    start = lambda: automation.start_automation_execution(DocumentName="Book")["AutomationExecutionId"]
+    ask = "- {name: ask, action: 'aws:approve', inputs: {Approvers: %s, MinRequiredApprovals: %s}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n"
+    create(book(ask % ("[sandbox]", 1)))
+    start = lambda name="Book": automation.start_automation_execution(DocumentName=name)["AutomationExecutionId"]
     signal = lambda execution, kind: automation.send_automation_signal(AutomationExecutionId=execution, SignalType=kind, Payload={"Comment": ["x"]})
+    # Nobody else may approve, and nobody twice.
+    create(book(ask % ("[ann, bob]", 1)), "Others")
+    create(book(ask % ("[sandbox, ann]", 2)), "Both")
+    for name, answers in [("Others", ["InvalidAutomationSignalException"] * 2), ("Both", [None, "InvalidAutomationSignalException"])]:
+        execution = start(name)
+        until(automation, execution, "Waiting")
+        for answer in answers:
+            if answer:
+                assert refused(signal, execution=execution, kind="Approve") == answer
+            else:
+                signal(execution, "Approve")
+        assert statuses(get(automation, execution)) == {"ask": "Waiting", "hold": "Pending"}
+        automation.stop_automation_execution(AutomationExecutionId=execution)
     execution = start()
     until(automation, execution, "Waiting")
     assert refused(automation.send_automation_signal, AutomationExecutionId=execution, SignalType="Resume") == "InvalidAutomationSignalException"
     signal(execution, "Approve")
-    seen = until(automation, execution, "Waiting")
     deadline = time.monotonic() + LIMIT
-    while statuses(get(automation, execution))["ask"] != "Success":
-        assert time.monotonic() < deadline
-        try:
-            signal(execution, "Approve")
-        except ClientError:
-            time.sleep(0.05)
     while statuses(seen := get(automation, execution))["hold"] != "Waiting":
         assert time.monotonic() < deadline, seen
         time.sleep(0.05)
@@ -258,3 +265,34 @@ def test_children_and_scripts(automation, create):
     automation.stop_automation_execution(AutomationExecutionId=parent)
     until(automation, parent, "Cancelled")
     until(automation, found[0]["AutomationExecutionId"], "Cancelled")
+
+
+def test_the_newest_version_is_one_that_is_there(automation):
+    automation.create_document(Name="Gone", Content=EXAMPLE, DocumentType="Automation", DocumentFormat="YAML")
+    for number in ["2", "3"]:
+        made = automation.update_document(Name="Gone", Content=EXAMPLE + "# %s\n" % number, DocumentFormat="YAML", DocumentVersion="$LATEST")
+        assert made["DocumentDescription"]["DocumentVersion"] == number
+    automation.delete_document(Name="Gone", DocumentVersion="3")
+    described = automation.describe_document(Name="Gone")["Document"]
+    assert (described["LatestVersion"], described["DefaultVersion"]) == ("2", "1")
+    # By its ARN too.
+    automation.delete_document(Name="arn:aws:ssm:eu-west-1:123456789012:document/Gone")
+    assert refused(automation.get_document, Name="Gone") == "InvalidDocument"
+
+
+def test_a_client_token_starts_one_execution(automation, create):
+    create(book("- {name: a, action: 'aws:sleep', inputs: {Duration: PT1S}}\n"))
+    create(book("- {name: b, action: 'aws:sleep', inputs: {Duration: PT1S}}\n"), "Other")
+    token = "0d5f3c1e-1111-4222-8333-123456789012"
+    start = lambda name, token: automation.start_automation_execution(DocumentName=name, ClientToken=token)["AutomationExecutionId"]
+    assert start("Book", token) == start("Book", token.upper())
+    assert refused(start, name="Other", token=token) == "IdempotentParameterMismatch"
+
+
+def test_what_a_script_did_is_said(automation, create):
+    script = lambda name, body: "- {name: %s, action: 'aws:executeScript', onFailure: Continue, inputs: {Runtime: python3.11, Handler: f, Script: \"%s\"}}\n" % (name, body)
+    create(book(script("nan", "def f(e, c):\\n  return {'x': float('nan')}\\n") + script("left", "import sys\\ndef f(e, c):\\n  sys.exit(0)\\n")))
+    seen = run(automation)
+    said = {it["StepName"]: it["FailureMessage"] for it in seen["StepExecutions"]}
+    assert "not JSON compliant" in said["nan"] and "ended itself" in said["left"], said
+    assert all(".." not in it for it in said.values()), said

@@ -96,7 +96,25 @@ fn model(folder: &Path) -> Result<Option<Value>> {
         true => GzDecoder::new(bytes.as_slice()).read_to_end(&mut text)?,
         false => bytes.as_slice().read_to_end(&mut text)?,
     };
-    Ok(Some(serde_json::from_slice(&text)?))
+    let mut model = serde_json::from_slice(&text)?;
+    let extras = path.with_file_name("service-2.sdk-extras.json");
+    if extras.exists() {
+        let extras: Value = serde_json::from_slice(&fs::read(extras)?)?;
+        merge(&mut model, &extras["merge"]);
+    }
+    Ok(Some(model))
+}
+
+/// What botocore puts right in a model. A `SourceRegion` is none of the service's members: the SDK makes a signed URL of it.
+fn merge(model: &mut Value, extras: &Value) {
+    match (model, extras) {
+        (Value::Object(fields), Value::Object(extras)) => {
+            for (name, extra) in extras.iter().filter(|it| it.0 != "SourceRegion") {
+                merge(fields.entry(name).or_insert(Value::Null), extra);
+            }
+        }
+        (model, extra) => *model = extra.clone(),
+    }
 }
 
 fn service(model: &Value) -> Result<Value> {
@@ -295,7 +313,10 @@ impl Shapes<'_> {
             json!(flags),
             json!(location),
             other("locationName"),
-            other("queryName"),
+            // Also where it is the member's own name: the wire name may be another one.
+            member["queryName"]
+                .as_str()
+                .map_or_else(|| json!(0), |text| json!(text)),
         ])
     }
 }

@@ -21,6 +21,18 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time looks like 500ms, 2s, 1m or 1h".to_owned())
 }
 
+/// The shortest pause between two looks: a service is not asked without end.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Reads the pause between two looks at something; the error is for the user.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = parse(text)?;
+    match interval < SHORTEST_INTERVAL {
+        true => Err("it is 100ms at least".to_owned()),
+        false => Ok(interval),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +51,14 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1d", "1.5s", "99999999999999999999s"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn looks_are_not_taken_without_a_pause() {
+        assert_eq!(interval("100ms"), Ok(Duration::from_millis(100)));
+        for text in ["0", "0s", "99ms", "x"] {
+            assert!(interval(text).is_err(), "{text}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub use check::{Edge, Graph, Report, Row, StepTypes, Types, Way, check};
 pub use document::{Document, Named, OnFailure, OutputDeclaration, Parameter, Step};
 pub use engine::{
     Answer, CallFailure, Child, Ended, Event, Execution, Options, Request, Script, Snapshot,
-    Status, Surroundings, Work,
+    Status, Surroundings, Work, masked,
 };
 pub use finding::{Code, Finding, Severity};
 pub use node::{Entry, Kind, Node};

@@ -313,6 +313,12 @@ const CASES: &[(u16, Severity, &str, &str)] = &[
     ),
     (
         31,
+        WARNING,
+        "- {name: a, action: 'aws:executeAwsApi', inputs: {Service: rds, Api: CopyDBSnapshot, SourceDBSnapshotIdentifier: 'arn:a', TargetDBSnapshotIdentifier: b, SourceRegion: eu-west-1}}",
+        "the SDKs make a PreSignedUrl of it",
+    ),
+    (
+        31,
         ERROR,
         "- {name: a, action: 'aws:executeAwsApi', inputs: {Service: ecs, Api: RunTask}}",
         "RunTask needs taskDefinition",

@@ -37,6 +37,8 @@ pub(crate) struct Automation {
 /// An execution, and the way to its task.
 struct Held {
     record: Record,
+    /// What it was started with.
+    asked: Start,
     signals: mpsc::Sender<Signal>,
     /// Whether it has ended.
     ended: watch::Sender<bool>,
@@ -53,12 +55,15 @@ pub(crate) enum Signal {
 }
 
 /// What an execution is started with.
+#[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) document: String,
     pub(crate) version: Option<String>,
     pub(crate) parameters: BTreeMap<String, Given>,
     /// The executions above this one, the nearest last.
     pub(crate) ancestors: Vec<Ancestor>,
+    /// What the caller can ask with again, and gets the same execution.
+    pub(crate) token: Option<String>,
 }
 
 /// An execution that waits for one that it has started.
@@ -96,6 +101,21 @@ impl Automation {
         held.is_some_and(|held| held.signals.try_send(signal).is_ok())
     }
 
+    /// Takes the approval or rejection of the step at work by somebody, once from each.
+    pub(crate) fn decide(&self, id: &str, by: &str) -> bool {
+        let mut executions = self.executions();
+        let step = executions
+            .get_mut(id)
+            .and_then(|held| held.record.current_mut());
+        match step {
+            Some(step) if step.may_decide(by) => {
+                step.decided.push(by.to_owned());
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Notices of the end of an execution.
     fn end(&self, id: &str) -> Option<watch::Receiver<bool>> {
         Some(self.executions().get(id)?.ended.subscribe())
@@ -123,6 +143,9 @@ impl Automation {
 /// Starts an execution and gives its id.
 pub(crate) fn start(shared: &Arc<Shared>, start: Start) -> Result<String, ApiError> {
     let automation = &shared.automation;
+    if let Some(id) = again(automation, &start)? {
+        return Ok(id);
+    }
     let (version, document) = {
         let documents = automation.documents();
         let history = documents.history(&start.document).ok_or_else(|| {
@@ -179,6 +202,7 @@ pub(crate) fn start(shared: &Arc<Shared>, start: Start) -> Result<String, ApiErr
         forget(&mut executions);
         let held = Held {
             record,
+            asked: start.clone(),
             signals: sender,
             ended: watch::Sender::new(false),
         };
@@ -198,6 +222,34 @@ pub(crate) fn start(shared: &Arc<Shared>, start: Start) -> Result<String, ApiErr
         stop.run_until_cancelled(task.run()).await;
     });
     Ok(id)
+}
+
+/// The execution that was started with the same token.
+fn again(automation: &Automation, start: &Start) -> Result<Option<String>, ApiError> {
+    let Some(token) = &start.token else {
+        return Ok(None);
+    };
+    let executions = automation.executions();
+    let same = |held: &&Held| {
+        let known = held.asked.token.as_ref();
+        known.is_some_and(|known| known.eq_ignore_ascii_case(token))
+    };
+    let Some(held) = executions.values().find(same) else {
+        return Ok(None);
+    };
+    let Start {
+        document,
+        version,
+        parameters,
+        ..
+    } = &held.asked;
+    match (document, version, parameters) == (&start.document, &start.version, &start.parameters) {
+        true => Ok(Some(held.record.id.clone())),
+        false => Err(ApiError::new(
+            "IdempotentParameterMismatch",
+            "The client token was used with other parameters before.",
+        )),
+    }
 }
 
 fn values(

@@ -5,6 +5,7 @@ mod runtime;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const ANSWER_LIMIT: u64 = 6 << 20;
 /// What of a function's log is kept; callers see the last 4 KB.
 const LOG_LIMIT: u64 = 1 << 20;
 const LOG_TAIL: usize = 4096;
+/// For outputs that somebody holds open who is out of reach, once the program has ended.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A function.
 #[derive(Clone, Debug)]
@@ -219,12 +222,31 @@ impl Group {
                 let _ = stdin.write_all(&event).await;
             }
         };
-        let ((), answer, log) = tokio::join!(
-            feed,
-            drained(stdout, ANSWER_LIMIT),
-            drained(stderr, LOG_LIMIT)
-        );
-        let wrong = match self.0.wait().await {
+        let (mut answer, mut log) = (Vec::new(), Vec::new());
+        let group = self.group();
+        let status = {
+            let mut outputs = pin!(async {
+                tokio::join!(
+                    feed,
+                    drain(stdout, ANSWER_LIMIT, &mut answer),
+                    drain(stderr, LOG_LIMIT, &mut log)
+                )
+            });
+            // What it has started may hold its outputs open, and ends with it.
+            tokio::select! {
+                _ = &mut outputs => {
+                    let status = self.0.wait().await;
+                    kill(group);
+                    status
+                }
+                status = self.0.wait() => {
+                    kill(group);
+                    let _ = timeout(OUTPUT_PATIENCE, outputs).await;
+                    status
+                }
+            }
+        };
+        let wrong = match status {
             Ok(status) if status.success() => String::new(),
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
@@ -233,28 +255,40 @@ impl Group {
     }
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        let pid = self
-            .0
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may just have ended.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+impl Group {
+    /// None once it has been waited for.
+    fn group(&self) -> Option<Pid> {
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        id.and_then(Pid::from_raw)
     }
 }
 
-/// All of a pipe, of which so much is kept.
+impl Drop for Group {
+    fn drop(&mut self) {
+        kill(self.group());
+    }
+}
+
+fn kill(group: Option<Pid>) {
+    if let Some(pid) = group {
+        // It may just have ended.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// All of a pipe, of which so much is given.
 async fn drained(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
     let mut kept = Vec::new();
+    drain(pipe, limit, &mut kept).await;
+    kept
+}
+
+/// All of a pipe, of which so much is kept.
+async fn drain(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64, kept: &mut Vec<u8>) {
     if let Some(pipe) = pipe {
         let mut pipe = pipe.take(limit);
         // A broken pipe is an end.
-        let _ = pipe.read_to_end(&mut kept).await;
+        let _ = pipe.read_to_end(kept).await;
         let _ = tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await;
     }
-    kept
 }

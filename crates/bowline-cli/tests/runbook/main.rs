@@ -11,12 +11,14 @@
 mod support;
 
 mod check;
+mod children;
 mod corpus;
 mod remote;
 mod run;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use support::{BOWLINE, Finished, clean, run as finish};
 use tempfile::TempDir;
 
@@ -33,4 +35,20 @@ fn written(text: &str) -> (TempDir, PathBuf) {
 /// `bowline runbook` without AWS, in the folder of the runbook.
 fn offline(folder: &Path, words: &[&str]) -> Finished {
     finish(clean(BOWLINE, folder).arg("runbook").args(words))
+}
+
+/// The events of a run.
+fn events(text: &[u8]) -> Vec<Value> {
+    let lines = std::str::from_utf8(text).unwrap().lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Steps that ended, with their statuses.
+fn ends(events: &[Value]) -> Vec<String> {
+    let ends = events.iter().filter(|event| event["type"] == "step.end");
+    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
+    ends.map(|it| format!("{} {}", text(it, "step"), text(it, "status")))
+        .collect()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Finished, Running, Sandbox, run};
-use super::written;
+use super::support::{Finished, Running, Sandbox, run, wait_for};
+use super::{ends, events, written};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -35,20 +35,6 @@ fn submit(sandbox: &Sandbox, text: &str, more: &[&str]) -> Finished {
     ]
     .concat();
     Running::start(sandbox.bowline(&words).stdin(Stdio::null())).finish(LIMIT)
-}
-
-fn events(text: &[u8]) -> Vec<Value> {
-    let lines = std::str::from_utf8(text).unwrap().lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn ends(events: &[Value]) -> Vec<String> {
-    let ends = events.iter().filter(|event| event["type"] == "step.end");
-    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
-    ends.map(|it| format!("{} {}", text(it, "step"), text(it, "status")))
-        .collect()
 }
 
 #[test]
@@ -133,7 +119,7 @@ fn executions_are_followed_stopped_and_answered() {
         .stderr_has("has ended with Cancelled");
 
     let asks = book(
-        "- {name: ask, action: 'aws:approve', inputs: {Approvers: [ann]}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n",
+        "- {name: ask, action: 'aws:approve', inputs: {Approvers: [sandbox]}}\n- {name: hold, action: 'aws:pause', inputs: {}}\n",
     );
     let id = start(&asks);
     let words = ["runbook", "follow", &id, "--poll-interval", "100ms"];
@@ -282,6 +268,105 @@ fn a_step_runs_another_runbook() {
             .unwrap()
             .contains("runs itself")
     );
+}
+
+/// What a call selects, as texts.
+fn asked(sandbox: &Sandbox, call: &str, selector: &str) -> Vec<String> {
+    let text = format!(
+        "schemaVersion: '0.3'\nmainSteps:\n- {{name: a, action: 'aws:executeAwsApi', inputs: {{Service: ssm, {call}}}, outputs: [{{Name: x, Selector: '{selector}', Type: StringList}}]}}\noutputs: [a.x]\n"
+    );
+    let (_folder, path) = written(&text);
+    let done = run(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap()])).code(0);
+    let outputs = events(&done.stdout).pop().unwrap()["outputs"]["a.x"].clone();
+    serde_json::from_value(outputs).unwrap()
+}
+
+#[test]
+fn nothing_is_left_of_a_comparison_that_was_interrupted() {
+    let sandbox = Sandbox::start(&[]);
+    let documents = || {
+        asked(
+            &sandbox,
+            "Api: ListDocuments",
+            "$.DocumentIdentifiers[*].Name",
+        )
+    };
+    let executions = |status: &str| {
+        let call = format!(
+            "Api: DescribeAutomationExecutions, Filters: [{{Key: ExecutionStatus, Values: [{status}]}}]"
+        );
+        let selector = "$.AutomationExecutionMetadataList[*].AutomationExecutionId";
+        asked(&sandbox, &call, selector)
+    };
+    // Here it ends at once, and the service, which sees the document of the comparison, sleeps for an hour.
+    let text = book(
+        "- {name: a, action: 'aws:executeAwsApi', inputs: {Service: ssm, Api: ListDocuments}, outputs: [{Name: n, Selector: '$.DocumentIdentifiers[0].Name', Type: String}]}\n- {name: b, action: 'aws:branch', inputs: {Choices: [{NextStep: s, Variable: '{{ a.n }}', StartsWith: bowline-}]}, isEnd: true}\n- {name: s, action: 'aws:sleep', inputs: {Duration: PT1H}}\n",
+    );
+    let (_folder, path) = written(&text);
+    let words = ["runbook", "compare", path.to_str().unwrap()];
+    let running = Running::start(sandbox.bowline(&words).stdin(Stdio::null()));
+    wait_for("the execution", LIMIT, || {
+        (!executions("InProgress").is_empty()).then_some(())
+    });
+    running.signal("INT");
+    let done = running.finish(LIMIT).code(130);
+    assert!(
+        done.stdout.is_empty() && done.stderr.contains("cancelling the execution"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(documents(), Vec::<String>::new());
+    assert_eq!(executions("Cancelled").len(), 1);
+
+    // A document of the same text that was left behind goes with the next run of it.
+    submit(&sandbox, &book(FUNCTION), &["--keep", "--detach"]).code(0);
+    assert_eq!(documents().len(), 1);
+    submit(&sandbox, &book(FUNCTION), &[]).code(0);
+    assert_eq!(documents(), Vec::<String>::new());
+}
+
+/// The sandbox has a secret, whose value is JSON with a password in it.
+#[test]
+fn secrets_are_not_shown_wherever_the_run_is() {
+    let sandbox = Sandbox::start(&[]);
+    let child = "schemaVersion: '0.3'\nmainSteps:\n- {name: g, action: 'aws:executeAwsApi', inputs: {Service: secretsmanager, Api: GetSecretValue, SecretId: demo/db}, outputs: [{Name: Password, Selector: $.SecretString, Type: String}, {Name: x, Selector: $.SecretString, Type: String}]}\noutputs: [g.Password, g.Output]\n";
+    let (folder, path) = written(child);
+    let parent = "schemaVersion: '0.3'\nmainSteps:\n- {name: c, action: 'aws:executeAutomation', inputs: {DocumentName: book}}\noutputs: [c.Output]\n";
+    let (_folder, parent) = written(parent);
+    let dir = ["--runbook-dir", folder.path().to_str().unwrap()];
+    let words = [&["runbook", "run", parent.to_str().unwrap()][..], &dir].concat();
+    let state = tempfile::TempDir::new().unwrap();
+    let local = |words: &[&str]| {
+        let mut command = sandbox.bowline(words);
+        run(command.env("XDG_STATE_HOME", state.path())).code(0)
+    };
+    let parent = local(&words);
+    let words = ["runbook", "run", path.to_str().unwrap(), "-o", "table"];
+    let table = local(&words);
+    let remote = submit(
+        &sandbox,
+        &child.replace(", {Name: x, Selector: $.SecretString, Type: String}", ""),
+        &[],
+    )
+    .code(0);
+    for done in [parent, table, remote] {
+        let shown = String::from_utf8(done.stdout).unwrap() + &done.stderr;
+        assert!(
+            !shown.contains("not a secret") && shown.contains("[masked]"),
+            "{shown}"
+        );
+    }
+    // Nor do they stay on the disk.
+    let runs = state.path().join("bowline/runbooks");
+    let mut files = 0;
+    for folder in std::fs::read_dir(runs).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(!text.contains("not a secret"), "{text}");
+            files += 1;
+        }
+    }
+    assert_eq!(files, 6);
 }
 
 #[test]

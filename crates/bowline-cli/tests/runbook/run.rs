@@ -1,11 +1,12 @@
 //! Runs against sandboxes: the example case by case, scripts, approvals, interrupts and going on.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Finished, LATER, Running, Sandbox, Terminal, run};
+use super::support::{Finished, LATER, Running, Sandbox, Terminal, run, wait_for};
 use super::{EXAMPLE, written};
 
 const PARAMETERS: [&str; 6] = [
@@ -219,9 +220,50 @@ fn what_cannot_be_done_here_is_refused_before_the_first_step() {
         refused.stdout("").stderr_has(said);
     }
     let (_folder, path) = written(EXAMPLE);
+    run(&mut sandbox.bowline(&["runbook", "run", "x.yaml", "--poll-interval", "0s"]))
+        .code(2)
+        .stderr_has("it is 100ms at least");
     run(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap(), "-p", "Clster=x"]))
         .code(2)
         .stderr_has("did you mean Cluster?");
+}
+
+/// The script ends with its handler, and what it has started with it.
+#[test]
+fn a_script_does_not_wait_for_what_it_has_left_behind() {
+    let sandbox = Sandbox::start(&[]);
+    let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: s, action: 'aws:executeScript', inputs: {Runtime: python3.11, Handler: go, Script: \"import subprocess\\ndef go(e, c):\\n  return {'pid': subprocess.Popen(['sleep', '1000']).pid}\\n\"}, outputs: [{Name: pid, Selector: $.Payload.pid, Type: Integer}]}\noutputs: [s.pid]\n";
+    let (_folder, path) = written(text);
+    let words = ["runbook", "run", path.to_str().unwrap(), "--allow-scripts"];
+    let (_, last) = events(&run(&mut sandbox.bowline(&words)).code(0));
+    let pid = last["outputs"]["s.pid"][0].as_str().unwrap();
+    let stat = Path::new("/proc").join(pid).join("stat");
+    wait_for("the end of what the script has started", LATER, || {
+        let state = std::fs::read_to_string(&stat).unwrap_or_default();
+        // A zombie has ended too.
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    });
+}
+
+#[test]
+fn a_script_without_a_result_says_why() {
+    let sandbox = Sandbox::start(&[]);
+    for (body, said) in [
+        ("return {'x': float('nan')}", "not JSON compliant"),
+        (
+            "import sys; sys.exit(0)",
+            "the script ended itself before its handler had returned",
+        ),
+    ] {
+        let text = format!(
+            "schemaVersion: '0.3'\nmainSteps:\n- {{name: s, action: 'aws:executeScript', inputs: {{Runtime: python3.11, Handler: f, Script: \"def f(e, c):\\n  {body}\\n\"}}}}\n"
+        );
+        let (_folder, path) = written(&text);
+        let words = ["runbook", "run", path.to_str().unwrap(), "--allow-scripts"];
+        let (_, last) = events(&run(&mut sandbox.bowline(&words)).code(1));
+        let failure = last["failure"].as_str().unwrap();
+        assert!(failure.contains(said), "{failure}");
+    }
 }
 
 #[test]

@@ -164,6 +164,13 @@ impl Checker<'_> {
     }
 
     fn unknown_member(&mut self, step: &Step, shape: &Shape, path: &str, name: &str, span: Span) {
+        let mut members = shape.members().iter();
+        if name == "SourceRegion" && members.any(|it| it.name == "PreSignedUrl") {
+            let message = format!("{path} has no member SourceRegion of the service");
+            self.warn(31, span, step, message)
+                .suggest("the SDKs make a PreSignedUrl of it, which a local run does not; `bowline runbook submit` lets the service run it");
+            return;
+        }
         let near = shape
             .nearest_member(name)
             .map(|near| format!("did you mean {near}?"));

@@ -283,6 +283,18 @@ impl Execution {
 
     /// The action succeeded: outputs are evaluated, once.
     pub(super) fn conclude(&mut self, root: &Root, fixed: Map<String, Value>) {
+        let shown = fixed.clone();
+        self.conclude_as(root, fixed, root, &shown);
+    }
+
+    /// The same, with what is shown in the place of the answer and the fixed outputs.
+    pub(super) fn conclude_as(
+        &mut self,
+        root: &Root,
+        fixed: Map<String, Value>,
+        shown_root: &Root,
+        shown_fixed: &Map<String, Value>,
+    ) {
         let document = Arc::clone(&self.document);
         let Phase::Running(running) = &self.phase else {
             return;
@@ -291,7 +303,15 @@ impl Execution {
             return;
         };
         match outputs::evaluate(step, root, fixed) {
-            Ok(outputs) => self.succeed(None, outputs),
+            Ok(outputs) => {
+                let name = &step.name.name;
+                let shown = outputs::shown(step, shown_root, shown_fixed, &outputs);
+                self.state.shown.remove(name);
+                if shown != outputs::masked(&outputs) {
+                    self.state.shown.insert(name.clone(), shown);
+                }
+                self.succeed(None, outputs);
+            }
             Err(message) => self.fail(Failure::for_good(message)),
         }
     }

@@ -20,7 +20,8 @@ impl Execution {
                 let id = self.ask(step, deadline, Work::Automation(child));
                 return self.wait(Wait::Answer(id));
             }
-            Turn::Done(outputs) => return self.conclude_with(outputs),
+            Turn::Done(outputs) => return self.conclude_with(outputs.clone(), &outputs),
+            Turn::Ended { outputs, shown } => return self.conclude_with(outputs, &shown),
             Turn::Failed(failure) => return self.fail(failure),
         };
         if let Phase::Running(running) = &mut self.phase {
@@ -79,7 +80,9 @@ impl Execution {
     }
 
     /// The action succeeded with these outputs and no others, which declared ones are taken from.
-    pub(super) fn conclude_with(&mut self, outputs: Map<String, Value>) {
-        self.conclude(&Root::Value(Value::Object(outputs.clone())), outputs);
+    fn conclude_with(&mut self, outputs: Map<String, Value>, shown: &Map<String, Value>) {
+        let root = |outputs: &Map<String, Value>| Root::Value(Value::Object(outputs.clone()));
+        let (whole, part) = (root(&outputs), root(shown));
+        self.conclude_as(&whole, outputs, &part, shown);
     }
 }

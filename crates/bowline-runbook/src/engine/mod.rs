@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 pub use self::options::{Options, Snapshot, Surroundings};
+pub use self::outputs::masked;
 use self::repeat::{Frame, list};
 pub use self::status::{Event, Status};
 pub use self::work::{Answer, CallFailure, Child, Ended, Request, Script, Work};
@@ -55,6 +56,8 @@ pub struct Execution {
     cancel: Cancel,
     /// When the clean-up has to be over.
     clean_up_until: Option<Timestamp>,
+    /// So many of the outermost loops were cancelled, and have no further round during the clean-up.
+    cancelled_loops: usize,
 }
 
 #[derive(Debug)]
@@ -165,6 +168,7 @@ impl Execution {
             parameters: parameters.values,
             variables: variables.collect(),
             outputs: BTreeMap::new(),
+            shown: BTreeMap::new(),
             statuses: BTreeMap::new(),
             failures: Vec::new(),
             next: document.steps.first().map(|step| step.name.name.clone()),
@@ -206,6 +210,7 @@ impl Execution {
             steps_run: 0,
             cancel: Cancel::No,
             clean_up_until: None,
+            cancelled_loops: 0,
         };
         run.state.status = Status::InProgress;
         if next.is_none() {
@@ -296,6 +301,11 @@ impl Execution {
     /// How the run stands.
     pub fn status(&self) -> Status {
         self.state.status
+    }
+
+    /// The choices that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Whether the run is over.
@@ -511,12 +521,7 @@ impl Execution {
             self.state.failures.push((name.clone(), status, message));
         }
         let outputs = match status {
-            Status::Success => self
-                .state
-                .outputs
-                .get(&name)
-                .map(outputs::masked)
-                .unwrap_or_default(),
+            Status::Success => self.shown_outputs(&name).unwrap_or_default(),
             _ => Map::new(),
         };
         let label = format!("{}{name}", self.path());
@@ -568,14 +573,14 @@ impl Execution {
         self.finish(place, Status::Cancelled, None);
         self.cancel = Cancel::Accepted;
         let document = Arc::clone(&self.document);
-        let target = document
-            .steps
+        let target = list(&document, &self.frames)
             .get(place)
             .and_then(|step| step.on_cancel.as_ref());
         match target.filter(|_| !is_clean_up) {
             Some(target) => {
                 self.clean_up_until = Some(self.now + CLEAN_UP_LIMIT);
                 self.go(place, Some(&target.name), "onCancel");
+                self.cancelled_loops = self.frames.len();
             }
             None => self.go(place, None, "onCancel"),
         }
@@ -589,7 +594,7 @@ impl Execution {
         self.state.status = status;
         self.events.push_back(Event::RunEnd {
             status,
-            outputs: self.document_outputs(),
+            outputs: self.shown_results(),
             failure,
         });
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::outputs::masked;
 use super::status::Status;
 use crate::reference::Reference;
 
@@ -74,6 +75,9 @@ pub struct Snapshot {
     pub variables: BTreeMap<String, Value>,
     /// Outputs by step.
     pub outputs: BTreeMap<String, Map<String, Value>>,
+    /// The same for showing, of steps with secrets that the names of their outputs do not tell.
+    #[serde(default)]
+    pub shown: BTreeMap<String, Map<String, Value>>,
     /// Statuses by step; those not reached are absent.
     pub statuses: BTreeMap<String, Status>,
     /// Critical failures in their order: step, status, message.
@@ -82,4 +86,18 @@ pub struct Snapshot {
     pub next: Option<String>,
     /// How the run stands.
     pub status: Status,
+}
+
+impl Snapshot {
+    /// Without secrets in the outputs: for a run that nobody goes on with.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        for (step, outputs) in &mut self.outputs {
+            *outputs = match self.shown.remove(step) {
+                Some(shown) => shown,
+                None => masked(outputs),
+            };
+        }
+        self
+    }
 }

@@ -1,5 +1,7 @@
 //! Actions that are several calls: each call's answer says what is next.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -29,6 +31,11 @@ pub(super) enum Turn {
     Child(Child),
     /// The step is done, with these outputs.
     Done(Map<String, Value>),
+    /// So is the runbook that the step ran; its outputs lose the names that tell which of them are secret.
+    Ended {
+        outputs: Map<String, Value>,
+        shown: Map<String, Value>,
+    },
     Failed(Failure),
 }
 
@@ -43,6 +50,10 @@ pub(super) struct Progress {
     id: Option<String>,
     /// What is left to do, the next last.
     left: Vec<Call>,
+    /// What the pages before this one had.
+    pages: Vec<Value>,
+    /// A command has ended, so that nothing comes to its invocations any more.
+    is_over: bool,
 }
 
 /// Whether an action is carried out by one of these.
@@ -118,8 +129,10 @@ pub(super) fn next(
             progress.id = Some(id.clone());
             Turn::Poll(list_invocations(&id))
         }
-        (Action::RunCommand, "ListCommandInvocations") => invocations(value, asked),
-        (Action::RunCommand, _) => commands(value, &asked),
+        (Action::RunCommand, "ListCommandInvocations") => {
+            invocations(value, asked, inputs, progress)
+        }
+        (Action::RunCommand, _) => commands(value, &asked, progress),
         (Action::ChangeInstanceState, "DescribeInstanceStatus") => {
             let wanted = text(inputs, "DesiredState");
             instances(value, asked, &wanted, || Turn::Done(Map::new()))
@@ -208,10 +221,14 @@ pub(super) fn ended(ended: &super::work::Ended) -> Turn {
             ended.status
         ));
     }
-    let output: Vec<String> = ended.outputs.values().flat_map(texts).collect();
-    Turn::Done(members(json!({
-        "ExecutionId": id, "Status": ended.status.name(), "Output": output,
-    })))
+    let outputs = |of: &Map<String, Value>| {
+        let output: Vec<String> = of.values().flat_map(texts).collect();
+        members(json!({ "ExecutionId": id, "Status": ended.status.name(), "Output": output }))
+    };
+    Turn::Ended {
+        outputs: outputs(&ended.outputs),
+        shown: outputs(&ended.shown),
+    }
 }
 
 fn after_failure(
@@ -236,6 +253,11 @@ fn after_failure(
     if is_gone {
         return Turn::Done(Map::new());
     }
+    // What is listed of a command is looked at again from the beginning.
+    if asked.operation.starts_with("ListCommand") && failure.is_patient() {
+        let id = asked.input.get("CommandId").map(embedded);
+        return Turn::Poll(list_invocations(&id.unwrap_or_default()));
+    }
     if is_poll && failure.is_patient() {
         return Turn::Poll(asked.clone());
     }
@@ -259,15 +281,24 @@ fn list_invocations(id: &str) -> Call {
     call("ssm", "ListCommandInvocations", members(input))
 }
 
-fn invocations(value: &Value, asked: Call) -> Turn {
-    let none = Vec::new();
-    let found = value["CommandInvocations"].as_array().unwrap_or(&none);
+fn invocations(
+    value: &Value,
+    mut asked: Call,
+    inputs: &Map<String, Value>,
+    progress: &mut Progress,
+) -> Turn {
     let id = asked.input.get("CommandId").cloned().unwrap_or_default();
-    if found.is_empty() {
-        // Targets may match nothing: then the command itself has ended.
-        let input = json!({ "CommandId": id });
-        return Turn::Call(call("ssm", "ListCommands", members(input)));
+    let first = list_invocations(&embedded(&id));
+    if asked == first {
+        progress.pages.clear();
     }
+    let items = value["CommandInvocations"].as_array();
+    progress.pages.extend(items.into_iter().flatten().cloned());
+    if let Some(token) = value["NextToken"].as_str().filter(|it| !it.is_empty()) {
+        asked.input.insert("NextToken".to_owned(), token.into());
+        return Turn::Call(asked);
+    }
+    let found = std::mem::take(&mut progress.pages);
     let is_final = |it: &&Value| {
         matches!(
             it["Status"].as_str(),
@@ -275,7 +306,13 @@ fn invocations(value: &Value, asked: Call) -> Turn {
         )
     };
     if !found.iter().all(|it| is_final(&it)) {
-        return Turn::Poll(asked);
+        return Turn::Poll(first);
+    }
+    // Targets may match nothing, and what they match gets the command bit by bit: the command says when it has ended, and
+    // after that nothing comes.
+    if found.is_empty() || (inputs.contains_key("Targets") && !progress.is_over) {
+        let input = json!({ "CommandId": id });
+        return Turn::Call(call("ssm", "ListCommands", members(input)));
     }
     let plugin = |it: &Value, name: &str| {
         let plugins = it["CommandPlugins"].as_array().cloned().unwrap_or_default();
@@ -307,14 +344,23 @@ fn invocations(value: &Value, asked: Call) -> Turn {
     done_with_payload(outputs)
 }
 
-/// The command itself, where it has no invocations.
-fn commands(value: &Value, asked: &Call) -> Turn {
+/// The command itself. Its invocations are listed once more when it has ended; without any it counts by itself.
+fn commands(value: &Value, asked: &Call, progress: &mut Progress) -> Turn {
     let id = asked
         .input
         .get("CommandId")
         .map(embedded)
         .unwrap_or_default();
-    match value.pointer("/Commands/0/Status").and_then(Value::as_str) {
+    let status = value.pointer("/Commands/0/Status").and_then(Value::as_str);
+    let is_final = matches!(
+        status,
+        Some("Success" | "Cancelled" | "Failed" | "TimedOut")
+    );
+    if is_final && !progress.is_over {
+        progress.is_over = true;
+        return Turn::Call(list_invocations(&id));
+    }
+    match status {
         Some("Success") => done_with_payload(
             json!({ "CommandId": id, "Status": "Success", "ResponseCode": "", "Output": "" }),
         ),
@@ -393,8 +439,10 @@ fn instances(value: &Value, asked: Call, wanted: &str, done: impl Fn() -> Turn) 
     let none = Vec::new();
     let found = value["InstanceStatuses"].as_array().unwrap_or(&none);
     let state = |it: &Value| at(it, "/InstanceState/Name");
-    let count = asked.input.get("InstanceIds").and_then(Value::as_array);
-    let count = count.map_or(0, Vec::len);
+    let ids = asked.input.get("InstanceIds").and_then(Value::as_array);
+    // One that is named twice is answered once.
+    let ids: BTreeSet<String> = ids.into_iter().flatten().map(embedded).collect();
+    let count = ids.len();
     let lost = |it: &&Value| {
         wanted != "terminated" && matches!(state(it).as_str(), "terminated" | "shutting-down")
     };

@@ -176,7 +176,9 @@ impl Execution {
 
     /// A step of a body has ended, and nothing of the body follows it.
     pub(super) fn out_of_body(&mut self, why: &str, failed: Option<Status>) {
+        let is_over = self.frames.len() <= self.cancelled_loops;
         match (why, failed) {
+            _ if is_over => self.leave_all(),
             // The failure is the loop's too; what its `onFailure` says is for failures of its own. \[X\]
             ("onFailure", Some(status)) => {
                 while !self.frames.is_empty() {
@@ -185,14 +187,17 @@ impl Execution {
                 }
                 self.end();
             }
-            ("onCancel", _) => {
-                while !self.frames.is_empty() {
-                    self.leave(Status::Cancelled, None);
-                }
-                self.end();
-            }
+            ("onCancel", _) => self.leave_all(),
             _ => self.round(),
         }
+    }
+
+    /// The run was cancelled in a loop.
+    fn leave_all(&mut self) {
+        while !self.frames.is_empty() {
+            self.leave(Status::Cancelled, None);
+        }
+        self.end();
     }
 
     /// The time of a loop is up: what it is at is given up.

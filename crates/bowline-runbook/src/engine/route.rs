@@ -53,7 +53,11 @@ impl Execution {
             if self.frames.is_empty() {
                 return self.end();
             }
-            self.leave(Status::Exited, None);
+            let status = match why {
+                "onCancel" => Status::Cancelled,
+                _ => Status::Exited,
+            };
+            self.leave(status, None);
         }
     }
 }

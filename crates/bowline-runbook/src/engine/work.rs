@@ -68,6 +68,8 @@ pub struct Ended {
     pub status: Status,
     /// The outputs of the document.
     pub outputs: Map<String, Value>,
+    /// The same for showing: secrets are masked.
+    pub shown: Map<String, Value>,
     /// Why it failed.
     pub failure: Option<String>,
 }

@@ -3,7 +3,7 @@
 use bowline_runbook::{Answer, Child, Ended, Event, Request, Status, Work};
 use serde_json::{Map, Value, json};
 
-use super::{Run, book, called, refused};
+use super::{Run, a, book, called, refused};
 
 /// Answers by operation; each is asked in turn, and the last one stays.
 fn by_operation(answers: Value) -> impl FnMut(&Request, usize) -> Option<Answer> {
@@ -78,6 +78,42 @@ fn a_command_is_sent_and_seen_through() {
     // Targets that match nothing have no invocations: the command says how it ended.
     let answers = json!({ "SendCommand": [sent], "ListCommandInvocations": [{ "CommandInvocations": [] }], "ListCommands": [{ "Commands": [{ "Status": "Pending" }] }, { "Commands": [{ "Status": "Success" }] }] });
     let mut run = Run::new(&book(&[("S", COMMAND, "")]), by_operation(answers));
+    run.finish();
+    assert_eq!(run.execution.status(), Status::Success, "{}", run.failure());
+}
+
+#[test]
+fn a_command_for_targets_has_ended_when_it_says_so() {
+    let sent = json!({ "Command": { "CommandId": "c-1" } });
+    let page = |id: &str, status: &str, next: Option<&str>| json!({ "CommandInvocations": [{ "InstanceId": id, "Status": status }], "NextToken": next });
+    let command = |status: &str| json!({ "Commands": [{ "Status": status }] });
+    let targets = COMMAND.replace(
+        "InstanceIds: [i-1]",
+        "Targets: [{Key: 'tag:a', Values: [b]}]",
+    );
+    // The first instance is done before the others have the command; the second page has the one that fails.
+    let answers = json!({
+        "SendCommand": [sent],
+        "ListCommandInvocations": [page("i-1", "Success", None), page("i-1", "Success", Some("p2")), page("i-2", "InProgress", None), page("i-1", "Success", Some("p2")), page("i-2", "Failed", None), page("i-1", "Success", Some("p2")), page("i-2", "Failed", None)],
+        "ListCommands": [command("InProgress"), command("Failed")],
+    });
+    let mut run = Run::new(&book(&[("S", &targets, "")]), by_operation(answers));
+    run.finish();
+    assert!(run.failure().contains("on i-2"), "{}", run.failure());
+    let tokens = run.inputs_of("S");
+    let tokens: Vec<_> = tokens
+        .iter()
+        .filter_map(|it| it["NextToken"].as_str())
+        .collect();
+    assert_eq!(tokens, ["p2", "p2", "p2"]);
+}
+
+#[test]
+fn an_instance_that_is_named_twice_is_waited_for_once() {
+    let state = STATE.replace("[i-1, i-2]", "[i-1, i-1]");
+    let well = json!({ "InstanceStatuses": [{ "InstanceState": { "Name": "running" }, "InstanceId": "i-1", "InstanceStatus": { "Status": "ok" }, "SystemStatus": { "Status": "ok" } }] });
+    let answers = json!({ "StartInstances": [{}], "DescribeInstanceStatus": [well] });
+    let mut run = Run::new(&book(&[("S", &state, "")]), by_operation(answers));
     run.finish();
     assert_eq!(run.execution.status(), Status::Success, "{}", run.failure());
 }
@@ -250,6 +286,7 @@ fn a_child_that_fails_fails_its_step() {
         Some(Answer::Ended(Ended {
             execution_id: "id-2".to_owned(),
             status,
+            shown: outputs.clone(),
             outputs,
             failure: failure.map(str::to_owned),
         }))
@@ -296,6 +333,85 @@ fn a_child_that_fails_fails_its_step() {
         "{}",
         run.failure()
     );
+}
+
+#[test]
+fn secrets_are_not_shown_under_other_names() {
+    let secret = "action: aws:executeAwsApi, inputs: {Service: secretsmanager, Api: GetSecretValue, SecretId: s}";
+    let text = book(&[
+        (
+            "G",
+            secret,
+            "outputs: [{Name: x, Selector: $.SecretString, Type: String}, {Name: name, Selector: $.Name, Type: String}]",
+        ),
+        (
+            "C",
+            CHILD,
+            "outputs: [{Name: first, Selector: '$.Output[0]', Type: String}]",
+        ),
+    ]) + "outputs: [G.x, G.name, G.OutputPayload, C.Output, C.first]\n";
+    let answer = |request: &Request| match request.step.as_str() {
+        "G" => called(json!({ "Name": "n", "SecretString": "{\"user\": \"hunter2\"}" })),
+        _ => {
+            let of = |text: &str| Map::from_iter([("g.Password".to_owned(), json!([text]))]);
+            Some(Answer::Ended(Ended {
+                execution_id: "id-2".to_owned(),
+                status: Status::Success,
+                outputs: of("hunter2"),
+                shown: of("[masked]"),
+                failure: None,
+            }))
+        }
+    };
+    let mut run = Run::new(&text, |request, _| answer(request));
+    run.finish();
+    let shown = format!("{:?}", run.events);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(
+        run.outputs(),
+        json!({
+            "G.x": ["[masked]"], "G.name": ["n"], "G.OutputPayload": ["{\"Name\":\"n\",\"SecretString\":\"[masked]\"}"],
+            "C.Output": ["[masked]"], "C.first": ["[masked]"],
+        })
+    );
+    assert_eq!(run.execution.results()["C.first"], json!(["hunter2"]));
+    let kept = serde_json::to_string(&run.execution.snapshot().masked()).unwrap();
+    assert!(!kept.contains("hunter2"), "{kept}");
+}
+
+#[test]
+fn a_cancelled_loop_follows_the_on_cancel_of_its_own_step() {
+    let pause = "action: aws:sleep, inputs: {Duration: PT30S}";
+    let api = "action: aws:executeAwsApi, inputs: {Service: ecs, Api: ListClusters}";
+    let text = |target: &str| {
+        let body = format!(
+            "    - {{name: Quick, {api}}}\n    - {{name: Slow, {pause}{target}}}\n    - {{name: Tidy, {api}}}\n"
+        );
+        let after = super::step("Undo", api, "isEnd: true");
+        let first = super::step("First", api, "onCancel: 'step:Undo'");
+        let second = super::step("Second", api, "onCancel: 'step:Undo'");
+        let text = looped("Iterators: '{{ Items }}'", &body, &after);
+        text.replace("mainSteps:\n", &format!("mainSteps:\n{first}{second}"))
+    };
+    for (target, wanted) in [
+        ("", vec!["END:onCancel"]),
+        (
+            ", onCancel: 'step:Tidy'",
+            vec!["Tidy:onCancel", "END:sequence"],
+        ),
+        (
+            ", onCancel: 'step:Undo'",
+            vec!["Undo:onCancel", "END:isEnd"],
+        ),
+    ] {
+        let mut run = Run::new(&text(target), a);
+        run.until(5);
+        let before = run.jumps().len();
+        run.cancel().finish();
+        assert_eq!(run.jumps()[before..], wanted, "{target}");
+        assert_eq!(run.execution.status(), Status::Cancelled, "{target}");
+        assert_eq!(run.statuses()[2], "Cancelled", "{target}");
+    }
 }
 
 #[test]

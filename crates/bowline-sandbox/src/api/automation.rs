@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
+use crate::automation::documents::plain;
 use crate::automation::record::{Record, StepRecord};
 use crate::automation::{Signal, Start, start as begin};
 
@@ -18,6 +19,7 @@ struct Input {
     automation_execution_id: String,
     document_name: String,
     document_version: Option<String>,
+    client_token: Option<String>,
     parameters: BTreeMap<String, Vec<String>>,
     mode: Option<String>,
     targets: Vec<Value>,
@@ -76,16 +78,26 @@ fn start(call: &Call<'_>, input: Input) -> Result<Value, ApiError> {
         .into_iter()
         .map(|(name, texts)| (name, Given::Texts(texts)));
     let name = input.document_name;
-    let name = name
-        .rsplit_once(":document/")
-        .map_or(name.as_str(), |it| it.1);
+    let is_token = |token: &str| {
+        let lengths = token.split('-').map(str::len);
+        let digits = token.bytes().filter(|byte| *byte != b'-');
+        lengths.eq([8, 4, 4, 4, 12]) && digits.into_iter().all(|byte| byte.is_ascii_hexdigit())
+    };
+    if input
+        .client_token
+        .as_deref()
+        .is_some_and(|it| !is_token(it))
+    {
+        return Err(validation("a client token is a UUID"));
+    }
     let id = begin(
         call.shared,
         Start {
-            document: name.to_owned(),
+            document: plain(&name).to_owned(),
             version: input.document_version,
             parameters: parameters.collect(),
             ancestors: Vec::new(),
+            token: input.client_token,
         },
     )?;
     Ok(json!({ "AutomationExecutionId": id }))
@@ -261,6 +273,15 @@ fn signal(call: &Call<'_>, input: &Input) -> Result<Value, ApiError> {
             "AutomationStepNotFoundException",
             format!("There is no step execution {step}."),
         ));
+    }
+    let caller = call.shared.account.caller();
+    if waits_for("aws:approve")
+        && action == "aws:approve"
+        && !call.shared.automation.decide(id, &caller)
+    {
+        return Err(invalid(format!(
+            "{caller} is none of the approvers, or has answered already."
+        )));
     }
     if !waits_for(action) || !call.shared.automation.signal(id, told) {
         return Err(invalid(format!(

@@ -285,7 +285,7 @@ fn describe(
         "PlatformTypes": ["Windows", "Linux", "MacOS"],
         "DocumentType": "Automation",
         "SchemaVersion": "0.3",
-        "LatestVersion": history.latest.to_string(),
+        "LatestVersion": history.latest().to_string(),
         "DefaultVersion": history.default.to_string(),
         "DocumentFormat": version.format,
         "Tags": [],

@@ -23,7 +23,8 @@ pub(crate) struct Documents(BTreeMap<String, History>);
 pub(crate) struct History {
     versions: BTreeMap<u64, Version>,
     pub(crate) default: u64,
-    pub(crate) latest: u64,
+    /// The number of the version that was made last; it is there no more if it was removed.
+    made: u64,
     pub(crate) created: SystemTime,
 }
 
@@ -49,8 +50,11 @@ pub(crate) struct Draft {
 impl Documents {
     /// A document by name, or by its ARN.
     pub(crate) fn history(&self, name: &str) -> Option<&History> {
-        let name = name.rsplit_once(":document/").map_or(name, |it| it.1);
-        self.0.get(name)
+        self.0.get(plain(name))
+    }
+
+    fn history_mut(&mut self, name: &str) -> Result<&mut History, ApiError> {
+        self.0.get_mut(plain(name)).ok_or_else(|| unknown(name))
     }
 
     /// All of them, by name.
@@ -87,7 +91,7 @@ impl Documents {
         let version = Version::new(1, draft)?;
         let history = History {
             default: 1,
-            latest: 1,
+            made: 1,
             created: version.created,
             versions: BTreeMap::from([(1, version)]),
         };
@@ -102,9 +106,9 @@ impl Documents {
         of: Option<&str>,
         draft: Draft,
     ) -> Result<(), ApiError> {
-        let history = self.0.get_mut(name).ok_or_else(|| unknown(name))?;
+        let history = self.history_mut(name)?;
         let is_latest =
-            |of: &str| of == "$LATEST" || of.parse::<u64>().is_ok_and(|it| it == history.latest);
+            |of: &str| of == "$LATEST" || of.parse::<u64>().is_ok_and(|it| it == history.latest());
         if of.is_some_and(|of| !is_latest(of)) {
             return Err(no_version());
         }
@@ -137,15 +141,20 @@ impl Documents {
                 format!("A document can have at most {VERSIONS_LIMIT} versions."),
             ));
         }
-        let version = Version::new(history.latest + 1, draft)?;
-        history.latest = version.number;
+        let version = Version::new(history.made + 1, draft)?;
+        history.made = version.number;
         history.versions.insert(version.number, version);
         Ok(())
     }
 
     /// Makes a version the default.
     pub(crate) fn set_default(&mut self, name: &str, version: &str) -> Result<(), ApiError> {
-        let history = self.0.get_mut(name).ok_or_else(|| unknown(name))?;
+        if version.parse::<u64>().is_err() {
+            return Err(validation(format!(
+                "Value '{version}' at 'documentVersion' failed to satisfy constraint: Member must satisfy regular expression pattern: (^[1-9][0-9]*$)"
+            )));
+        }
+        let history = self.history_mut(name)?;
         let number = history
             .version(Some(version))
             .ok_or_else(no_version)?
@@ -156,9 +165,9 @@ impl Documents {
 
     /// Removes a document, or one version that is not the default.
     pub(crate) fn delete(&mut self, name: &str, version: Option<&str>) -> Result<(), ApiError> {
-        let history = self.0.get_mut(name).ok_or_else(|| unknown(name))?;
+        let history = self.history_mut(name)?;
         let Some(version) = version else {
-            self.0.remove(name);
+            self.0.remove(plain(name));
             return Ok(());
         };
         let number = history
@@ -176,7 +185,17 @@ impl Documents {
     }
 }
 
+/// The name in a name or an ARN.
+pub(crate) fn plain(name: &str) -> &str {
+    name.rsplit_once(":document/").map_or(name, |it| it.1)
+}
+
 impl History {
+    /// The number of the newest version that is there.
+    pub(crate) fn latest(&self) -> u64 {
+        self.versions.last_key_value().map_or(0, |it| *it.0)
+    }
+
     /// A version by number, `$LATEST`, `$DEFAULT`; the default where none is named.
     pub(crate) fn version(&self, wanted: Option<&str>) -> Option<&Version> {
         let number = match wanted {

@@ -155,6 +155,7 @@ impl Driver {
                             step.started = Some(now);
                             step.ended = None;
                             step.status = Status::InProgress;
+                            step.decided.clear();
                             if attempt == 1 {
                                 step.failure = None;
                             }
@@ -217,8 +218,9 @@ impl Driver {
 
 /// With the words that the service puts around it.
 fn failure(error: &str, status: Status) -> String {
+    let error = error.trim_end().trim_end_matches('.');
     match status {
-        Status::Cancelled => format!("Step fails when it is Canceling action. {error}"),
+        Status::Cancelled => format!("Step fails when it is Canceling action. {error}."),
         _ => format!(
             "Step fails when it is Execute/Cancelling action. {error}. Please refer to Automation Service Troubleshooting Guide for more diagnosis details."
         ),

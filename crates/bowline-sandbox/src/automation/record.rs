@@ -37,6 +37,8 @@ pub(crate) struct StepRecord {
     pub(crate) inputs: Map<String, Value>,
     pub(crate) outputs: Map<String, Value>,
     pub(crate) failure: Option<String>,
+    /// Who has approved or rejected it.
+    pub(crate) decided: Vec<String>,
     /// What the document says of it.
     facts: Value,
 }
@@ -71,8 +73,11 @@ impl Record {
 
     /// The step at work.
     pub(crate) fn current(&self) -> Option<&StepRecord> {
-        let is_at_work = |step: &&StepRecord| step.started.is_some() && !step.status.is_final();
-        self.steps.iter().find(is_at_work)
+        self.steps.iter().find(|step| step.is_at_work())
+    }
+
+    pub(super) fn current_mut(&mut self) -> Option<&mut StepRecord> {
+        self.steps.iter_mut().find(|step| step.is_at_work())
     }
 
     /// As GetAutomationExecution has it.
@@ -136,8 +141,31 @@ impl StepRecord {
             inputs: Map::new(),
             outputs: Map::new(),
             failure: None,
+            decided: Vec::new(),
             facts,
         }
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.started.is_some() && !self.status.is_final()
+    }
+
+    /// Whether a principal is one of the approvers, and has not said anything yet. Approvers are names of users, ARNs of
+    /// users and roles, and ARNs of sessions of roles.
+    pub(super) fn may_decide(&self, by: &str) -> bool {
+        let approvers = self.inputs.get("Approvers").and_then(Value::as_array);
+        let mut approvers = approvers.into_iter().flatten().filter_map(Value::as_str);
+        let user = by
+            .split_once(":user/")
+            .and_then(|it| it.1.rsplit('/').next());
+        let is_role = |approver: &str| {
+            let session = by.split_once(":assumed-role/").map(|it| it.1);
+            let role = session.and_then(|it| it.split('/').next());
+            let named = approver.split_once(":role/").map(|it| it.1);
+            role.is_some() && named.and_then(|it| it.rsplit('/').next()) == role
+        };
+        let is_one = approvers.any(|it| it == by || Some(it) == user || is_role(it));
+        is_one && !self.decided.iter().any(|it| it == by)
     }
 
     /// As GetAutomationExecution and DescribeAutomationStepExecutions have it.

@@ -17,7 +17,7 @@ answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 scope = {"__name__": "runbook"}
 exec(compile(job["script"], "script.py", "exec"), scope)
-json.dump(scope[job["handler"]](job["events"], {}), answer)
+json.dump(scope[job["handler"]](job["events"], {}), answer, allow_nan=False)
 answer.close()
 "#;
 
@@ -67,6 +67,9 @@ pub(super) async fn run(shared: &Shared, script: &Script) -> Result<Value, Strin
     if !wrong.is_empty() {
         let log = String::from_utf8_lossy(&log);
         return Err(format!("the script failed ({wrong}):\n{}", log.trim_end()));
+    }
+    if answer.is_empty() {
+        return Err("the script ended itself before its handler had returned".to_owned());
     }
     serde_json::from_slice(&answer)
         .map_err(|_| "the handler returned nothing that is JSON".to_owned())

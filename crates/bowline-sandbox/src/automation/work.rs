@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bowline_runbook::{Answer, CallFailure, Child, Ended, Given, Work};
+use bowline_runbook::{Answer, CallFailure, Child, Ended, Given, Work, masked};
 use bowline_services::{Scalar, Service, Shape, ShapeId};
 use serde_json::{Map, Value};
 
@@ -147,6 +147,7 @@ async fn below(shared: &Arc<Shared>, child: Child, ancestors: Vec<Ancestor>) -> 
             version: child.version,
             parameters,
             ancestors,
+            token: None,
         },
     );
     let id = match started {
@@ -170,10 +171,12 @@ async fn below(shared: &Arc<Shared>, child: Child, ancestors: Vec<Ancestor>) -> 
     guard.id = None;
     let record = shared.automation.record(&id);
     let outputs = record.as_ref().map(|it| it.outputs.clone());
+    let outputs = outputs.unwrap_or_default();
     Answer::Ended(Ended {
         execution_id: id,
         status: record.as_ref().map(|it| it.status).unwrap_or_default(),
-        outputs: outputs.unwrap_or_default(),
+        shown: masked(&outputs),
+        outputs,
         failure: record.and_then(|it| it.failure),
     })
 }

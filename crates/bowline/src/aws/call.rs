@@ -4,6 +4,7 @@
 //! with the members' names of the wire (`SubnetId`, not the SDKs' `SubnetIds`).
 
 mod form;
+mod hosts;
 mod markup;
 mod model;
 mod s3;
@@ -31,7 +32,6 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::model::{Answered, is_spoken, may_pass, token};
-pub(crate) use self::service::dns_suffix;
 use self::service::{Protocol, Service};
 use super::config::{CONNECT_LIMIT, Settings};
 use super::error::AwsError;

@@ -16,18 +16,31 @@ pub fn is_known(name: &str) -> bool {
     REGIONS.contains(&name)
 }
 
+/// Beginnings of regions' names, the partitions that they are in as ARNs write them, and the domains of those.
+const PARTITIONS: [(&str, &str, &str); 8] = [
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("", "aws", "amazonaws.com"),
+];
+
 /// The partition of a region, as ARNs write it.
 pub fn partition(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ if region.starts_with("eusc-") => "aws-eusc",
-        _ if region.starts_with("us-isob-") => "aws-iso-b",
-        _ if region.starts_with("us-isof-") => "aws-iso-f",
-        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
-        _ if region.starts_with("us-iso-") => "aws-iso",
-        _ => "aws",
-    }
+    place(region).0
+}
+
+/// The domain of a region's partition.
+pub(crate) fn dns_suffix(region: &str) -> &'static str {
+    place(region).1
+}
+
+fn place(region: &str) -> (&'static str, &'static str) {
+    let found = PARTITIONS.iter().find(|it| region.starts_with(it.0));
+    found.map_or(("aws", "amazonaws.com"), |it| (it.1, it.2))
 }
 
 /// The regions there are, all partitions that can be reached from the internet.

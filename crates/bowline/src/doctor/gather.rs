@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Scope;
 use super::facts::{Caller, Facts, Known, Unknown, role_arn};
-use crate::aws::call::{Api, dns_suffix, list, text};
+use crate::aws::call::{Api, list, text};
+use crate::aws::regions::dns_suffix;
 use crate::network::{Destination, DialError, dial, is_loopback_host};
 use crate::target::ResolvedTarget;
 use crate::{AwsError, AwsErrorKind, Client};

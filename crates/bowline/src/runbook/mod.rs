@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+pub use self::child::below;
 use crate::Client;
 use crate::aws::call::{is_spoken, may_pass, token};
 use crate::aws::error::{AwsError, AwsErrorKind};
@@ -38,6 +39,20 @@ pub struct ScriptPolicy {
     pub checksums: BTreeMap<String, String>,
 }
 
+impl ScriptPolicy {
+    /// The same for this document: every document has checksums of its own.
+    #[must_use]
+    pub fn of(&self, document: &Document) -> Self {
+        let files = document.files.iter();
+        Self {
+            checksums: files
+                .filter_map(|(name, sum)| Some((name.name.clone(), sum.clone()?)))
+                .collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Where the runbooks are that steps run.
 #[derive(Clone, Debug, Default)]
 pub struct Children {
@@ -53,8 +68,8 @@ type Working = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// What work has come to.
 enum Done {
     Answer(Answer),
-    /// Another runbook, ready to be run.
-    Child(Box<RunbookRun>),
+    /// Another runbook of this step, ready to be run.
+    Child(String, Box<RunbookRun>),
 }
 
 /// A run that is driven: calls are made, and its events come out.
@@ -66,9 +81,28 @@ pub struct RunbookRun {
     /// The documents that are run, this one last.
     documents: Vec<String>,
     work: Option<(u64, Working)>,
-    /// The runbook that the step at work runs, and its answer's number.
-    child: Option<(u64, Box<Self>)>,
+    /// The runbook that the step at work runs.
+    child: Option<Below>,
+    /// One that was given up with its step, and comes to its end: since when.
+    ending: Option<(Below, Instant)>,
     clock: Clock,
+}
+
+/// A runbook that a step runs.
+struct Below {
+    /// The number of the answer that its end is.
+    id: u64,
+    step: String,
+    run: Box<RunbookRun>,
+}
+
+impl Below {
+    fn told(&self, event: Event) -> Event {
+        Event::StepChild {
+            step: self.step.clone(),
+            event: Box::new(event),
+        }
+    }
 }
 
 impl std::fmt::Debug for RunbookRun {
@@ -167,6 +201,7 @@ impl RunbookRun {
             documents: Vec::new(),
             work: None,
             child: None,
+            ending: None,
             clock: Clock {
                 wall: now,
                 started: Instant::now(),
@@ -184,13 +219,32 @@ impl RunbookRun {
     /// What happens next; nothing once the run is over. Can be dropped and called again.
     pub async fn next(&mut self) -> Option<Occurrence> {
         loop {
-            if let Some(event) = self.execution.poll_event() {
-                return Some(Occurrence::Event(event));
-            }
             // What the run no longer waits for is given up.
             let wanted = self.execution.wanted();
             self.work.take_if(|(id, _)| wanted != Some(*id));
-            self.child.take_if(|(id, _)| wanted != Some(*id));
+            if let Some(mut child) = self.child.take_if(|child| wanted != Some(child.id)) {
+                child.run.cancel();
+                self.ending = Some((child, Instant::now()));
+            }
+            // A runbook that is given up does what its `onCancel` says, two minutes at most, and nothing happens
+            // here before it has ended.
+            if let Some((child, since)) = &mut self.ending {
+                match Box::pin(child.run.next()).await {
+                    Some(Occurrence::Event(event)) => {
+                        return Some(Occurrence::Event(child.told(event)));
+                    }
+                    Some(asked) => return Some(asked),
+                    None => {
+                        // That time is not the next step's.
+                        self.clock.started += since.elapsed();
+                        self.ending = None;
+                    }
+                }
+                continue;
+            }
+            if let Some(event) = self.execution.poll_event() {
+                return Some(Occurrence::Event(event));
+            }
             if let Some(request) = self.execution.poll_request() {
                 match self.start(&request) {
                     Some(work) => self.work = Some((request.id, work)),
@@ -219,7 +273,7 @@ impl RunbookRun {
             };
             let below = async {
                 match &mut self.child {
-                    Some((id, child)) => (*id, Box::pin(child.next()).await),
+                    Some(child) => Box::pin(child.run.next()).await,
                     None => std::future::pending().await,
                 }
             };
@@ -231,16 +285,16 @@ impl RunbookRun {
                         Done::Answer(answer) => {
                             self.execution.answer(self.clock.now(), id, answer);
                         }
-                        Done::Child(child) => self.child = Some((id, child)),
+                        Done::Child(step, run) => self.child = Some(Below { id, step, run }),
                     }
                 }
-                (id, occurrence) = below => {
-                    match occurrence {
-                        Some(Occurrence::Event(event)) => {
-                            return Some(Occurrence::Event(self.of_child(event)));
+                occurrence = below => {
+                    match (occurrence, &self.child) {
+                        (Some(Occurrence::Event(event)), Some(child)) => {
+                            return Some(Occurrence::Event(child.told(event)));
                         }
-                        Some(asked) => return Some(asked),
-                        None => self.child_ended(id),
+                        (Some(asked), _) => return Some(asked),
+                        (None, _) => self.child_ended(),
                     }
                 }
                 () = timeout => self.execution.handle_timeout(self.clock.now()),
@@ -248,21 +302,14 @@ impl RunbookRun {
         }
     }
 
-    fn of_child(&self, event: Event) -> Event {
-        let step = self.execution.current().map(|it| it.0.to_owned());
-        Event::StepChild {
-            step: step.unwrap_or_default(),
-            event: Box::new(event),
-        }
-    }
-
-    fn child_ended(&mut self, id: u64) {
-        if let Some((_, child)) = self.child.take() {
+    fn child_ended(&mut self) {
+        if let Some(Below { id, run, .. }) = self.child.take() {
             let ended = Ended {
-                execution_id: child.snapshot().surroundings.execution_id,
-                status: child.status(),
-                outputs: child.execution.results(),
-                failure: child.execution.failure(),
+                execution_id: run.snapshot().surroundings.execution_id,
+                status: run.status(),
+                outputs: run.execution.results(),
+                shown: run.execution.shown_results(),
+                failure: run.execution.failure(),
             };
             let answer = Answer::Ended(ended);
             self.execution.answer(self.clock.now(), id, answer);
@@ -272,13 +319,15 @@ impl RunbookRun {
     /// Answers what was asked.
     pub fn answer(&mut self, id: u64, answer: Answer) {
         // Whoever waits for somebody is the innermost runbook.
-        if let Some((_, child)) = &mut self.child {
-            return child.answer(id, answer);
+        let ending = self.ending.as_mut().map(|it| &mut it.0);
+        if let Some(child) = ending.or(self.child.as_mut()) {
+            return child.run.answer(id, answer);
         }
         self.execution.answer(self.clock.now(), id, answer);
     }
 
-    /// Stops the run; its clean-up, if it has one, follows.
+    /// Stops the run; its clean-up, if it has one, follows. A runbook that its step runs is stopped before that, with
+    /// a clean-up of its own.
     pub fn cancel(&mut self) {
         self.execution.cancel(self.clock.now());
     }
@@ -313,11 +362,16 @@ impl RunbookRun {
                 )
             })),
             Work::Automation(child) => {
-                let (children, scripts) = (self.children.clone(), self.scripts.clone());
-                let documents = self.documents.clone();
+                let above = child::Above {
+                    children: self.children.clone(),
+                    scripts: self.scripts.clone(),
+                    options: self.execution.options().clone(),
+                    documents: self.documents.clone(),
+                };
+                let step = request.step.clone();
                 Some(Box::pin(async move {
-                    match child::open(client, child, children, scripts, documents).await {
-                        Ok(run) => Done::Child(Box::new(run)),
+                    match child::open(client, child, above).await {
+                        Ok(run) => Done::Child(step, Box::new(run)),
                         Err(failure) => Done::Answer(Answer::CallFailed(failure)),
                     }
                 }))

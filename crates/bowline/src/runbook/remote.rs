@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use bowline_runbook::{Action, Event, Status};
+use bowline_runbook::{Action, Event, Status, masked};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
@@ -77,7 +77,8 @@ pub async fn register(
     });
     let (version, is_temporary) = match call(client, "CreateDocument", content).await {
         Ok(_) => (None, name.is_none()),
-        Err(error) if has_code(&error, "DocumentAlreadyExists") && name.is_none() => (None, false),
+        // Of this text, and left over from a run that could not remove it.
+        Err(error) if has_code(&error, "DocumentAlreadyExists") && name.is_none() => (None, true),
         Err(error) if has_code(&error, "DocumentAlreadyExists") => {
             (Some(update(client, made, text, format).await?), false)
         }
@@ -88,7 +89,13 @@ pub async fn register(
         version,
         is_temporary,
     };
-    active(client, &document).await?;
+    if let Err(error) = active(client, &document).await {
+        if is_temporary {
+            // What is wrong with the document is worth more than what is wrong with its removal.
+            let _ = remove(client, &document.name).await;
+        }
+        return Err(error);
+    }
     Ok(document)
 }
 
@@ -255,7 +262,7 @@ impl Follow {
             return;
         };
         self.status = Some(status);
-        let outputs = seen["Outputs"].as_object().cloned().unwrap_or_default();
+        let outputs = seen["Outputs"].as_object().map(masked).unwrap_or_default();
         self.events.push_back(Event::RunEnd {
             status,
             outputs,
@@ -287,7 +294,7 @@ impl Follow {
                 r#for: "somebody".to_owned(),
             });
         } else if let Some(status) = ended(&status) {
-            let outputs = step["Outputs"].as_object().cloned().unwrap_or_default();
+            let outputs = step["Outputs"].as_object().map(masked).unwrap_or_default();
             self.events.push_back(Event::StepEnd {
                 step: name,
                 status,

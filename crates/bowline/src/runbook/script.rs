@@ -1,5 +1,6 @@
 //! Scripts of runbooks on this machine: only where that was allowed, with limits, and ended with their step.
 
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::ScriptPolicy;
 use crate::Client;
@@ -17,6 +19,9 @@ use crate::Client;
 const OUTPUT_LIMIT: u64 = 1 << 20;
 /// What a script may take at most; its step's own limit is shorter as a rule.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// For outputs that somebody holds open who is out of reach, once the script has ended.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads the job from stdin, calls the handler, and writes the result to the stream that stdout was: what the script
 /// itself prints goes to stderr.
@@ -28,7 +33,7 @@ os.dup2(2, 1)
 names = {'__name__': 'script'}
 exec(compile(job['source'], 'script.py', 'exec'), names)
 value = names[job['handler']](job['payload'], {})
-json.dump(value, result)
+json.dump(value, result, allow_nan=False)
 result.close()
 ";
 
@@ -92,7 +97,7 @@ pub(super) async fn run(
     let job = json!({ "source": source, "handler": handler, "payload": script.payload });
     let mut group = Group(child);
     let work = group.finish(job.to_string());
-    match tokio::time::timeout(TIME_LIMIT, work).await {
+    match timeout(TIME_LIMIT, work).await {
         Ok(result) => result,
         Err(_) => Err(format!(
             "the script took longer than {} s",
@@ -173,15 +178,32 @@ impl Group {
             stderr.read_to_end(&mut log).await?;
             tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await
         };
-        let ((), read, noted) = tokio::join!(feed, read, noted);
-        read.and(noted)
-            .map_err(|error| format!("the script's output: {error}"))?;
+        let pid = pid(child);
+        let status = {
+            let mut outputs = pin!(async { tokio::join!(feed, read, noted) });
+            // What the script has started may hold its outputs open, and ends with it.
+            let (status, outputs) = tokio::select! {
+                outputs = &mut outputs => {
+                    let status = child.wait().await;
+                    kill(pid);
+                    (status, Some(outputs))
+                }
+                status = child.wait() => {
+                    kill(pid);
+                    (status, timeout(OUTPUT_PATIENCE, outputs).await.ok())
+                }
+            };
+            if let Some(((), read, noted)) = outputs {
+                read.and(noted)
+                    .map_err(|error| format!("the script's output: {error}"))?;
+            }
+            status.map_err(|error| error.to_string())?
+        };
         if result.len() as u64 > OUTPUT_LIMIT {
             return Err(format!(
                 "the script returned more than {OUTPUT_LIMIT} bytes"
             ));
         }
-        let status = child.wait().await.map_err(|error| error.to_string())?;
         let log = String::from_utf8_lossy(&log);
         if !status.success() {
             let hint = match log.contains("ModuleNotFoundError") {
@@ -193,6 +215,9 @@ impl Group {
         if !log.trim().is_empty() {
             tracing::info!("the script printed:\n{}", log.trim_end());
         }
+        if result.is_empty() {
+            return Err("the script ended itself before its handler had returned".to_owned());
+        }
         serde_json::from_slice(&result)
             .map_err(|_| "the handler returned nothing that is JSON".to_owned())
     }
@@ -200,14 +225,19 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let pid = self
-            .0
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may just have ended.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        kill(pid(&self.0));
+    }
+}
+
+/// The group that a process leads; none once it has been waited for.
+fn pid(child: &Child) -> Option<Pid> {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    id.and_then(Pid::from_raw)
+}
+
+fn kill(group: Option<Pid>) {
+    if let Some(pid) = group {
+        // It may just have ended.
+        let _ = kill_process_group(pid, Signal::KILL);
     }
 }

@@ -6,27 +6,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline::Client;
-use bowline::runbook::remote::{self, Follow};
-use bowline::runbook::{Children, Occurrence, RunbookRun, ScriptPolicy, refusals};
-use bowline_runbook::{Event, Execution, Options, Status};
+use bowline::runbook::{Children, Occurrence, RunbookRun, ScriptPolicy, below, refusals};
+use bowline_runbook::{Action, Document, Event, Execution, Options, Status};
 use clap::Args;
 use serde::Serialize;
 
+use super::follow::{Ended, Viewer, watch};
+use super::interrupts::Interrupts;
 use super::parameters::ParameterArgs;
-use super::run::begin;
-use super::submit::{accepted, forget, unusable, values};
+use super::run::{begin, of_all, refuse};
+use super::submit::{Begun, Source, accepted, begun, forget, values};
 use super::{checked, read};
 use crate::cli::OutputFormat;
 use crate::commands::Context;
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::printer::Printer;
 
 /// Run a runbook here and by the service, and show both side by side
 ///
 /// First here, then as a temporary document of the account, with the same parameters: what
 /// the runbook does is done twice. Exit code 0 if all statuses are the same, 4 if not.
+/// Ctrl-C cancels the run at work, and the document goes; a second one leaves at once.
 ///
 /// Example: bowline runbook compare deploy.yaml --param Cluster=test
 #[derive(Args, Debug)]
@@ -43,13 +45,13 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "DIR")]
     runbook_dir: Option<PathBuf>,
     /// Look at what is waited for this often
-    #[arg(long, value_parser = duration::parse, value_name = "TIME", default_value = "2s")]
+    #[arg(long, value_parser = duration::interval, value_name = "TIME", default_value = "2s")]
     poll_interval: Duration,
 }
 
 /// How a run ended.
-#[derive(Debug, Default)]
 struct Outcome {
+    printer: Printer,
     status: Status,
     steps: BTreeMap<String, Status>,
     failure: Option<String>,
@@ -74,22 +76,17 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
         allowed: args.allow_scripts,
         ..ScriptPolicy::default()
     };
-    let mut problems = refusals(&document, &scripts);
-    for step in document.all_steps() {
-        use bowline_runbook::Action;
-        if matches!(step.action, Some(Action::Approve | Action::Pause)) {
-            problems.push(format!(
-                "step {}: nobody is asked in a comparison",
-                step.name.name
-            ));
-        }
-    }
-    if !problems.is_empty() {
-        return Err(unusable(problems.join("\n")).hint("nothing was done"));
-    }
+    let scripts = scripts.of(&document);
+    refuse(&problems(&document, &scripts))?;
     let given = args.parameters.given()?;
     let texts = values(Some(&document), &given)?;
     let client = context.client().await?;
+    let children = Children {
+        folder: args.runbook_dir.clone(),
+        ..Children::default()
+    };
+    let below = below(&client, &document, &children).await;
+    refuse(&of_all(&below, |it| problems(it, &scripts)))?;
     let (parameters, surroundings) = begin(&client, &document, &given).await?;
     let options = Options {
         poll_interval: Some(args.poll_interval),
@@ -104,23 +101,30 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
         options,
         now,
     );
-    let children = Children {
-        folder: args.runbook_dir.clone(),
-        ..Children::default()
-    };
+    let mut interrupts = Interrupts::new()?;
     context.printer.note("running it here");
     let here = RunbookRun::new(client.clone(), execution, scripts, now).with_children(children);
-    let local = local(here).await?;
+    let Some(local) = local(here, &mut interrupts, context).await else {
+        return Ok(ExitCode::Interrupted);
+    };
     if accepted(&args.file, &source, context).is_none() {
         return Ok(ExitCode::Findings);
     }
     context.printer.note("letting the service run it");
-    let registered = remote::register(&client, &source, None).await?;
-    let remote = remote_run(&client, &registered, &texts, args.poll_interval).await;
-    if registered.is_temporary {
+    let source = Source::Text(source, None);
+    let begun = begun(&client, &source, &texts, true, &mut interrupts, context).await?;
+    let Some(Begun { id, registered }) = begun else {
+        return Ok(ExitCode::Interrupted);
+    };
+    let mut remote = Outcome::new(context);
+    let interval = args.poll_interval;
+    let ended = watch(&client, &id, interval, false, &mut interrupts, &mut remote).await;
+    if registered.is_temporary && !matches!(ended, Ok(Ended::Left)) {
         forget(&client, &registered, context).await;
     }
-    let remote = remote?;
+    if ended?.code() == ExitCode::Interrupted {
+        return Ok(ExitCode::Interrupted);
+    }
     let names = document
         .steps
         .iter()
@@ -154,33 +158,73 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
     })
 }
 
-async fn local(mut run: RunbookRun) -> Result<Outcome, CommandError> {
-    let mut outcome = Outcome::default();
-    while let Some(occurrence) = run.next().await {
-        match occurrence {
-            Occurrence::Event(event) => outcome.note(event),
-            _ => run.cancel(),
+/// What of a document cannot be compared.
+fn problems(document: &Document, scripts: &ScriptPolicy) -> Vec<String> {
+    let mut problems = refusals(document, scripts);
+    for step in document.all_steps() {
+        if matches!(step.action, Some(Action::Approve | Action::Pause)) {
+            problems.push(format!(
+                "step {}: nobody is asked in a comparison",
+                step.name.name
+            ));
         }
     }
-    Ok(outcome)
+    problems
 }
 
-async fn remote_run(
-    client: &Client,
-    registered: &remote::Registered,
-    texts: &BTreeMap<String, Vec<String>>,
-    interval: Duration,
-) -> Result<Outcome, CommandError> {
-    let id = remote::start(client, registered, texts).await?;
-    let mut follow = Follow::new(client.clone(), &id, Some(interval), false);
-    let mut outcome = Outcome::default();
-    while let Some(event) = follow.next().await? {
-        outcome.note(event);
+/// How the run here ended; nothing if it was interrupted.
+async fn local(
+    mut run: RunbookRun,
+    interrupts: &mut Interrupts,
+    context: &Context,
+) -> Option<Outcome> {
+    let mut outcome = Outcome::new(context);
+    let mut cancelled = false;
+    loop {
+        let occurrence = tokio::select! {
+            biased;
+            () = interrupts.next() => None,
+            occurrence = run.next() => Some(occurrence),
+        };
+        match occurrence {
+            None if cancelled => {
+                let note = "left at once; what was begun may go on";
+                context.printer.note(note);
+                return None;
+            }
+            None => {
+                cancelled = true;
+                context.printer.note("cancelling; once more leaves at once");
+                run.cancel();
+            }
+            Some(Some(Occurrence::Event(event))) => outcome.note(event),
+            Some(Some(_)) => run.cancel(),
+            Some(None) => return (!cancelled).then_some(outcome),
+        }
     }
-    Ok(outcome)
+}
+
+impl Viewer for Outcome {
+    fn event(&mut self, event: Event) -> Result<(), CommandError> {
+        self.note(event);
+        Ok(())
+    }
+
+    fn note(&mut self, text: &str) {
+        self.printer.note(text);
+    }
 }
 
 impl Outcome {
+    fn new(context: &Context) -> Self {
+        Self {
+            printer: context.printer,
+            status: Status::default(),
+            steps: BTreeMap::new(),
+            failure: None,
+        }
+    }
+
     fn note(&mut self, event: Event) {
         match event {
             Event::StepEnd { step, status, .. } => drop(self.steps.insert(step, status)),

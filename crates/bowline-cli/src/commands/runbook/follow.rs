@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use bowline::Client;
 use bowline::runbook::remote::{self, Follow, Signal};
-use bowline_runbook::Status;
+use bowline_runbook::{Event, Status};
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::interrupts::Interrupts;
 use super::progress::Progress;
 use super::submit::unusable;
 use crate::commands::Context;
 use crate::duration;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 
 /// Follow an execution of the service until it ends
@@ -27,7 +27,7 @@ pub(super) struct FollowArgs {
     /// The id of the execution
     id: String,
     /// Look at it this often
-    #[arg(long, value_parser = duration::parse, value_name = "TIME", default_value = "2s")]
+    #[arg(long, value_parser = duration::interval, value_name = "TIME", default_value = "2s")]
     poll_interval: Duration,
 }
 
@@ -81,10 +81,45 @@ pub(super) enum Ended {
     Left,
 }
 
+/// Who sees an execution.
+pub(super) trait Viewer {
+    /// Something happened in it.
+    fn event(&mut self, event: Event) -> Result<(), CommandError>;
+    /// A remark on stderr.
+    fn note(&mut self, text: &str);
+    /// A second has passed.
+    fn tick(&mut self) {}
+}
+
+impl Viewer for Progress {
+    fn event(&mut self, event: Event) -> Result<(), CommandError> {
+        self.show(&event)
+    }
+
+    fn note(&mut self, text: &str) {
+        Self::note(self, text);
+    }
+
+    fn tick(&mut self) {
+        Self::tick(self);
+    }
+}
+
 pub(super) async fn follow(args: FollowArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    let mut interrupts = Interrupts::new()?;
     let client = context.client().await?;
-    let ended = watch(&client, &args.id, args.poll_interval, context).await?;
-    Ok(ended.code())
+    let mut progress = Progress::new(context, None);
+    let ended = watch(
+        &client,
+        &args.id,
+        args.poll_interval,
+        context.global.verbose > 0,
+        &mut interrupts,
+        &mut progress,
+    )
+    .await;
+    progress.clear();
+    Ok(ended?.code())
 }
 
 pub(super) async fn stop(args: StopArgs, context: &Context) -> Result<ExitCode, CommandError> {
@@ -115,50 +150,44 @@ pub(super) async fn answer(args: SignalArgs, context: &Context) -> Result<ExitCo
     Ok(ExitCode::Success)
 }
 
-/// Shows an execution until its end.
+/// Shows an execution until its end. An interrupt that came before cancels it at once.
 pub(super) async fn watch(
     client: &Client,
     id: &str,
     interval: Duration,
-    context: &Context,
+    is_verbatim: bool,
+    interrupts: &mut Interrupts,
+    viewer: &mut dyn Viewer,
 ) -> Result<Ended, CommandError> {
-    let failed = |error: std::io::Error| CommandError::new(ErrorKind::Unavailable, error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let is_verbatim = context.global.verbose > 0;
     let mut follow = Follow::new(client.clone(), id, Some(interval), is_verbatim);
-    let mut progress = Progress::new(context, None);
     let mut cancelled = false;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let event = tokio::select! {
             biased;
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
+            () = interrupts.next() => None,
             event = follow.next() => Some(event?),
             _ = tick.tick() => {
-                progress.tick();
+                viewer.tick();
                 continue;
             }
         };
         match event {
             None if cancelled => {
-                progress.clear();
-                context.printer.note(&format!("left at once; the execution goes on. `bowline runbook follow {id}` comes back to it"));
+                viewer.note(&format!("left at once; the execution goes on. `bowline runbook follow {id}` comes back to it"));
                 return Ok(Ended::Left);
             }
             None => {
                 cancelled = true;
-                progress.note("cancelling the execution; once more leaves it");
+                viewer.note("cancelling the execution; once more leaves it");
                 // It may have ended just now, and then its end is seen.
                 if let Err(error) = remote::stop(client, id, false).await {
-                    progress.note(&format!("it was not cancelled: {error}"));
+                    viewer.note(&format!("it was not cancelled: {error}"));
                 }
             }
-            Some(Some(event)) => progress.show(&event)?,
+            Some(Some(event)) => viewer.event(event)?,
             Some(None) => break,
         }
     }
-    progress.clear();
     Ok(Ended::So(follow.status().unwrap_or(Status::Failed)))
 }

@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod folder;
 mod follow;
+mod interrupts;
 mod parameters;
 mod plan;
 mod progress;

@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline::Client;
-use bowline::runbook::{Children, Occurrence, RunbookRun, ScriptPolicy, new_id, refusals, stored};
+use bowline::runbook::{
+    Children, Occurrence, RunbookRun, ScriptPolicy, below, new_id, refusals, stored,
+};
 use bowline_runbook::{
     Answer, Document, Execution, Given, Options, Parameters, Reference, Request, Status,
     Surroundings, Work,
 };
 use clap::Args;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::folder::RunFolder;
+use super::interrupts::Interrupts;
 use super::parameters::{self, ParameterArgs};
 use super::progress::Progress;
 use super::{checked, read};
 use crate::commands::Context;
 use crate::duration;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::prompt;
 
@@ -75,7 +77,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     auto_resume: bool,
     /// Look at what is waited for this often (2s); otherwise after 2 s, growing to 15 s
-    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    #[arg(long, value_parser = duration::interval, value_name = "TIME")]
     poll_interval: Option<Duration>,
     /// The pause before a second attempt, doubled each time
     #[arg(long, value_parser = duration::parse, value_name = "TIME", default_value = "1s")]
@@ -108,13 +110,10 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
     let scripts = ScriptPolicy {
         allowed: args.allow_scripts,
         attachments: args.attachments.clone(),
-        checksums: document
-            .files
-            .iter()
-            .filter_map(|(name, sum)| Some((name.name.clone(), sum.clone()?)))
-            .collect(),
+        ..ScriptPolicy::default()
     };
-    refuse(&document, &scripts, &args)?;
+    let scripts = scripts.of(&document);
+    refuse(&problems(&document, &scripts, &args))?;
     let options = Options {
         retry_delay: args.retry_delay,
         poll_interval: args.poll_interval,
@@ -126,6 +125,12 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
         false => BTreeMap::new(),
     };
     let client = context.client().await?;
+    let children = Children {
+        files: args.mapped.iter().cloned().collect(),
+        folder: args.runbook_dir.clone(),
+    };
+    let below = below(&client, &document, &children).await;
+    refuse(&of_all(&below, |it| problems(it, &scripts, &args)))?;
     let document = Arc::new(document);
     let now = jiff::Timestamp::now();
     let (folder, execution) = match kept {
@@ -150,10 +155,6 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Co
             client.assuming(&role, &session).await?
         }
         None => client,
-    };
-    let children = Children {
-        files: args.mapped.iter().cloned().collect(),
-        folder: args.runbook_dir.clone(),
     };
     let run = RunbookRun::new(client, execution, scripts, now).with_children(children);
     drive(run, &args, context, &folder).await
@@ -184,8 +185,8 @@ pub(super) async fn begin(
     Ok((values, surroundings))
 }
 
-/// What cannot be done here ends the command before the first step.
-fn refuse(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Result<(), CommandError> {
+/// What of a document cannot be done here.
+fn problems(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Vec<String> {
     let mut problems = refusals(document, scripts);
     if !prompt::can_ask() {
         for step in document.all_steps() {
@@ -206,6 +207,24 @@ fn refuse(document: &Document, scripts: &ScriptPolicy, args: &RunArgs) -> Result
             }
         }
     }
+    problems
+}
+
+/// The same of the runbooks that steps run.
+pub(super) fn of_all(
+    below: &[(String, Document)],
+    problems: impl Fn(&Document) -> Vec<String>,
+) -> Vec<String> {
+    let of = |(name, document): &(String, Document)| {
+        let problems = problems(document).into_iter();
+        let named: Vec<String> = problems.map(|it| format!("runbook {name}: {it}")).collect();
+        named
+    };
+    below.iter().flat_map(of).collect()
+}
+
+/// What cannot be done here ends the command before the first step.
+pub(super) fn refuse(problems: &[String]) -> Result<(), CommandError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(CommandError::usage(problems.join("\n")).hint("nothing was done")),
@@ -243,9 +262,7 @@ async fn drive(
     context: &Context,
     folder: &RunFolder,
 ) -> Result<ExitCode, CommandError> {
-    let failed = |error: std::io::Error| CommandError::new(ErrorKind::Unavailable, error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupts = Interrupts::new()?;
     let mut progress = Progress::new(context, Some(folder.path()));
     let mut approvals = args.approve.clone();
     let mut cancelled = false;
@@ -254,8 +271,7 @@ async fn drive(
         // Signals first: a run with much to tell must not hide them. `next` keeps everything in the run.
         let occurrence = tokio::select! {
             biased;
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
+            () = interrupts.next() => None,
             occurrence = run.next() => Some(occurrence),
             _ = tick.tick() => {
                 progress.tick();
@@ -290,7 +306,13 @@ async fn drive(
             Some(None) => break,
         }
     }
-    folder.keep(&run.snapshot())?;
+    let state = run.snapshot();
+    // Going on needs the outputs as they are; where nothing is left to do, secrets do not stay on the disk.
+    let state = match state.next.is_some() {
+        true => state,
+        false => state.masked(),
+    };
+    folder.keep(&state)?;
     progress.clear();
     Ok(match run.status() {
         Status::Success => ExitCode::Success,

@@ -11,7 +11,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::follow::{Ended, watch};
+use super::interrupts::Interrupts;
 use super::parameters::{self, ParameterArgs};
+use super::progress::Progress;
 use super::read;
 use super::text;
 use crate::commands::Context;
@@ -51,49 +53,54 @@ pub(super) struct SubmitArgs {
     #[arg(long)]
     detach: bool,
     /// Look at the execution this often
-    #[arg(long, value_parser = duration::parse, value_name = "TIME", default_value = "2s")]
+    #[arg(long, value_parser = duration::interval, value_name = "TIME", default_value = "2s")]
     poll_interval: Duration,
 }
 
 pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let given = args.parameters.given()?;
-    let client;
-    let (registered, values) = match &args.document {
+    let (client, values, source) = match &args.document {
         Some(named) => {
-            client = context.client().await?;
+            let client = context.client().await?;
             let (name, version) = split(named);
+            let text = remote::text(&client, name, version).await?;
+            let document = bowline_runbook::check(&text).document;
             let registered = Registered {
                 name: name.to_owned(),
                 version: version.map(str::to_owned),
                 is_temporary: false,
             };
-            let source = remote::text(&client, name, version).await?;
-            let document = bowline_runbook::check(&source).document;
-            (registered, values(document.as_ref(), &given)?)
+            (
+                client,
+                values(document.as_ref(), &given)?,
+                Source::There(registered),
+            )
         }
         None => {
             let path = args.file.clone().unwrap_or_default();
-            let source = read(&path)?;
-            let Some(document) = accepted(&path, &source, context) else {
+            let text = read(&path)?;
+            let Some(document) = accepted(&path, &text, context) else {
                 return Ok(ExitCode::Findings);
             };
             let values = values(Some(&document), &given)?;
-            client = context.client().await?;
-            let registered = remote::register(&client, &source, args.name.as_deref()).await?;
-            (registered, values)
+            let source = Source::Text(text, args.name.clone());
+            (context.client().await?, values, source)
         }
     };
-    let started = remote::start(&client, &registered, &values).await;
+    let mut interrupts = Interrupts::new()?;
+    let begun = begun(
+        &client,
+        &source,
+        &values,
+        !args.keep,
+        &mut interrupts,
+        context,
+    )
+    .await?;
+    let Some(Begun { id, registered }) = begun else {
+        return Ok(ExitCode::Interrupted);
+    };
     let goes = registered.is_temporary && !args.keep;
-    let id = match started {
-        Ok(id) => id,
-        Err(error) => {
-            if goes {
-                forget(&client, &registered, context).await;
-            }
-            return Err(error.into());
-        }
-    };
     if args.detach {
         if goes {
             context.printer.note(&format!(
@@ -104,11 +111,81 @@ pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<ExitCode,
         context.printer.document(&format!("{id}\n"))?;
         return Ok(ExitCode::Success);
     }
-    let ended = watch(&client, &id, args.poll_interval, context).await;
+    let mut progress = Progress::new(context, None);
+    let ended = watch(
+        &client,
+        &id,
+        args.poll_interval,
+        context.global.verbose > 0,
+        &mut interrupts,
+        &mut progress,
+    )
+    .await;
+    progress.clear();
     if goes && !matches!(ended, Ok(Ended::Left)) {
         forget(&client, &registered, context).await;
     }
     Ok(ended?.code())
+}
+
+/// What the service runs.
+pub(super) enum Source {
+    /// A document of the account.
+    There(Registered),
+    /// A text, and the name that it is kept by.
+    Text(String, Option<String>),
+}
+
+/// An execution that has begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    pub(super) registered: Registered,
+}
+
+/// Makes the document, where there is none yet, and starts an execution of it. Nothing, and no document either that
+/// goes with the run, if an interrupt came before that; an execution that was just started is stopped.
+pub(super) async fn begun(
+    client: &Client,
+    source: &Source,
+    values: &BTreeMap<String, Vec<String>>,
+    goes: bool,
+    interrupts: &mut Interrupts,
+    context: &Context,
+) -> Result<Option<Begun>, CommandError> {
+    let (registered, interrupted) = match source {
+        Source::There(registered) => (registered.clone(), false),
+        Source::Text(text, name) => {
+            let work = remote::register(client, text, name.as_deref());
+            let Some((registered, interrupted)) = interrupts.through(context, work).await else {
+                return Ok(None);
+            };
+            (registered?, interrupted)
+        }
+    };
+    let goes = registered.is_temporary && goes;
+    let started = match interrupted {
+        true => None,
+        false => {
+            let work = remote::start(client, &registered, values);
+            interrupts.through(context, work).await
+        }
+    };
+    if let Some((Ok(id), false)) = started {
+        return Ok(Some(Begun { id, registered }));
+    }
+    if let Some((Ok(id), true)) = &started {
+        remote::stop(client, id, false).await?;
+        context
+            .printer
+            .note(&format!("the execution {id} is being cancelled"));
+    }
+    if goes {
+        forget(client, &registered, context).await;
+    }
+    match started {
+        Some((Err(error), _)) => Err(error.into()),
+        _ => Ok(None),
+    }
 }
 
 /// Parameters as the service takes them: those that were given, as lists of texts.

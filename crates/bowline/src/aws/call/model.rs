@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::{answer, draft};
-use super::{Calls, Said, Unsigned, collect, dns_suffix, xml};
+use super::{Calls, Said, Unsigned, collect, hosts, xml};
 use crate::aws::config::Settings;
 use crate::aws::error::{AwsError, AwsErrorKind};
+use crate::aws::regions::dns_suffix;
 
 /// Attempts of one call, within its deadline.
 const ATTEMPTS: u32 = 3;
@@ -53,8 +54,13 @@ impl Calls {
         let mut pause = PAUSE;
         let mut corrected = false;
         let mut retries = 0;
+        let mut elsewhere = None;
         loop {
-            let attempt = self.model_attempt(settings, service, operation, input, &token, &name);
+            let region: &str = elsewhere.as_deref().unwrap_or(&settings.region);
+            let mut moved = None;
+            let place = (region, &mut moved);
+            let attempt =
+                self.model_attempt(settings, service, operation, input, &token, &name, place);
             let Ok(result) = timeout_at(deadline, attempt).await else {
                 return Err(AwsError::late(name));
             };
@@ -62,6 +68,8 @@ impl Calls {
                 Err(error) if error.is_rejected_signature() && !corrected && self.is_skewed() => {
                     corrected = true;
                 }
+                // The bucket is in another region, and the answer says in which.
+                Err(_) if moved.is_some() && elsewhere.is_none() => elsewhere = moved,
                 Err(error)
                     if may_pass(&error)
                         && retries + 1 < ATTEMPTS
@@ -80,6 +88,11 @@ impl Calls {
         }
     }
 
+    /// One attempt in a region; it also learns of another one that the call belongs to.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a call is a service, an operation, an input and a place"
+    )]
     async fn model_attempt(
         &self,
         settings: &Settings,
@@ -88,25 +101,22 @@ impl Calls {
         input: &Map<String, Value>,
         token: &str,
         name: &str,
+        (region, moved): (&str, &mut Option<String>),
     ) -> Result<Value, AwsError> {
         let mut draft = draft(service, operation, input, token)
             .map_err(|why| AwsError::unusable(name.to_owned(), &why))?;
-        let (base, region) = place(service, operation, input, settings, &mut draft.path);
-        if service.name == "s3" && operation.needs_checksum {
-            let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&draft.body);
-            let named = |name: &str, value: String| (name.to_owned(), value);
-            draft.headers.extend([
-                named("x-amz-sdk-checksum-algorithm", "CRC32".to_owned()),
-                named("x-amz-checksum-crc32", BASE64.encode(sum.to_be_bytes())),
-            ]);
-        }
+        let (base, signed_for) =
+            place(service, operation, input, settings, region, &mut draft.path);
+        draft
+            .headers
+            .extend(checksum(service, operation, &draft.body));
         let unsigned = Unsigned {
             method: &draft.method,
             url: format!("{base}{}", draft.path),
             headers: draft.headers,
             body: draft.body,
             service: &service.meta.signing_name,
-            region,
+            region: signed_for,
         };
         let request = self.sign(settings, unsigned, name).await?;
         let answered = self
@@ -115,8 +125,32 @@ impl Calls {
             .await
             .map_err(|error| AwsError::from_connector(name.to_owned(), error))?;
         self.note_time(&answered);
+        if service.name == "s3" && matches!(answered.status().as_u16(), 301 | 307 | 400) {
+            let bucket = answered.headers().get("x-amz-bucket-region");
+            let is_name = |region: &&str| {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                *region != settings.region && !region.is_empty() && region.bytes().all(plain)
+            };
+            *moved = bucket.filter(is_name).map(str::to_owned);
+        }
         read(service, operation, answered, name).await
     }
+}
+
+/// The sum of the body, for operations that want one: a header, and its name in another where the model has a member
+/// for that, which is so in S3 and not in S3 Control.
+fn checksum(service: &Service, operation: &Operation, body: &[u8]) -> Vec<(String, String)> {
+    if !operation.needs_checksum {
+        return Vec::new();
+    }
+    let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body);
+    let sum = ("x-amz-checksum-crc32", BASE64.encode(sum.to_be_bytes()));
+    let algorithm = ("x-amz-sdk-checksum-algorithm", "CRC32".to_owned());
+    let headers = [Some(sum), (service.name == "s3").then_some(algorithm)];
+    let headers = headers.into_iter().flatten();
+    headers
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Whether the codecs know a service's protocol, and the signer its signatures.
@@ -138,9 +172,9 @@ fn place(
     operation: &Operation,
     input: &Map<String, Value>,
     settings: &Settings,
+    region: &str,
     path: &mut String,
 ) -> (String, String) {
-    let region = settings.region.as_str();
     if let Some(url) = settings.endpoint(&service.meta.service_id) {
         return (url.trim_end_matches('/').to_owned(), region.to_owned());
     }
@@ -173,14 +207,7 @@ fn place(
         Some(host) if dns_suffix(region) == "amazonaws.com" && !region.starts_with("us-gov-") => {
             (host.to_owned(), "us-east-1")
         }
-        _ => (
-            format!(
-                "{}.{region}.{}",
-                service.meta.endpoint_prefix,
-                dns_suffix(region)
-            ),
-            region,
-        ),
+        _ => hosts::host(service.name, &service.meta.endpoint_prefix, region),
     };
     let mut prefix = operation.host_prefix.clone().unwrap_or_default();
     for (name, value) in input {
@@ -191,13 +218,14 @@ fn place(
     (format!("https://{prefix}{host}"), region.to_owned())
 }
 
-async fn read(
+/// What an operation answered, or the error that it answered.
+pub(super) async fn read(
     service: &Service,
     operation: &Operation,
     answered: HttpResponse,
     name: &str,
 ) -> Result<Value, AwsError> {
-    let status = answered.status().as_u16();
+    let mut status = answered.status().as_u16();
     let headers: Vec<(String, String)> = answered
         .headers()
         .iter()
@@ -214,6 +242,12 @@ async fn read(
         .or_else(|| header("x-amz-request-id"))
         .map(str::to_owned);
     let body = collect(answered, name).await?;
+    // S3 may begin an answer before it knows the end of the work, and then the error comes with the status 200. It is
+    // one of the service, as the SDKs have it: the call is repeated.
+    let is_late_error = service.name == "s3" && !operation.is_streaming && xml::is(&body, "Error");
+    if (200..300).contains(&status) && is_late_error {
+        status = 500;
+    }
     if !(200..300).contains(&status) {
         let parsed: Option<Value> = match service.meta.protocol {
             Protocol::Json | Protocol::RestJson | Protocol::Cbor => {
@@ -271,4 +305,113 @@ pub(crate) fn token() -> String {
         &hex[17..20],
         &hex[20..]
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::wire_tests::Server;
+
+    async fn called(server: &Server, operation: &str, input: Value) -> Result<Answered, AwsError> {
+        let limit = Instant::now() + Duration::from_secs(20);
+        let client = server.client().await;
+        let input = input.as_object().unwrap();
+        client.api().by_model("s3", operation, input, limit).await
+    }
+
+    #[tokio::test]
+    async fn an_error_of_s3_with_the_status_200_is_one_and_is_tried_again() {
+        let error = "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>";
+        let server = Server::answering("200 OK", "application/xml", error).await;
+        let input = json!({ "Bucket": "b", "Key": "k", "CopySource": "b/other" });
+        let failed = called(&server, "CopyObject", input).await.unwrap_err();
+        assert_eq!(failed.code.as_deref(), Some("InternalError"));
+        assert_eq!(server.requests(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_asked_where_it_is_once() {
+        let moved = "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-north-1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let there = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        for (again, is_found) in [(there, true), (moved, false)] {
+            let server = Server::start(move |request| {
+                let is_there = request.contains("/eu-north-1/s3/");
+                if is_there { again } else { moved }.to_owned()
+            })
+            .await;
+            let answer = called(&server, "HeadBucket", json!({ "Bucket": "b" })).await;
+            assert_eq!((answer.is_ok(), server.requests()), (is_found, 2));
+        }
+    }
+
+    #[test]
+    fn sums_of_bodies_are_in_the_headers_that_the_model_has() {
+        for (service, operation, wanted) in [
+            ("s3", "DeleteObjects", 2),
+            ("s3control", "CreateAccessGrantsInstance", 1),
+            ("s3control", "ListAccessPoints", 0),
+        ] {
+            let service = bowline_services::find(service).unwrap();
+            let operation = service.operation(operation).unwrap();
+            let headers = checksum(service, operation, b"123456789");
+            assert_eq!(headers.len(), wanted, "{}", operation.name);
+            if let Some((name, sum)) = headers.first() {
+                // The check value of CRC-32.
+                assert_eq!(
+                    (name.as_str(), sum.as_str()),
+                    ("x-amz-checksum-crc32", "y/Q5Jg==")
+                );
+            }
+        }
+    }
+
+    /// As botocore's resolver answers.
+    #[test]
+    fn services_are_asked_at_their_own_hosts() {
+        for (service, region, host, signed_for) in [
+            (
+                "organizations",
+                "eu-west-1",
+                "organizations.us-east-1.amazonaws.com",
+                "us-east-1",
+            ),
+            ("budgets", "eu-west-1", "budgets.amazonaws.com", "us-east-1"),
+            (
+                "networkmanager",
+                "eu-west-1",
+                "networkmanager.us-west-2.amazonaws.com",
+                "us-west-2",
+            ),
+            ("waf", "eu-west-1", "waf.amazonaws.com", "us-east-1"),
+            (
+                "iam",
+                "us-gov-east-1",
+                "iam.us-gov.amazonaws.com",
+                "us-gov-west-1",
+            ),
+            (
+                "iam",
+                "cn-northwest-1",
+                "iam.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+            ),
+            (
+                "route53",
+                "cn-north-1",
+                "route53.amazonaws.com.cn",
+                "cn-northwest-1",
+            ),
+            ("dsql", "eu-west-1", "dsql.eu-west-1.api.aws", "eu-west-1"),
+            (
+                "ecs",
+                "eusc-de-east-1",
+                "ecs.eusc-de-east-1.amazonaws.eu",
+                "eusc-de-east-1",
+            ),
+        ] {
+            let known = bowline_services::find(service).unwrap();
+            let found = hosts::host(service, &known.meta.endpoint_prefix, region);
+            assert_eq!(found, (host.to_owned(), signed_for), "{service} {region}");
+        }
+    }
 }

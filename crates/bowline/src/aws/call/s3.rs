@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Api, Said, Unsigned, collect, dns_suffix, xml};
+use super::{Api, Unsigned, model};
 use crate::aws::error::AwsError;
+use crate::aws::regions::dns_suffix;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 
 /// For one object, all attempts together.
@@ -70,20 +71,11 @@ impl Api {
             .call(request)
             .await
             .map_err(|error| AwsError::from_connector(name.to_owned(), error))?;
-        let status = answer.status().as_u16();
-        let request_id = answer.headers().get("x-amz-request-id").map(str::to_owned);
-        if (200..300).contains(&status) {
-            return Ok(());
-        }
-        let body = collect(answer, name).await?;
-        let value = std::str::from_utf8(&body).ok().and_then(xml::parse);
-        // The element of the error is the document itself.
-        let said = value.map(|error| Said::of(&serde_json::json!({ "Error": error })));
-        let code = said.as_ref().and_then(|said| said.code.clone());
-        let message = said.and_then(|said| said.message);
-        Err(match code {
-            Some(code) => AwsError::said(name.to_owned(), code, message, status, request_id),
-            None => AwsError::foreign(name.to_owned(), status, request_id, &body),
-        })
+        let described = bowline_services::find("s3").ok();
+        let found = described.and_then(|it| Some((it, it.operation("PutObject")?)));
+        let (service, operation) =
+            found.ok_or_else(|| AwsError::unusable(name.to_owned(), "the operation is unknown"))?;
+        model::read(service, operation, answer, name).await?;
+        Ok(())
     }
 }

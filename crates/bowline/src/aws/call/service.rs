@@ -2,6 +2,7 @@
 
 use super::Lists;
 use crate::aws::config::Settings;
+use crate::aws::regions::dns_suffix;
 
 /// One service.
 #[derive(Debug)]
@@ -153,18 +154,5 @@ impl Service {
             format!("{}/", url.trim_end_matches('/')),
             signed_for.to_owned(),
         )
-    }
-}
-
-/// The domain of a region's partition.
-pub(crate) fn dns_suffix(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "amazonaws.com.cn",
-        _ if region.starts_with("eusc-") => "amazonaws.eu",
-        _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-        _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-        _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-        _ if region.starts_with("us-iso-") => "c2s.ic.gov",
-        _ => "amazonaws.com",
     }
 }

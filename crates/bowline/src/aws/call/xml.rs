@@ -10,6 +10,14 @@ pub(super) fn parse(text: &str) -> Option<Value> {
     Some(value(document.root_element(), 0))
 }
 
+/// Whether a body is a document with this root element.
+pub(super) fn is(body: &[u8], root: &str) -> bool {
+    let document = std::str::from_utf8(body)
+        .ok()
+        .and_then(|text| roxmltree::Document::parse(text).ok());
+    document.is_some_and(|it| it.root_element().tag_name().name() == root)
+}
+
 /// Deeper than any answer of AWS; what is below is left out.
 const DEPTH_LIMIT: usize = 32;
 

@@ -168,7 +168,7 @@ pub(super) fn proxy(facts: &Facts, _: usize, name: &str) -> Vec<Check> {
     let Some(variable) = found else {
         return LOOK.ok("no proxy stands in the environment");
     };
-    let suffix = crate::aws::call::dns_suffix(&facts.region);
+    let suffix = crate::aws::regions::dns_suffix(&facts.region);
     let host = format!("ssmmessages.{}.{suffix}", facts.region);
     let exempt = ["NO_PROXY", "no_proxy"]
         .into_iter()
