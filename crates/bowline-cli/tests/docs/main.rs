@@ -5,6 +5,7 @@
 //! | comment | meaning |
 //! |---|---|
 //! | `<!-- sandbox: OPTIONS -->` | options of the page's sandbox |
+//! | `<!-- needs: PROGRAMS -->` | where one of these is missing the page is not run, and that is said; CI has all of them |
 //! | `<!-- prepare: SHELL -->` | run at this place, before what follows |
 //! | `<!-- file: NAME -->` | the next block is the content of this file |
 //! | `<!-- append: NAME -->` | the next block is added to this file |
@@ -88,6 +89,13 @@ fn root() -> PathBuf {
 fn follow(path: &str) {
     let page = Page::parse(&fs::read_to_string(root().join(path)).unwrap());
     assert_eq!(page.mistakes, [] as [String; 0], "{path}");
+    if !["bash"]
+        .into_iter()
+        .chain(page.needs.split_whitespace())
+        .all(has_program)
+    {
+        return;
+    }
     let options: Vec<&str> = page.sandbox.split_whitespace().collect();
     let sandbox = Sandbox::start(&options);
     let folder = TempDir::new().unwrap();
@@ -118,6 +126,19 @@ fn follow(path: &str) {
     if let Some(part) = page.parts.get(outputs.len()) {
         panic!("{path}: this failed:\n{}\n{rest}", part.text());
     }
+}
+
+/// CI has all programs; elsewhere a missing one is said.
+#[expect(clippy::print_stdout, reason = "what is not tried has to be said")]
+fn has_program(name: &str) -> bool {
+    let there = ["/usr/local/bin", "/usr/bin", "/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(name).exists());
+    assert!(there || std::env::var_os("CI").is_none(), "CI has {name}");
+    if !there {
+        println!("not run: there is no {name} on this machine");
+    }
+    there
 }
 
 impl Part {

@@ -5,6 +5,8 @@
 pub(crate) struct Page {
     /// The options of its sandbox.
     pub(crate) sandbox: String,
+    /// Programs that its commands need besides what every Linux has.
+    pub(crate) needs: String,
     pub(crate) parts: Vec<Part>,
     /// What stands on the page and is not understood.
     pub(crate) mistakes: Vec<String>,
@@ -74,6 +76,7 @@ impl Page {
         let rest = rest.trim();
         match word {
             "sandbox" => rest.clone_into(&mut self.sandbox),
+            "needs" => rest.clone_into(&mut self.needs),
             "prepare" => self.parts.push(Part::Prepare(rest.to_owned())),
             "file" | "append" => {
                 *about = Some(About::File {
