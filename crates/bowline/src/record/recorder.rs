@@ -465,7 +465,8 @@ mod tests {
         piece(&recorder).await.unwrap();
         // Full again, for a moment.
         let (handed_over, _) = tokio::join!(piece(&recorder), async {
-            tokio::task::yield_now().await;
+            // Longer than somebody waits who has no patience left.
+            tokio::time::sleep(Duration::from_millis(100)).await;
             queue.recv().await
         });
         handed_over.unwrap();
