@@ -17,6 +17,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod examples;
 mod links;
 mod page;
 mod reference;
