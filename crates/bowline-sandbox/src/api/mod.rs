@@ -12,9 +12,11 @@ mod logs;
 mod metadata;
 mod organizations;
 mod pages;
+mod parameters;
 mod query;
 mod reply;
 mod s3;
+mod secrets;
 mod ssm;
 mod stores;
 mod sts;
@@ -29,6 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::StartError;
+use crate::access::Told;
 use crate::auth::{self, AuthError, Expected};
 use crate::dormant;
 use crate::landscape::{Admitted, Landscape};
@@ -36,10 +39,11 @@ use crate::state::{Shared, TaskKey};
 
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
+pub(crate) use parameters::{check_name as check_parameter, stored as parameter};
 pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
 pub(crate) use s3::Buckets;
+pub(crate) use secrets::check_name as check_secret;
 pub(crate) use ssm::fill as fill_sessions;
-pub(crate) use stores::stored as parameter;
 
 /// One API request, its signature already checked.
 pub(crate) struct Call<'a> {
@@ -67,41 +71,61 @@ pub(crate) async fn respond(
     head: &Parts,
     body: Bytes,
 ) -> Response<Body> {
-    let request_id = RequestId::new();
     let admitted = match landscape.admit(&head.headers).await {
         Ok(admitted) => admitted,
         Err(error) => return unmade(&error),
     };
     let shared = &admitted.shared;
     let service = Service::of(head);
-    let protocol = service.protocol();
-    if let Err(error) = authenticate(&admitted, head, &body, service.scope(), false) {
-        if matches!(service, Service::Lambda) {
-            let error = ApiError {
-                status: StatusCode::FORBIDDEN,
-                ..ApiError::new(error.json_code(), error.to_string())
-            };
-            return dated(shared, lambda::error_response(&error, &request_id));
-        }
-        if matches!(service, Service::S3) {
-            let error = ApiError {
-                status: StatusCode::FORBIDDEN,
-                ..ApiError::new(error.json_code(), error.to_string())
-            };
-            return dated(shared, s3::error_response(&error, &request_id));
-        }
-        return dated(shared, protocol.auth_error(&error, &request_id));
+    let verified = authenticate(&admitted, head, &body, service.scope(), false);
+    let told = Told {
+        caller: verified.is_ok().then(|| shared.account.caller()),
+        operation: format!(
+            "{}.{}",
+            service.scope(),
+            service.told_operation(head, &body)
+        ),
+    };
+    let response = match verified {
+        Ok(()) => serve(landscape, shared, host, service, head, &body).await,
+        Err(error) => locked_out(service, &error),
+    };
+    let mut response = dated(shared, response);
+    response.extensions_mut().insert(told);
+    response
+}
+
+fn locked_out(service: Service<'_>, error: &AuthError) -> Response<Body> {
+    let request_id = RequestId::new();
+    let refusal = || ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new(error.json_code(), error.to_string())
+    };
+    match service {
+        Service::Lambda => lambda::error_response(&refusal(), &request_id),
+        Service::S3 => s3::error_response(&refusal(), &request_id),
+        _ => service.protocol().auth_error(error, &request_id),
     }
-    let answered = match sabotage(shared, service, &body).await {
+}
+
+async fn serve(
+    landscape: &Landscape,
+    shared: &Arc<Shared>,
+    host: &str,
+    service: Service<'_>,
+    head: &Parts,
+    body: &Bytes,
+) -> Response<Body> {
+    let request_id = RequestId::new();
+    let protocol = service.protocol();
+    let answered = match sabotage(shared, service, body).await {
         Ok(()) if matches!(service, Service::Lambda) => {
-            let response = lambda::respond(shared, head, &body, &request_id).await;
-            return dated(shared, response);
+            return lambda::respond(shared, head, body, &request_id).await;
         }
         Ok(()) if matches!(service, Service::S3) => {
-            let response = s3::respond(shared, head, &body, &request_id);
-            return dated(shared, response);
+            return s3::respond(shared, head, body, &request_id);
         }
-        Ok(()) => answer(landscape, shared, host, service, head, &body, &request_id).await,
+        Ok(()) => answer(landscape, shared, host, service, head, body, &request_id).await,
         Err(error) => Err(error),
     };
     if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
@@ -110,13 +134,12 @@ pub(crate) async fn respond(
     {
         shared.count_call(operation);
     }
-    let response = match answered {
+    match answered {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
         Ok(Answer::Xml { operation, result }) => protocol.xml(&operation, &result, &request_id),
         Ok(Answer::Stream(response)) => response,
         Err(error) => protocol.error(&error, &request_id),
-    };
-    dated(shared, response)
+    }
 }
 
 /// With the date of the API's clock where that is not this machine's.
@@ -290,6 +313,27 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// The operation as the access log names it.
+    fn told_operation(self, head: &Parts, body: &[u8]) -> String {
+        match self {
+            Self::Ecs { operation }
+            | Self::Ssm { operation }
+            | Self::Logs { operation }
+            | Self::Kms { operation }
+            | Self::Control { operation }
+            | Self::Secrets { operation }
+            | Self::Organizations { operation } => operation.to_owned(),
+            Self::Sts
+            | Self::Iam
+            | Self::Ec2
+            | Self::Rds
+            | Self::Elasticache
+            | Self::UnknownQuery { .. } => sts::operation(body).to_owned(),
+            Self::Lambda if head.method == http::Method::POST => "Invoke".to_owned(),
+            Self::Lambda | Self::S3 | Self::Unknown { .. } => head.method.to_string(),
+        }
+    }
+
     fn scope(self) -> &'a str {
         match self {
             Self::Ecs { .. } | Self::Control { .. } => "ecs",
@@ -368,7 +412,7 @@ async fn answer(
         Service::Ec2 => ec2::call(shared, &form()).map(xml),
         Service::Rds => stores::rds(shared, &form()).map(xml),
         Service::Elasticache => stores::elasticache(&form()).map(xml),
-        Service::Secrets { operation } => stores::secrets(&call(operation)?).map(Answer::Json),
+        Service::Secrets { operation } => secrets::call(&call(operation)?).map(Answer::Json),
         Service::Ecs { operation } => {
             let call = call(operation)?;
             rouse(&call, ecs::needed(&call)).await;
@@ -441,7 +485,7 @@ pub(crate) async fn within(
             Service::Ssm { .. } => ssm::call(&call).map(Answer::Json),
             Service::Logs { .. } => logs::call(&call, &id),
             Service::Kms { .. } => kms::call(&call).map(Answer::Json),
-            _ => stores::secrets(&call).map(Answer::Json),
+            _ => secrets::call(&call).map(Answer::Json),
         },
     };
     if !matches!(&answered, Err(error) if *error == ApiError::unknown_operation()) {

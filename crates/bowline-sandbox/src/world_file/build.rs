@@ -11,15 +11,16 @@ use super::schema::{Age, Cluster, Family, File, Function, Many, Service, Start, 
 use super::scope::Scope;
 use super::yaml::At;
 use super::{WorldFileError, yaml};
-use crate::api::check_containers;
+use crate::api::{check_containers, check_parameter, check_secret};
 use crate::dormant;
 use crate::functions::{self, Program};
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
-use crate::network;
+use crate::network::{self, Endpoint};
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{Deployment, Event, ServiceStatus};
+use crate::state::store::{Content, Parameter, Secret};
 use crate::state::task::{ContainerStatus, Launch, Overrides, Stop, TaskStatus};
 use crate::state::{self, Shared, StrategyItem, Tag, TaskKey, World};
 use crate::world;
@@ -37,15 +38,48 @@ pub(super) fn furnish(
     shared: &Arc<Shared>,
     world: &mut World,
 ) -> Result<(), WorldFileError> {
+    build(file, name, shared, world, Mode::Empty)
+}
+
+/// Adds what a file names to a world that is in use, or replaces it. A mistake in the file changes nothing.
+pub(super) fn load(
+    file: &File,
+    name: &str,
+    shared: &Arc<Shared>,
+    world: &mut World,
+) -> Result<(), WorldFileError> {
+    let mut scratch = World::default();
+    scratch.definitions.clone_from(&world.definitions);
+    scratch.network = world.network.clone();
+    let running = (world.tasks().count(), processes(world));
+    build(file, name, shared, &mut scratch, Mode::Rehearsal(running))?;
+    build(file, name, shared, world, Mode::InUse)
+}
+
+fn build(
+    file: &File,
+    name: &str,
+    shared: &Arc<Shared>,
+    world: &mut World,
+    mode: Mode,
+) -> Result<(), WorldFileError> {
+    let (tasks, eager) = match mode {
+        Mode::Rehearsal(running) => running,
+        Mode::Empty | Mode::InUse => (0, 0),
+    };
     let mut builder = Builder {
         file: name,
         default: file.start,
         shared,
         world,
+        mode,
+        named: BTreeSet::new(),
         now: SystemTime::now(),
-        tasks: 0,
-        eager: 0,
+        tasks,
+        eager,
     };
+    builder.stores(file)?;
+    builder.network(file)?;
     for family in &file.families {
         builder.family(family)?;
     }
@@ -58,11 +92,32 @@ pub(super) fn furnish(
     Ok(())
 }
 
+/// Tasks that have processes.
+fn processes(world: &World) -> usize {
+    let stopped = |task: &&state::task::Task| task.status == TaskStatus::Stopped;
+    let tasks = world.tasks().filter(|task| !stopped(task));
+    tasks.filter(|task| task.dormant.is_none()).count()
+}
+
+/// What kind of world is built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One without anything.
+    Empty,
+    /// One to find mistakes in, which is thrown away; so many tasks there are already, and so many with processes.
+    Rehearsal((usize, usize)),
+    /// One that things happen in.
+    InUse,
+}
+
 struct Builder<'a> {
     file: &'a str,
     default: Start,
     shared: &'a Arc<Shared>,
     world: &'a mut World,
+    mode: Mode,
+    /// What the file has named so far, each with its kind.
+    named: BTreeSet<(&'static str, String)>,
     now: SystemTime,
     tasks: usize,
     eager: usize,
@@ -89,9 +144,21 @@ impl Builder<'_> {
             environment: function.environment.clone(),
             timeout: Duration::from_secs(function.timeout.unwrap_or(60).clamp(1, 900)),
         };
-        match self.world.functions.insert(name.to_owned(), Arc::new(made)) {
-            None => Ok(()),
-            Some(_) => Err(self.error(&function.name, format!("there are two functions {name}"))),
+        self.once("functions", name, &function.name)?;
+        self.world.functions.insert(name.to_owned(), Arc::new(made));
+        Ok(())
+    }
+
+    /// The same name twice in a file is a mistake.
+    fn once(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        at: &At<String>,
+    ) -> Result<(), WorldFileError> {
+        match self.named.insert((kind, name.to_owned())) {
+            true => Ok(()),
+            false => Err(self.error(at, format!("there are two {kind} {name}"))),
         }
     }
 
@@ -99,9 +166,7 @@ impl Builder<'_> {
         let many = many(family.repeat, family.each.as_ref());
         for scope in self.copies(&Scope::default(), &many, &family.name)? {
             let name = self.name(&family.name, &scope, "family")?;
-            if self.world.definitions.contains_key(&name) {
-                return Err(self.error(&family.name, format!("there are two families {name}")));
-            }
+            self.once("families", &name, &family.name)?;
             self.check_volumes(family)?;
             let document = document(family, &name, &scope, &self.shared.account);
             let outline: Outline = serde_json::from_value(document.clone())
@@ -116,16 +181,22 @@ impl Builder<'_> {
                     })?;
                 }
             }
+            let tags = tags(&family.tags, &scope);
+            let latest = self.world.latest(&name);
+            if latest.is_some_and(|it| it.document == document && it.tags == tags) {
+                continue;
+            }
+            let revisions = self.world.definitions.entry(name.clone()).or_default();
             let definition = Arc::new(TaskDefinition {
-                family: name.clone(),
-                revision: 1,
+                family: name,
+                revision: revisions.len() + 1,
                 active: true,
                 registered_at: self.now,
                 document,
                 outline,
-                tags: tags(&family.tags, &scope),
+                tags,
             });
-            self.world.definitions.insert(name, vec![definition]);
+            revisions.push(definition);
         }
         Ok(())
     }
@@ -153,10 +224,10 @@ impl Builder<'_> {
         let many = many(cluster.repeat, cluster.each.as_ref());
         for scope in self.copies(&Scope::default(), &many, &cluster.name)? {
             let name = self.name(&cluster.name, &scope, "cluster")?;
-            if self.world.clusters.contains_key(&name) {
-                return Err(self.error(&cluster.name, format!("there are two clusters {name}")));
-            }
-            let mut made = state::Cluster::new(&name);
+            self.once("clusters", &name, &cluster.name)?;
+            let known = self.world.clusters.remove(&name);
+            let known = known.filter(|known| known.active);
+            let mut made = known.unwrap_or_else(|| state::Cluster::new(&name));
             made.capacity_providers = ["FARGATE", "FARGATE_SPOT"].map(str::to_owned).to_vec();
             made.default_strategy = vec![StrategyItem {
                 capacity_provider: "FARGATE".to_owned(),
@@ -178,6 +249,7 @@ impl Builder<'_> {
                 } })
             });
             self.world.clusters.insert(name.clone(), made);
+            self.clear(&name, cluster, &scope);
             for service in &cluster.services {
                 self.service(service, &name, &scope)?;
             }
@@ -197,8 +269,7 @@ impl Builder<'_> {
         let many = many(service.repeat, service.each.as_ref());
         for scope in self.copies(outer, &many, &service.name)? {
             let name = self.name(&service.name, &scope, "service")?;
-            let known = self.world.clusters.get(cluster);
-            if known.is_some_and(|cluster| cluster.services.contains_key(&name)) {
+            if !self.named.insert(("services", format!("{cluster}/{name}"))) {
                 let text = format!("there are two services {name} in cluster {cluster}");
                 return Err(self.error(&service.name, text));
             }
@@ -236,11 +307,106 @@ impl Builder<'_> {
             if !made.deployments[0].definition.outline.is_awsvpc() {
                 made.network = None;
             }
-            if lazy {
-                self.settle(&mut made, cluster, created);
+            let known = self.world.clusters.get_mut(cluster);
+            let known = known.and_then(|known| known.services.remove(&name));
+            match known.filter(|known| known.status == ServiceStatus::Active) {
+                Some(known) => take_over(&mut made, known),
+                None if lazy => self.settle(&mut made, cluster, created),
+                None => {}
             }
             if let Some(cluster) = self.world.clusters.get_mut(cluster) {
                 cluster.services.insert(name, made);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tasks of no service have no name that says which of them is meant: those of the same family that a file has
+    /// named before go.
+    fn clear(&mut self, name: &str, cluster: &Cluster, outer: &Scope) {
+        if self.mode != Mode::InUse {
+            return;
+        }
+        let mut families = BTreeSet::new();
+        for task in &cluster.tasks {
+            let many = many(task.repeat, task.each.as_ref());
+            let scopes = self.copies(outer, &many, &task.family).unwrap_or_default();
+            families.extend(scopes.iter().map(|scope| scope.fill(&task.family.value)));
+        }
+        let furnished = std::mem::take(&mut self.world.furnished);
+        let (go, stay): (Vec<TaskKey>, Vec<TaskKey>) = furnished.into_iter().partition(|key| {
+            let task = self.world.task(key);
+            key.cluster == name
+                && task.is_none_or(|task| families.contains(&task.definition.family))
+        });
+        self.world.furnished = stay;
+        for key in go {
+            if let Some(task) = self.world.task_mut(&key) {
+                task.request_stop(Stop {
+                    code: "UserInitiated",
+                    reason: "Replaced by a world file".to_owned(),
+                });
+            }
+        }
+    }
+
+    fn stores(&mut self, file: &File) -> Result<(), WorldFileError> {
+        for parameter in &file.parameters {
+            let (at, value) = (&parameter.name, parameter.value.as_str());
+            check_parameter(&at.value).map_err(|text| self.error(at, text))?;
+            self.once("parameters", &at.value, at)?;
+            if !(1..=4096).contains(&value.len()) {
+                let text = "the value of a parameter has between 1 and 4096 bytes";
+                return Err(self.error(at, text.to_owned()));
+            }
+            let kind = parameter.kind;
+            let parameters = &mut self.world.stores.parameters;
+            match parameters.get_mut(&at.value) {
+                Some(known) => known.replace(value, kind),
+                None => {
+                    parameters.insert(at.value.clone(), Parameter::new(value, kind));
+                }
+            }
+        }
+        for secret in &file.secrets {
+            let at = &secret.name;
+            check_secret(&at.value).map_err(|text| self.error(at, text))?;
+            self.once("secrets", &at.value, at)?;
+            let content = Content::Text(secret.value.text());
+            let secrets = &mut self.world.stores.secrets;
+            match secrets.get_mut(&at.value) {
+                Some(known) => known.replace(content),
+                None => {
+                    secrets.insert(at.value.clone(), Secret::new(content));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn network(&mut self, file: &File) -> Result<(), WorldFileError> {
+        let Some(given) = &file.network else {
+            return Ok(());
+        };
+        let network = &mut self.world.network;
+        network.nat = given.nat.unwrap_or(network.nat);
+        let Some(endpoints) = &given.endpoints else {
+            return Ok(());
+        };
+        let account = &self.shared.account;
+        self.world.network.endpoints = endpoints
+            .iter()
+            .map(|service| Endpoint::new(account, &service.value, given.private_dns))
+            .collect();
+        for service in endpoints {
+            self.once("endpoints", &service.value, service)?;
+            let is_name = |byte: u8| byte.is_ascii_lowercase() || b".-0123456789".contains(&byte);
+            if service.value.is_empty() || !service.value.bytes().all(is_name) {
+                let text = format!(
+                    "{:?} is no service: write ssmmessages or ecr.api",
+                    service.value
+                );
+                return Err(self.error(service, text));
             }
         }
         Ok(())
@@ -252,6 +418,9 @@ impl Builder<'_> {
         else {
             return;
         };
+        if matches!(self.mode, Mode::Rehearsal(_)) {
+            return;
+        }
         let keys: Vec<TaskKey> = (0..service.desired_count)
             .map(|_| self.running(order.clone(), since))
             .collect();
@@ -356,12 +525,19 @@ impl Builder<'_> {
                 visible_from: Duration::ZERO,
                 lazy,
             };
+            if matches!(self.mode, Mode::Rehearsal(_)) {
+                continue;
+            }
             for _ in 0..count {
-                match &task.stopped {
-                    Some(stopped) => self.stopped(order.clone(), since, stopped),
-                    None if lazy => drop(self.running(order.clone(), since)),
-                    None => drop(lifecycle::launch(self.shared, self.world, order.clone())),
-                }
+                let key = match &task.stopped {
+                    Some(stopped) => {
+                        self.stopped(order.clone(), since, stopped);
+                        continue;
+                    }
+                    None if lazy => self.running(order.clone(), since),
+                    None => lifecycle::launch(self.shared, self.world, order.clone()),
+                };
+                self.world.furnished.push(key);
             }
         }
         Ok(())
@@ -398,7 +574,13 @@ impl Builder<'_> {
     ) -> Result<Arc<TaskDefinition>, WorldFileError> {
         let name = scope.fill(&family.value);
         let known = self.world.latest(&name).map(Arc::clone);
-        known.ok_or_else(|| self.error(family, format!("there is no family {name} in this file")))
+        known.ok_or_else(|| {
+            let place = match self.mode {
+                Mode::Empty => "in this file",
+                _ => "in this file or in the sandbox",
+            };
+            self.error(family, format!("there is no family {name} {place}"))
+        })
     }
 
     fn count(&mut self, tasks: usize, lazy: bool, at: &At<String>) -> Result<(), WorldFileError> {
@@ -456,6 +638,26 @@ impl Builder<'_> {
 
     fn error(&self, at: &At<String>, text: String) -> WorldFileError {
         WorldFileError::new(self.file, Some(yaml::place(at.defined)), text)
+    }
+}
+
+/// A service that is there already becomes the one of the file: with a roll-out where its tasks would be others.
+fn take_over(made: &mut state::service::Service, mut known: state::service::Service) {
+    made.created_at = known.created_at;
+    made.breaker = known.breaker;
+    made.events = std::mem::take(&mut known.events);
+    let primary = known.deployments.first();
+    let same = primary.is_some_and(|primary| {
+        let definition = &made.deployments[0].definition;
+        Arc::ptr_eq(&primary.definition, definition)
+            && !primary.failed
+            && known.exec_enabled == made.exec_enabled
+            && known.lazy == made.lazy
+            && known.launch.capacity_provider == made.launch.capacity_provider
+    });
+    match same {
+        true => made.deployments = known.deployments,
+        false => made.deployments.extend(known.deployments),
     }
 }
 
