@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Told;
 use crate::api;
 use crate::guard::{self, Door};
 use crate::iam;
@@ -46,6 +47,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Where the metadata of tasks and the data channels are.
 const METADATA: &str = "/v4/";
 const CHANNEL: &str = "/v1/data-channel/";
+/// What opening one of those is called.
+const CHANNEL_OPERATION: &str = "ssmmessages.OpenDataChannel";
 
 /// What the port speaks and to whom.
 pub(crate) struct Front {
@@ -175,7 +178,7 @@ async fn route(
     let what = match path {
         path if path.starts_with(page::ROOT) => None,
         path if path.starts_with(METADATA) => Some("metadata.Get".to_owned()),
-        path if path.starts_with(CHANNEL) => Some("ssmmessages.OpenDataChannel".to_owned()),
+        path if path.starts_with(CHANNEL) => Some(CHANNEL_OPERATION.to_owned()),
         _ => Some(format!("http.{}", request.method())),
     };
     let response = answer(front, entrance, stage, request).await;
@@ -259,9 +262,8 @@ async fn open_channel(
         Err(error) => return api::unmade(&error),
     };
     let shared = &admitted.shared;
-    if head.headers.contains_key(http::header::AUTHORIZATION)
-        && let Err(error) = api::authenticate(&admitted, &head, b"", "ssmmessages", true)
-    {
+    let signed = head.headers.contains_key(http::header::AUTHORIZATION);
+    if signed && let Err(error) = api::authenticate(&admitted, &head, b"", "ssmmessages", true) {
         return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
     }
     let action = "ssmmessages:OpenDataChannel";
@@ -270,9 +272,16 @@ async fn open_channel(
         let text = iam::refusal(&shared.account, action);
         return api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", &text);
     }
-    shared
+    let mut response = shared
         .sessions
-        .serve_channel(session_id, Request::from_parts(head, body))
+        .serve_channel(session_id, Request::from_parts(head, body));
+    if signed {
+        response.extensions_mut().insert(Told {
+            caller: Some(shared.account.caller()),
+            operation: CHANNEL_OPERATION.to_owned(),
+        });
+    }
+    response
 }
 
 async fn read(body: Incoming, limit: usize) -> Result<Bytes, Response<Body>> {
