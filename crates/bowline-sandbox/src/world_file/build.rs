@@ -1,26 +1,28 @@
 //! A world file's items made into clusters, services and tasks.
 
+mod again;
+mod values;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use self::again::{processes, take_over};
 use super::definition::document;
-use super::schema::{Age, Cluster, Family, File, Function, Many, Service, Start, StopCode, Task};
+use super::schema::{Age, Cluster, Family, File, Many, Service, Start, StopCode, Task};
 use super::scope::Scope;
 use super::yaml::At;
 use super::{WorldFileError, yaml};
-use crate::api::{check_containers, check_parameter, check_secret};
+use crate::api::check_containers;
 use crate::dormant;
-use crate::functions::{self, Program};
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
-use crate::network::{self, Endpoint};
+use crate::network;
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{Deployment, Event, ServiceStatus};
-use crate::state::store::{Content, Parameter, Secret};
 use crate::state::task::{ContainerStatus, Launch, Overrides, Stop, TaskStatus};
 use crate::state::{self, Shared, StrategyItem, Tag, TaskKey, World};
 use crate::world;
@@ -92,13 +94,6 @@ fn build(
     Ok(())
 }
 
-/// Tasks that have processes.
-fn processes(world: &World) -> usize {
-    let stopped = |task: &&state::task::Task| task.status == TaskStatus::Stopped;
-    let tasks = world.tasks().filter(|task| !stopped(task));
-    tasks.filter(|task| task.dormant.is_none()).count()
-}
-
 /// What kind of world is built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -124,31 +119,6 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn function(&mut self, function: &Function) -> Result<(), WorldFileError> {
-        let name = function.name.value.as_str();
-        let program = match (&function.command, &function.bootstrap) {
-            (Some(words), None) if !words.is_empty() => Program::Command(words.clone()),
-            (None, Some(path)) => Program::Bootstrap(path.into()),
-            (None, None) => Program::Fine,
-            _ => {
-                let text = format!("function {name} has a command or a bootstrap, not both");
-                return Err(self.error(&function.name, text));
-            }
-        };
-        if !is_name(name) {
-            return Err(self.error(&function.name, format!("{name} is no name of a function")));
-        }
-        let made = functions::Function {
-            name: name.to_owned(),
-            program,
-            environment: function.environment.clone(),
-            timeout: Duration::from_secs(function.timeout.unwrap_or(60).clamp(1, 900)),
-        };
-        self.once("functions", name, &function.name)?;
-        self.world.functions.insert(name.to_owned(), Arc::new(made));
-        Ok(())
-    }
-
     /// The same name twice in a file is a mistake.
     fn once(
         &mut self,
@@ -316,97 +286,6 @@ impl Builder<'_> {
             }
             if let Some(cluster) = self.world.clusters.get_mut(cluster) {
                 cluster.services.insert(name, made);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tasks of no service have no name that says which of them is meant: those of the same family that a file has
-    /// named before go.
-    fn clear(&mut self, name: &str, cluster: &Cluster, outer: &Scope) {
-        if self.mode != Mode::InUse {
-            return;
-        }
-        let mut families = BTreeSet::new();
-        for task in &cluster.tasks {
-            let many = many(task.repeat, task.each.as_ref());
-            let scopes = self.copies(outer, &many, &task.family).unwrap_or_default();
-            families.extend(scopes.iter().map(|scope| scope.fill(&task.family.value)));
-        }
-        let furnished = std::mem::take(&mut self.world.furnished);
-        let (go, stay): (Vec<TaskKey>, Vec<TaskKey>) = furnished.into_iter().partition(|key| {
-            let task = self.world.task(key);
-            key.cluster == name
-                && task.is_none_or(|task| families.contains(&task.definition.family))
-        });
-        self.world.furnished = stay;
-        for key in go {
-            if let Some(task) = self.world.task_mut(&key) {
-                task.request_stop(Stop {
-                    code: "UserInitiated",
-                    reason: "Replaced by a world file".to_owned(),
-                });
-            }
-        }
-    }
-
-    fn stores(&mut self, file: &File) -> Result<(), WorldFileError> {
-        for parameter in &file.parameters {
-            let (at, value) = (&parameter.name, parameter.value.as_str());
-            check_parameter(&at.value).map_err(|text| self.error(at, text))?;
-            self.once("parameters", &at.value, at)?;
-            if !(1..=4096).contains(&value.len()) {
-                let text = "the value of a parameter has between 1 and 4096 bytes";
-                return Err(self.error(at, text.to_owned()));
-            }
-            let kind = parameter.kind;
-            let parameters = &mut self.world.stores.parameters;
-            match parameters.get_mut(&at.value) {
-                Some(known) => known.replace(value, kind),
-                None => {
-                    parameters.insert(at.value.clone(), Parameter::new(value, kind));
-                }
-            }
-        }
-        for secret in &file.secrets {
-            let at = &secret.name;
-            check_secret(&at.value).map_err(|text| self.error(at, text))?;
-            self.once("secrets", &at.value, at)?;
-            let content = Content::Text(secret.value.text());
-            let secrets = &mut self.world.stores.secrets;
-            match secrets.get_mut(&at.value) {
-                Some(known) => known.replace(content),
-                None => {
-                    secrets.insert(at.value.clone(), Secret::new(content));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn network(&mut self, file: &File) -> Result<(), WorldFileError> {
-        let Some(given) = &file.network else {
-            return Ok(());
-        };
-        let network = &mut self.world.network;
-        network.nat = given.nat.unwrap_or(network.nat);
-        let Some(endpoints) = &given.endpoints else {
-            return Ok(());
-        };
-        let account = &self.shared.account;
-        self.world.network.endpoints = endpoints
-            .iter()
-            .map(|service| Endpoint::new(account, &service.value, given.private_dns))
-            .collect();
-        for service in endpoints {
-            self.once("endpoints", &service.value, service)?;
-            let is_name = |byte: u8| byte.is_ascii_lowercase() || b".-0123456789".contains(&byte);
-            if service.value.is_empty() || !service.value.bytes().all(is_name) {
-                let text = format!(
-                    "{:?} is no service: write ssmmessages or ecr.api",
-                    service.value
-                );
-                return Err(self.error(service, text));
             }
         }
         Ok(())
@@ -638,26 +517,6 @@ impl Builder<'_> {
 
     fn error(&self, at: &At<String>, text: String) -> WorldFileError {
         WorldFileError::new(self.file, Some(yaml::place(at.defined)), text)
-    }
-}
-
-/// A service that is there already becomes the one of the file: with a roll-out where its tasks would be others.
-fn take_over(made: &mut state::service::Service, mut known: state::service::Service) {
-    made.created_at = known.created_at;
-    made.breaker = known.breaker;
-    made.events = std::mem::take(&mut known.events);
-    let primary = known.deployments.first();
-    let same = primary.is_some_and(|primary| {
-        let definition = &made.deployments[0].definition;
-        Arc::ptr_eq(&primary.definition, definition)
-            && !primary.failed
-            && known.exec_enabled == made.exec_enabled
-            && known.lazy == made.lazy
-            && known.launch.capacity_provider == made.launch.capacity_provider
-    });
-    match same {
-        true => made.deployments = known.deployments,
-        false => made.deployments.extend(known.deployments),
     }
 }
 
