@@ -75,7 +75,7 @@ class Browser:
 
     def value(self, expression):
         """The value of an expression in the page."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self._evaluate(expression)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
@@ -83,7 +83,9 @@ class Browser:
         """Until the expression is true; its value."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            value = self.value(expression)
+            # What it is about may not be there yet.
+            result = self._evaluate(expression)
+            value = "exceptionDetails" not in result and result["result"].get("value")
             if value:
                 return value
             assert time.monotonic() < deadline, f"never true: {expression}\n{self.value('document.body.innerText')}"
@@ -102,6 +104,9 @@ class Browser:
         os.close(self.out)
         os.close(self.into)
         self.profile.cleanup()
+
+    def _evaluate(self, expression):
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)
 
     def _next(self, deadline):
         while b"\0" not in self.rest:

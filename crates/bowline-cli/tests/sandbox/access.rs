@@ -36,10 +36,11 @@ fn each_call_and_session_is_a_line() {
     assert_eq!((open.len(), close.len()), (1, 1), "{text}");
     assert_eq!(open[0][4], close[0][4]);
     assert_eq!(open[0][5], "AmazonECS-ExecuteInteractiveCommand");
-    let refused = lines.iter().find(|line| line[4].starts_with("400/"));
+    let refused = lines
+        .iter()
+        .find(|line| line[4] == "400/UnrecognizedClientException");
     let refused = refused.unwrap_or_else(|| panic!("{text}"));
     assert_eq!(refused[1..3], ["-", "-"], "{text}");
-    assert_eq!(refused[4], "400/UnrecognizedClientException", "{text}");
     for secret in ["a-secret-word", "AKIA", "wrong", "Signature", "Token"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use crate::User;
 use crate::support::SOON;
@@ -111,12 +112,19 @@ fn it_is_live_and_ends_with_the_sandbox() {
     user.sandbox(&["up", "-d"]).code(0);
     let page = Page::of(&user);
     let mut events = BufReader::new(page.ask("/_sandbox/events", &page.cookie()));
-    let mut next = |wanted: &str| loop {
-        let mut line = String::new();
-        assert_ne!(events.read_line(&mut line).unwrap(), 0, "no {wanted} came");
-        if line.starts_with("data: ") && line.contains(wanted) {
-            return line;
+    // Two things may have come with one picture.
+    let mut last = String::new();
+    let mut next = |wanted: &str| {
+        let deadline = Instant::now() + SOON;
+        while !last.contains(wanted) {
+            assert!(Instant::now() < deadline, "no {wanted} in {last}");
+            let mut line = String::new();
+            assert_ne!(events.read_line(&mut line).unwrap(), 0, "no {wanted} came");
+            if line.starts_with("data: ") {
+                last = line;
+            }
         }
+        last.clone()
     };
     next("\"group\":\"service:web\"");
     user.led(&["exec", "web", "--", "true"]).code(0);

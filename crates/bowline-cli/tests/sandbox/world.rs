@@ -20,11 +20,19 @@ fn services(user: &User, cluster: &str) -> Vec<(String, u64, String)> {
     let told = user.led(&["ls", "-c", cluster, "services", "-o", "json"]);
     let listed: serde_json::Value = serde_json::from_slice(&told.code(0).stdout).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let listed = listed.as_array().unwrap().iter();
+    let listed = listed["services"].as_array().unwrap().iter();
     listed
         .map(|it| {
-            let desired = it["desired"].as_u64().unwrap_or_default();
-            (text(&it["name"]), desired, text(&it["definition"]))
+            let desired = it["desiredCount"].as_u64().unwrap_or_default();
+            (
+                text(&it["serviceName"]),
+                desired,
+                text(&it["taskDefinition"])
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
         })
         .collect()
 }
