@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,7 +23,7 @@ class Browser:
     """One page of it."""
 
     def __init__(self):
-        self.profile = tempfile.TemporaryDirectory(prefix="bowline-browser-")
+        self.profile = tempfile.TemporaryDirectory(prefix="bowline-browser-", ignore_cleanup_errors=True)
         to_read, self.out = os.pipe()
         self.into, to_write = os.pipe()
 
@@ -42,6 +43,7 @@ class Browser:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": self.profile.name},
             close_fds=False,
+            start_new_session=True,
             preexec_fn=pipes,
         )
         os.close(to_read)
@@ -99,7 +101,7 @@ class Browser:
 
     def close(self):
         """Ends it."""
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self.out)
         os.close(self.into)

@@ -56,13 +56,12 @@ def test_it_shows_what_happens_while_it_happens(sandbox, page):
     assert page.value("location.href").endswith("/_sandbox/"), "the key stays in the address bar"
     assert page.value("document.cookie") == "", "scripts can read the key"
 
-    # What a container prints, and what a client calls itself, is text.
+    # What a container prints is text.
     script = "echo '<img src=x onerror=\"document.title=1\"><script>document.title=2</script>'"
     network = {"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d4e5f60001"]}}
     overrides = {"containerOverrides": [{"name": "job", "command": ["sh", "-c", script]}]}
     ecs.run_task(
         cluster="demo", taskDefinition="job", networkConfiguration=network, overrides=overrides,
-        startedBy="<b>bold</b>",
     )
     page.wait_for(f"{rows('logs')}.includes('<img src=x onerror=')")
     page.wait_for(f"{rows('calls')}.includes('ecs.RunTask')")
@@ -101,5 +100,6 @@ def test_no_other_page_can_read_or_frame_it(sandbox, page, tmp_path):
     page.open(other.as_uri())
     page.wait_for("document.title === 'other' && window.got !== 'waiting'")
     assert page.value("window.got") == "refused"
-    frames = page.call("Page.getFrameTree")["frameTree"].get("childFrames", [])
-    assert all("unreachableUrl" in it["frame"] or it["frame"]["url"].startswith("chrome-error:") for it in frames), frames
+    page.wait_for("true")
+    said = [it["params"]["entry"]["text"] for it in page.events if it["method"] == "Log.entryAdded"]
+    assert any("frame-ancestors" in text for text in said), said
