@@ -113,7 +113,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Churn::automate,
             Churn::watch,
         ] {
-            scope.spawn(|| churn.repeat(work));
+            let churn = &churn;
+            scope.spawn(move || churn.repeat(work));
         }
         let mut samples = Vec::new();
         while Instant::now() < churn.end {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::control::{self, Answer, Question};
@@ -68,12 +69,14 @@ pub(super) async fn show(name: Option<&Name>, context: &Context) -> Result<ExitC
 
 /// As JSON; members are only added.
 pub(super) fn document(place: &Place, told: &Answer) -> Value {
+    let started = i64::try_from(told.started).map(Timestamp::from_second);
+    let started = started.ok().and_then(Result::ok).unwrap_or_default();
     json!({
         "name": told.name,
         "pid": told.pid,
         "endpoint": told.endpoint,
         "page": told.page,
-        "started": told.started,
+        "started": started.to_string(),
         "uptimeSeconds": told.uptime_seconds,
         "holds": told.holds,
         "log": place.log(),
