@@ -344,7 +344,7 @@ fn report(churn: &Churn, samples: &[Sample], took: Duration) -> anyhow::Result<(
     ] {
         let (before, after) = (median(early, of), median(late, of));
         println!("{what:<13} {before:.1} in the second quarter, {after:.1} in the last");
-        let room = room.unwrap_or_else(|| before * MEMORY);
+        let room = room.unwrap_or(before * MEMORY);
         if after > before + room {
             grown.push(what);
         }
