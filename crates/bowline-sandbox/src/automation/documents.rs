@@ -46,7 +46,7 @@ pub(crate) struct Version {
 pub(crate) struct KeptDocument {
     name: String,
     default: u64,
-    latest: u64,
+    made: u64,
     created: SystemTime,
     versions: Vec<KeptVersion>,
 }
@@ -98,7 +98,7 @@ impl Documents {
         let documents = self.0.iter().map(|(name, history)| KeptDocument {
             name: name.clone(),
             default: history.default,
-            latest: history.latest,
+            made: history.made,
             created: history.created,
             versions: history.versions.values().map(version).collect(),
         });
@@ -127,7 +127,7 @@ impl Documents {
             let history = History {
                 versions,
                 default: document.default,
-                latest: document.latest,
+                made: document.made,
                 created: document.created,
             };
             restored.insert(document.name.clone(), history);
