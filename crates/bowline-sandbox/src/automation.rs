@@ -184,7 +184,7 @@ pub(crate) fn start(shared: &Arc<Shared>, start: Start) -> Result<String, ApiErr
         partition: account.partition.to_owned(),
         account: Some(account.id.to_owned()),
     };
-    let values = values(&document, &start.parameters, &surroundings)?;
+    let values = values(shared, &document, &start.parameters, &surroundings)?;
     let (sender, receiver) = mpsc::channel(SIGNALS);
     let now = shared.time();
     let record = Record::new(&id, &start, version, &document, &values, now);
@@ -253,13 +253,14 @@ fn again(automation: &Automation, start: &Start) -> Result<Option<String>, ApiEr
 }
 
 fn values(
+    shared: &Shared,
     document: &Document,
     given: &BTreeMap<String, Given>,
     surroundings: &Surroundings,
 ) -> Result<Parameters, ApiError> {
     let system = |reference: &Reference| surroundings.stands_for(reference);
     let stored = |name: &str| {
-        crate::api::parameter(name).ok_or_else(|| format!("Parameter {name} not found."))
+        crate::api::parameter(shared, name).ok_or_else(|| format!("Parameter {name} not found."))
     };
     Parameters::new(document, given, &system, &stored).map_err(|problems| {
         ApiError::new(

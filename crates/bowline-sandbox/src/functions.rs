@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -24,7 +25,7 @@ const LOG_TAIL: usize = 4096;
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) program: Program,
@@ -33,7 +34,7 @@ pub(crate) struct Function {
 }
 
 /// What runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Program {
     /// Answers that all is well.
     Fine,

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::identifiers::Account;
 
 /// All users and roles.
-#[derive(Default)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 pub(crate) struct Iam {
     principals: BTreeMap<String, Principal>,
 }
 
 /// A user or a role.
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Principal {
     pub(crate) id: String,
     /// Who may take a role on.

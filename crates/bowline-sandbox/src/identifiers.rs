@@ -27,6 +27,13 @@ pub(crate) fn secret(length: usize) -> String {
     )
 }
 
+/// Something of which nobody can tell what it stands for, the same for the same text.
+pub(crate) fn opaque(text: &str) -> String {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(text))
+}
+
 /// A random UUID (version 4).
 pub(crate) fn uuid() -> String {
     let mut bytes = random::<16>();

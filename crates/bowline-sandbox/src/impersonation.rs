@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 
 use crate::api;
 use crate::guard::Door;
-use crate::landscape::Landscape;
 use crate::server::{self, Entrance, Front};
+use crate::stage::Stage;
 use crate::tls::Tls;
 
 /// The host that is stood in for.
@@ -49,7 +49,7 @@ impl Impersonation {
 pub(crate) fn connect(
     front: &Arc<Front>,
     entrance: Entrance,
-    landscape: &Arc<Landscape>,
+    stage: &Arc<Stage>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let refuse = |text: &str| api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", text);
@@ -62,20 +62,20 @@ pub(crate) fn connect(
         let only = &impersonation.authority;
         return refuse(&format!("this proxy leads to {only} only, not to {wanted}"));
     }
-    let tunnel = tunnel(Arc::clone(front), Arc::clone(landscape), request);
+    let tunnel = tunnel(Arc::clone(front), Arc::clone(stage), request);
     // It ends with its connection or the sandbox, whose shutdown waits for it.
-    landscape.home.lifecycles.spawn(tunnel);
+    stage.home().lifecycles.spawn(tunnel);
     Response::new(Body::empty())
 }
 
 /// Boxed: it serves a connection within the serving of one.
 fn tunnel(
     front: Arc<Front>,
-    landscape: Arc<Landscape>,
+    stage: Arc<Stage>,
     request: Request<Incoming>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
-        let stop = landscape.home.stop.clone();
+        let stop = stage.home().stop.clone();
         let Some(tls) = front.impersonation.as_ref().map(|it| it.tls.clone()) else {
             return;
         };
@@ -94,7 +94,7 @@ fn tunnel(
             () = stop.cancelled() => None,
         };
         if let Some(stream) = stream {
-            server::serve_connection(stream, Entrance::Channels, front, landscape, stop).await;
+            server::serve_connection(stream, Entrance::Channels, front, stage, stop).await;
         }
     })
 }

@@ -21,8 +21,9 @@ use crate::kms::Kms;
 use crate::process::InitCommand;
 use crate::scenario::Plan;
 use crate::sessions::Sessions;
+use crate::stage::ready;
 use crate::state::{Agents, Setting, Shared};
-use crate::{StartError, ready, scheduler, world};
+use crate::{StartError, scheduler, world};
 
 /// The role that there is to assume in every other account.
 pub(crate) const ROLE: &str = "operations";
@@ -37,6 +38,19 @@ pub(crate) struct Extent {
     /// The number of the one that refuses.
     pub(crate) denied: Option<usize>,
     pub(crate) regions: Vec<String>,
+}
+
+impl Extent {
+    /// Takes what is more; nothing becomes less.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.accounts = self.accounts.max(more.accounts);
+        self.denied = self.denied.or(more.denied);
+        for region in more.regions {
+            if !self.regions.contains(&region) {
+                self.regions.push(region);
+            }
+        }
+    }
 }
 
 /// What every world of a sandbox is made with.
@@ -64,10 +78,7 @@ impl Blueprint {
         let plan = &self.plan;
         let streams = match &account.role {
             Some(_) => format!("streams-{}-{}", account.id, account.region),
-            None if self.plan.extent.regions.contains(&account.region) => {
-                format!("streams-{}", account.region)
-            }
-            None => "streams".to_owned(),
+            None => format!("streams-{}", account.region),
         };
         Arc::new(Shared::new(Setting {
             account,
@@ -101,6 +112,7 @@ impl Blueprint {
 pub(crate) struct Landscape {
     pub(crate) home: Arc<Shared>,
     blueprint: Blueprint,
+    extent: Mutex<Extent>,
     /// By account and region.
     others: tokio::sync::Mutex<HashMap<(String, String), Arc<Shared>>>,
     /// The keys of assumed roles, by their ids.
@@ -135,9 +147,11 @@ pub(crate) struct Assumed {
 
 impl Landscape {
     pub(crate) fn new(home: Arc<Shared>, blueprint: Blueprint) -> Self {
+        let extent = Mutex::new(blueprint.plan.extent.clone());
         Self {
             home,
             blueprint,
+            extent,
             others: tokio::sync::Mutex::default(),
             keys: Mutex::default(),
         }
@@ -149,14 +163,7 @@ impl Landscape {
         let key = self.keys().get(key_id).cloned();
         let home = &self.home.account;
         let account = key.as_ref().map(|key| key.account.clone());
-        let region = match self
-            .blueprint
-            .plan
-            .extent
-            .regions
-            .iter()
-            .any(|known| known == region)
-        {
+        let region = match self.extent().regions.iter().any(|known| known == region) {
             true => region,
             false => home.region.as_str(),
         };
@@ -188,9 +195,7 @@ impl Landscape {
         let number = self.members().position(|member| member.id == id);
         // The first is the sandbox's own, which has no such role.
         let number = number.filter(|number| *number > 0).ok_or_else(denied)?;
-        if role.strip_prefix("role/") != Some(ROLE)
-            || self.blueprint.plan.extent.denied == Some(number)
-        {
+        if role.strip_prefix("role/") != Some(ROLE) || self.extent().denied == Some(number) {
             return Err(denied());
         }
         let credentials = Credentials {
@@ -216,7 +221,7 @@ impl Landscape {
             id: self.home.account.id.clone(),
             name: "sandbox".to_owned(),
         };
-        let others = (1..=self.blueprint.plan.extent.accounts).map(|number| Member {
+        let others = (1..=self.extent().accounts).map(|number| Member {
             id: format!("{}", 200_000_000_000_u64 + number as u64),
             name: format!("account-{number:03}"),
         });
@@ -224,12 +229,21 @@ impl Landscape {
     }
 
     /// Its regions, the sandbox's own first.
-    pub(crate) fn regions(&self) -> Vec<&str> {
-        let extent = &self.blueprint.plan.extent;
-        let others = extent.regions.iter().map(String::as_str);
-        std::iter::once(self.home.account.region.as_str())
-            .chain(others.filter(|region| *region != self.home.account.region))
-            .collect()
+    pub(crate) fn regions(&self) -> Vec<String> {
+        let own = &self.home.account.region;
+        let mut others = self.extent().regions.clone();
+        others.retain(|region| region != own);
+        std::iter::once(own.clone()).chain(others).collect()
+    }
+
+    /// More accounts and regions from now on.
+    pub(crate) fn extend(&self, more: Extent) {
+        self.extent().extend(more);
+    }
+
+    /// The groups that the containers of its own world log to.
+    pub(crate) fn furnish_logs(&self) {
+        self.blueprint.plan.furnish_logs(&self.home);
     }
 
     /// Every world that there is by now.
@@ -267,11 +281,15 @@ impl Landscape {
             world::found(world, &shared.account, &blueprint.plan);
             world::furnish_sparsely(world, &shared.account, &blueprint.plan);
         });
-        crate::furnish_logs(&shared, &blueprint.plan);
+        blueprint.plan.furnish_logs(&shared);
         ready(&shared).await?;
         shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
         others.insert((id, region.to_owned()), Arc::clone(&shared));
         Ok(shared)
+    }
+
+    fn extent(&self) -> MutexGuard<'_, Extent> {
+        self.extent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<String, Key>> {

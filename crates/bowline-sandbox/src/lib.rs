@@ -40,7 +40,8 @@
 //!
 //! [`Options::scenarios`] makes the demo world fail in known ways, see [`Scenario`]. Sessions end when their client
 //! has sent neither input nor a terminal size for 20 minutes. That limit, agents that are PENDING, the states that
-//! tasks only pass through, pulling, the intervals of health checks, the hour for which stopped tasks are known and the
+//! tasks only pass through, the pauses before failed tasks are replaced, pulling, the intervals of health checks, sleeps of
+//! Automation, the hour for which stopped tasks are known and the
 //! ingestion of logs go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set forward;
 //! processes, their stop timeouts, dates and the protocol keep real time.
 //!
@@ -133,10 +134,12 @@
 //! | `GetFaults` | | answers the `faults` in force, the `seed` in use, and how often something `happened` |
 //! | `AdvanceClock` | `seconds` | the sandbox's clock is set forward. Answers its `seconds` since the start |
 
+mod access;
 mod agent;
 mod api;
 mod auth;
 mod automation;
+mod census;
 mod channel;
 mod clock;
 mod database;
@@ -152,12 +155,14 @@ mod idle;
 mod image;
 mod impersonation;
 pub mod init;
+mod keep;
 mod kms;
 mod landscape;
 mod lifecycle;
 mod logs;
 mod mishaps;
 mod network;
+mod page;
 mod prerequisites;
 mod reach;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
@@ -169,6 +174,7 @@ mod scheduler;
 mod server;
 mod sessions;
 mod simulated;
+mod stage;
 mod state;
 mod terminal;
 mod tls;
@@ -187,34 +193,29 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
+use access::Access;
+pub use access::AccessLog;
 use auth::Credentials;
+pub use census::Census;
 use clock::SandboxClock;
-use faults::Switch;
 pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
 use impersonation::Impersonation;
-use kms::Kms;
-use landscape::{Blueprint, Landscape};
+pub use keep::StateError;
+use keep::{Keeper, Keeping};
+use page::Page;
 pub use process::InitCommand;
 pub use reach::{RemoteHost, RemoteHostError};
-use scenario::Plan;
 pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
-use sessions::Sessions;
 pub use sessions::{AgentError, AgentOptions};
 pub use simulated::Fleet;
-use state::Shared;
+use stage::{Props, Stage};
 use tls::Tls;
 pub use world_file::{WorldFile, WorldFileError};
-
-/// How long the demo world may take to be up; it needs some tens of milliseconds.
-const READY_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long sessions and containers may take to be gone at shutdown.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The idle limit of ECS Exec, and of Session Manager unless the account has another preference.
 const IDLE_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -250,6 +251,10 @@ pub struct Options {
     pub impersonate: bool,
     /// Host names that requests may come with besides those of loopback, for a proxy or forwarder in front.
     pub host_names: Vec<String>,
+    /// Where each call and session is told as a line.
+    pub access_log: Option<AccessLog>,
+    /// The file that what was made is kept in for the next start.
+    pub state: Option<PathBuf>,
     /// How to start the init of a container.
     pub init: InitCommand,
 }
@@ -271,6 +276,8 @@ impl Options {
             tls: false,
             impersonate: false,
             host_names: Vec::new(),
+            access_log: None,
+            state: None,
             init,
         }
     }
@@ -297,6 +304,9 @@ pub enum StartError {
     /// The world file names what it does not have, or wants too much.
     #[error(transparent)]
     World(#[from] WorldFileError),
+    /// What was kept cannot be used, or not be kept again.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The services that start with the sandbox did not come up.
     #[error("the services do not come up: {reason}")]
     NotReady {
@@ -308,8 +318,9 @@ pub enum StartError {
 /// A running sandbox. Dropping it stops it without waiting; [`Sandbox::shutdown`] waits.
 #[derive(Debug)]
 pub struct Sandbox {
-    shared: Arc<Shared>,
+    stage: Arc<Stage>,
     server: AbortOnDropHandle<()>,
+    keeper: Option<Keeping>,
     /// The authority's certificate, with TLS.
     authority: Option<PathBuf>,
     /// Dropped after everything that uses it was told to stop.
@@ -319,7 +330,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts a sandbox; returns when its demo world runs and requests are served.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
+    pub async fn start(mut options: Options) -> Result<Self, StartError> {
         let port = options.port;
         let unusable = |source| StartError::Listen { port, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -349,83 +360,61 @@ impl Sandbox {
             impersonation,
         };
 
-        let plan = Plan::new(&options.scenarios);
-        let clock = SandboxClock::start(options.clock_speed);
-        let kms = Arc::new(Kms::new(account.clone()));
-        let faults = Switch::new(options.faults.clone());
-        let idle_limit = plan.idle_limit.unwrap_or(IDLE_LIMIT);
-        let blueprint = Blueprint {
-            plan,
+        let access = Arc::new(Access::new(options.access_log.take()));
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let (keeper, kept) = options.state.take().map(Keeper::open).transpose()?.unzip();
+        let props = Props {
+            account,
+            scenarios: options.scenarios,
+            world: options.world,
             credentials: Credentials::random(),
             accept_any_credentials: options.accept_any_credentials,
-            sessions: Sessions::new(
-                options.agent,
-                clock.clone(),
-                idle_limit,
-                faults.clone(),
-                Arc::clone(&kms),
-            ),
+            agent: options.agent,
             faults: options.faults,
             endpoint: format!("{scheme}://{address}"),
             channel_host,
             root: root.path().to_owned(),
             init: options.init,
             agent_pending: options.agent_pending,
-            clock,
+            clock: SandboxClock::start(options.clock_speed),
             pace: options.pace,
-            lifecycles: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            access,
+            page: Page::new(),
+            stop: stop.clone(),
         };
-        let shared = blueprint.build(account, faults, kms);
-        let plan = &blueprint.plan;
-        let stop = shared.stop.clone().drop_guard();
-        shared.change(|world| world::found(world, &shared.account, plan));
-        match &options.world {
-            Some(file) => file.furnish(&shared)?,
-            None => shared.change(|world| world::furnish(world, &shared.account, plan)),
-        }
-        furnish_logs(&shared, plan);
-        if let Err(error) = ready(&shared).await {
-            wind_down(&shared).await;
-            return Err(error);
-        }
-        world::finish(&shared, plan);
-
-        shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
-        let server = tokio::spawn(server::serve(
-            listener,
-            front,
-            Arc::new(Landscape::new(Arc::clone(&shared), blueprint)),
-            shared.stop.clone(),
-        ));
+        let stage = Arc::new(Stage::set(props, kept.flatten().as_ref()).await?);
+        let keeper = keeper.map(|keeper| keeper.keep(Arc::clone(&stage)));
+        let server = tokio::spawn(server::serve(listener, front, Arc::clone(&stage), stop));
         Ok(Self {
-            shared,
+            stage,
             server: AbortOnDropHandle::new(server),
+            keeper,
             authority,
-            _stop: stop,
+            _stop: guard,
             _root: root,
         })
     }
 
     /// The URL of every API: `http://127.0.0.1:<port>`, or `https://` with TLS.
     pub fn endpoint(&self) -> &str {
-        &self.shared.endpoint
+        &self.stage.props().endpoint
     }
 
     /// Where sessions are logged byte for byte, as `<group>/<session id>` with `%2F` for each slash of the group;
     /// CloudWatch Logs has them by lines. It exists once there is a log, and goes with the sandbox.
     pub fn logs(&self) -> PathBuf {
-        logs::folder(&self.shared.root)
+        logs::folder(&self.stage.home().root)
     }
 
     /// The environment that leads AWS programs here; `None` means that the variable has to be unset.
     pub fn environment(&self) -> Vec<(String, Option<String>)> {
-        let Shared {
+        let Props {
             endpoint,
             credentials,
             account,
             ..
-        } = &*self.shared;
+        } = self.stage.props();
         let set = [
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
             ("BOWLINE_ENDPOINT", endpoint),
@@ -444,7 +433,7 @@ impl Sandbox {
             let path = path.to_string_lossy().into_owned();
             ("AWS_CA_BUNDLE".to_owned(), Some(path))
         });
-        let impersonation = self.shared.channel_host.iter().flat_map(|_| {
+        let impersonation = self.stage.props().channel_host.iter().flat_map(|_| {
             let authority = self.authority.iter();
             let authority = authority.map(|path| path.to_string_lossy().into_owned());
             // Go's programs, AWS's plugin among them, know these.
@@ -468,68 +457,58 @@ impl Sandbox {
 
     /// The number by which what faults leave to chance can be repeated.
     pub fn fault_seed(&self) -> u64 {
-        self.shared.faults.now().seed()
+        self.stage.home().faults.now().seed()
+    }
+
+    /// The world of the start again: all tasks and sessions end, and what was changed is gone.
+    ///
+    /// # Errors
+    ///
+    /// As from [`Sandbox::start`]; then everything is as before.
+    pub async fn reset(&self) -> Result<(), StartError> {
+        self.stage.reset().await
+    }
+
+    /// Adds what a world file names to what there is, or replaces it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file; then everything is as before.
+    pub async fn load(&self, file: &WorldFile) -> Result<(), WorldFileError> {
+        self.stage.load(file).await
+    }
+
+    /// What there is at present.
+    pub fn census(&self) -> Census {
+        Census::of(&self.stage.home())
+    }
+
+    /// The address of the page that shows what goes on, with the key that opens it.
+    pub fn page(&self) -> String {
+        page::address(self.stage.props())
     }
 
     /// Stops everything; when it returns, all containers are dead and their files removed.
     pub async fn shutdown(self) {
-        wind_down(&self.shared).await;
+        if let Err(error) = self.end().await {
+            tracing::warn!(%error, "what was made is not kept");
+        }
+    }
+
+    /// The same, and tells whether everything is kept that shall be kept.
+    ///
+    /// # Errors
+    ///
+    /// The state could not be written; the sandbox has ended all the same.
+    pub async fn end(self) -> Result<(), StateError> {
+        self.stage.props().stop.cancel();
+        self.stage.strike().await;
         if let Err(error) = self.server.await {
             tracing::warn!(%error, "the server did not end in order");
         }
-    }
-}
-
-/// The groups that the demo world's containers log to, and how late they get it.
-fn furnish_logs(shared: &Shared, plan: &Plan) {
-    let world = shared.world();
-    let mut groups = shared.logs.groups();
-    for definition in world.definitions.values().flatten() {
-        let containers = definition.outline.container_definitions.iter();
-        for group in containers.filter_map(|container| container.log_group()) {
-            groups.create_group(group);
+        match self.keeper {
+            Some(keeper) => keeper.finish(&self.stage).await,
+            None => Ok(()),
         }
-    }
-    groups.delay = plan.log_delay.unwrap_or_default();
-    groups.scan = plan.log_pages.unwrap_or(groups.scan);
-    if plan.log_limits {
-        shared.logs.limit_rates();
-    }
-}
-
-/// The demo world's services are scheduled here, without the pace of later tasks, until they are steady.
-async fn ready(shared: &Arc<Shared>) -> Result<(), StartError> {
-    let mut changes = shared.watch();
-    let steady = async {
-        loop {
-            scheduler::reconcile(shared, Duration::ZERO);
-            if let Some(reason) = scheduler::start_failure(&shared.world()) {
-                return Err(StartError::NotReady { reason });
-            }
-            if scheduler::all_steady(&shared.world()) || changes.changed().await.is_err() {
-                return Ok(());
-            }
-        }
-    };
-    let late = || {
-        format!(
-            "its tasks are not running after {} seconds",
-            READY_LIMIT.as_secs()
-        )
-    };
-    let result = tokio::time::timeout(READY_LIMIT, steady).await;
-    result.unwrap_or_else(|_| Err(StartError::NotReady { reason: late() }))
-}
-
-/// Ends all sessions and containers.
-async fn wind_down(shared: &Shared) {
-    shared.stop.cancel();
-    shared.lifecycles.close();
-    let ended = async {
-        shared.sessions.shutdown().await;
-        shared.lifecycles.wait().await;
-    };
-    if tokio::time::timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
-        tracing::warn!("some sessions or containers did not end in time");
     }
 }

@@ -450,7 +450,7 @@ impl Life {
                 task.over_since = Some(now);
                 task.version += 1;
             }
-            scheduler::note_end(world, &self.key);
+            scheduler::note_end(world, &self.key, now);
         });
     }
 

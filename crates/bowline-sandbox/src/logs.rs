@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 
 pub(crate) use page::{Budget, Search, Span, backward, forward};
 pub(crate) use pattern::Pattern;
-pub(crate) use store::{Group as LogGroup, LogDelay, LogWriter, Logs, Missing};
+pub(crate) use store::{Group as LogGroup, Groups, LogDelay, LogWriter, Logs, Missing};
 pub(crate) use stream::{Event, Stream};
 
 /// What CloudWatch Logs counts for an event besides its text, in bytes.

@@ -1,5 +1,7 @@
 //! The network that tasks are in, as EC2 shows it, and whether it leads to Session Manager.
 
+use serde::{Deserialize, Serialize};
+
 use crate::identifiers::{self, Account};
 
 pub(crate) const VPC: &str = "vpc-0a1b2c3d4e5f60001";
@@ -29,6 +31,7 @@ pub(crate) enum Flaw {
 }
 
 /// The demo network: one subnet with one route table.
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Network {
     /// The default route leads to a NAT gateway.
     pub(crate) nat: bool,
@@ -37,6 +40,7 @@ pub(crate) struct Network {
 }
 
 /// An interface endpoint.
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) service: String,
@@ -46,15 +50,16 @@ pub(crate) struct Endpoint {
 }
 
 /// A security group.
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Group {
-    pub(crate) id: &'static str,
-    pub(crate) name: &'static str,
+    pub(crate) id: String,
+    pub(crate) name: String,
     pub(crate) ingress: Vec<Rule>,
     pub(crate) egress: Vec<Rule>,
 }
 
 /// What a security group lets through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Rule {
     /// `tcp`, or `-1` for everything.
     pub(crate) protocol: String,
@@ -104,6 +109,19 @@ impl Rule {
     }
 }
 
+impl Endpoint {
+    /// One in the tasks' subnet, for a service such as `ssmmessages`.
+    pub(crate) fn new(account: &Account, service: &str, private_dns: bool) -> Self {
+        Self {
+            id: format!("vpce-0{}", identifiers::hex(16)),
+            service: format!("com.amazonaws.{}.{service}", account.region),
+            private_dns,
+            groups: vec![ENDPOINT_GROUP.to_owned()],
+            subnets: vec![SUBNET.to_owned()],
+        }
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self::demo(&Account::new(""), None)
@@ -113,21 +131,16 @@ impl Default for Network {
 impl Network {
     /// The demo network, with what is wrong with it.
     pub(crate) fn demo(account: &Account, flaw: Option<Flaw>) -> Self {
-        let endpoint = |service: &str| Endpoint {
-            id: format!("vpce-0{}", identifiers::hex(16)),
-            service: format!("com.amazonaws.{}.{service}", account.region),
-            private_dns: flaw != Some(Flaw::EndpointWithoutDns),
-            groups: vec![ENDPOINT_GROUP.to_owned()],
-            subnets: vec![SUBNET.to_owned()],
-        };
+        let private_dns = flaw != Some(Flaw::EndpointWithoutDns);
+        let endpoint = |service: &str| Endpoint::new(account, service, private_dns);
         let endpoints = match flaw {
             None | Some(Flaw::NoRoute | Flaw::EgressClosed) => Vec::new(),
             Some(Flaw::NoEndpoint) => vec![endpoint("ecr.api"), endpoint("logs")],
             Some(_) => vec![endpoint("logs"), endpoint("ssmmessages")],
         };
         let tasks = Group {
-            id: TASK_GROUP,
-            name: "demo-tasks",
+            id: TASK_GROUP.to_owned(),
+            name: "demo-tasks".to_owned(),
             ingress: vec![Rule::within(TASK_GROUP)],
             egress: match flaw {
                 Some(Flaw::EgressClosed) => Vec::new(),
@@ -135,8 +148,8 @@ impl Network {
             },
         };
         let of_endpoints = Group {
-            id: ENDPOINT_GROUP,
-            name: "demo-endpoints",
+            id: ENDPOINT_GROUP.to_owned(),
+            name: "demo-endpoints".to_owned(),
             ingress: match flaw {
                 Some(Flaw::EndpointClosed) => Vec::new(),
                 _ => vec![Rule::https_from_the_vpc()],
@@ -178,7 +191,7 @@ impl Network {
     ) -> bool {
         self.groups
             .iter()
-            .filter(|group| of.iter().any(|id| id == group.id))
+            .filter(|group| of.contains(&group.id))
             .flat_map(|group| rules(group).iter())
             .any(|rule| rule.passes(cidrs, groups))
     }

@@ -14,6 +14,7 @@ use crate::landscape::Extent;
 use crate::logs::LogDelay;
 use crate::mishaps::{CallError, Mishaps, Placement, StartFailure};
 use crate::simulated::Fleet;
+use crate::state::Shared;
 
 /// The group of `exec-logging` without another one.
 const LOG_GROUP: &str = "/ecs/exec";
@@ -410,6 +411,23 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// The groups that the containers of a world log to, and how late they get it.
+    pub(crate) fn furnish_logs(&self, shared: &Shared) {
+        let world = shared.world();
+        let mut groups = shared.logs.groups();
+        for definition in world.definitions.values().flatten() {
+            let containers = definition.outline.container_definitions.iter();
+            for group in containers.filter_map(|container| container.log_group()) {
+                groups.create_group(group);
+            }
+        }
+        groups.delay = self.log_delay.unwrap_or_default();
+        groups.scan = self.log_pages.unwrap_or(groups.scan);
+        if self.log_limits {
+            shared.logs.limit_rates();
+        }
     }
 
     /// What goes wrong with calls and tasks.

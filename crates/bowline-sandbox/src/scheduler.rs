@@ -1,7 +1,7 @@
 //! Services keep their tasks: missing ones are started, surplus ones stopped, roll-outs carried through.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::lifecycle::{self, Order};
 use crate::state::service::{Service, ServiceStatus};
@@ -14,10 +14,11 @@ const KEEP_STOPPED: Duration = Duration::from_secs(60 * 60);
 /// At most so many stopped tasks of a cluster are kept, whatever their age.
 const KEEP_AT_MOST: usize = 1000;
 
-/// A service's task that ends sooner counts as a failure, and the next one has to wait.
+/// A service's task that ends sooner, in real time as processes have it, counts as a failure, and the next one has to
+/// wait.
 const GOOD_RUN: Duration = Duration::from_secs(2);
 
-/// The first such pause; each further one is twice as long, up to the last.
+/// The first such pause, on the sandbox's clock; each further one is twice as long, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -25,25 +26,28 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut changes = shared.watch();
     loop {
-        let wake = reconcile(&shared, shared.pace).unwrap_or_else(|| Instant::now() + KEEP_STOPPED);
+        let wake = reconcile(&shared, shared.pace);
+        let wake = wake.unwrap_or_else(|| shared.clock.now().saturating_add(KEEP_STOPPED));
         tokio::select! {
             () = shared.stop.cancelled() => return,
             _ = changes.changed() => {}
-            () = tokio::time::sleep_until(wake.into()) => {}
+            () = shared.clock.sleep_until(wake) => {}
         }
     }
 }
 
-/// Brings every service a step nearer to what it shall be; says when to look again although nothing changed.
-pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Instant> {
+/// Brings every service a step nearer to what it shall be; says when, on the sandbox's clock, to look again although
+/// nothing changed.
+pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Duration> {
+    let now = shared.clock.now();
     let mut world = shared.world();
     let mut plans = Vec::new();
     for cluster in world.clusters.values_mut() {
-        prune(cluster, shared.clock.now());
+        prune(cluster, now);
         let mut wanted = cluster.wanted_tasks();
         for service in cluster.services.values() {
             let tasks = wanted.remove(service.name.as_str()).unwrap_or_default();
-            let plan = Plan::make(cluster, service, tasks);
+            let plan = Plan::make(cluster, service, tasks, now);
             if plan.has_work(service) {
                 plans.push(plan);
             }
@@ -69,8 +73,8 @@ pub(crate) fn forget_old_tasks(shared: &Shared) {
     }
 }
 
-/// A task of a service has ended: one that hardly ran delays its successor.
-pub(crate) fn note_end(world: &mut World, key: &TaskKey) {
+/// A task of a service has ended, at this time of the sandbox's clock: one that hardly ran delays its successor.
+pub(crate) fn note_end(world: &mut World, key: &TaskKey, now: Duration) {
     let Some(cluster) = world.clusters.get_mut(&key.cluster) else {
         return;
     };
@@ -101,7 +105,7 @@ pub(crate) fn note_end(world: &mut World, key: &TaskKey) {
         .saturating_mul(1 << service.failures.min(10))
         .min(LAST_PAUSE);
     service.failures += 1;
-    service.not_before = Some(Instant::now() + pause);
+    service.not_before = Some(now.saturating_add(pause));
     service.note_failed_task(task.started_by.as_deref());
 }
 
@@ -131,11 +135,11 @@ struct Plan {
     launch: usize,
     stop: Vec<TaskKey>,
     finished: bool,
-    wake: Option<Instant>,
+    wake: Option<Duration>,
 }
 
 impl Plan {
-    fn make(cluster: &Cluster, service: &Service, tasks: Vec<&Task>) -> Self {
+    fn make(cluster: &Cluster, service: &Service, tasks: Vec<&Task>, now: Duration) -> Self {
         let primary = service
             .deployments
             .first()
@@ -155,9 +159,7 @@ impl Plan {
             .is_some_and(|primary| primary.failed);
         let desired = service.desired_count;
         let missing = desired.saturating_sub(new.len());
-        let wait = service
-            .not_before
-            .filter(|time| missing > 0 && *time > Instant::now());
+        let wait = service.not_before.filter(|time| missing > 0 && *time > now);
         // Old tasks stay until as many new ones run: a roll-out never goes below the desired count.
         let keep_old = desired.saturating_sub(running);
         let surplus = new.iter().skip(desired).chain(old.iter().skip(keep_old));

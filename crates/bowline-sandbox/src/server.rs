@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,11 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Told;
 use crate::api;
 use crate::guard::{self, Door};
 use crate::iam;
 use crate::impersonation::{self, Impersonation};
 use crate::landscape::Landscape;
+use crate::page;
+use crate::stage::Stage;
 use crate::tls::{Accepted, Tls};
 
 /// The largest body of an API request; ECS itself takes less.
@@ -40,6 +43,12 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept (no file descriptors left): trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the metadata of tasks and the data channels are.
+const METADATA: &str = "/v4/";
+const CHANNEL: &str = "/v1/data-channel/";
+/// What opening one of those is called.
+const CHANNEL_OPERATION: &str = "ssmmessages.OpenDataChannel";
 
 /// What the port speaks and to whom.
 pub(crate) struct Front {
@@ -62,7 +71,7 @@ impl Front {
 pub(crate) async fn serve(
     listener: TcpListener,
     front: Front,
-    landscape: Arc<Landscape>,
+    stage: Arc<Stage>,
     stop: CancellationToken,
 ) {
     let front = Arc::new(front);
@@ -72,8 +81,8 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (front, landscape) = (Arc::clone(&front), Arc::clone(&landscape));
-                    connections.spawn(receive(stream, front, landscape, stop.clone()));
+                    let (front, stage) = (Arc::clone(&front), Arc::clone(&stage));
+                    connections.spawn(receive(stream, front, stage, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -90,18 +99,13 @@ pub(crate) async fn serve(
     }
 }
 
-async fn receive(
-    stream: TcpStream,
-    front: Arc<Front>,
-    landscape: Arc<Landscape>,
-    stop: CancellationToken,
-) {
+async fn receive(stream: TcpStream, front: Arc<Front>, stage: Arc<Stage>, stop: CancellationToken) {
     // Small frames in both directions: waiting for more to send would cost 40 ms each time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = &front.tls else {
-        return serve_connection(stream, Entrance::Main, front, landscape, stop).await;
+        return serve_connection(stream, Entrance::Main, front, stage, stop).await;
     };
     let accepted = tokio::select! {
         accepted = tls.accept(stream) => accepted,
@@ -109,10 +113,10 @@ async fn receive(
     };
     match accepted {
         Ok(Accepted::Tls(stream)) => {
-            serve_connection(*stream, Entrance::Main, front, landscape, stop).await;
+            serve_connection(*stream, Entrance::Main, front, stage, stop).await;
         }
         Ok(Accepted::Plain(stream)) => {
-            serve_connection(stream, Entrance::MetadataOnly, front, landscape, stop).await;
+            serve_connection(stream, Entrance::MetadataOnly, front, stage, stop).await;
         }
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
@@ -133,14 +137,14 @@ pub(crate) async fn serve_connection<S>(
     stream: S,
     entrance: Entrance,
     front: Arc<Front>,
-    landscape: Arc<Landscape>,
+    stage: Arc<Stage>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, landscape) = (Arc::clone(&front), Arc::clone(&landscape));
-        async move { Ok::<_, Infallible>(route(front, entrance, &landscape, request).await) }
+        let (front, stage) = (Arc::clone(&front), Arc::clone(&stage));
+        async move { Ok::<_, Infallible>(route(front, entrance, &stage, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -160,14 +164,39 @@ pub(crate) async fn serve_connection<S>(
     }
 }
 
+/// Answers a request, and tells of it.
 async fn route(
     front: Arc<Front>,
     entrance: Entrance,
-    landscape: &Arc<Landscape>,
+    stage: &Arc<Stage>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let begun = Instant::now();
+    let received = request.body().size_hint().lower();
+    let path = request.uri().path();
+    // The page would fill the log with itself, and the path of metadata is a container's key.
+    let what = match path {
+        path if path.starts_with(page::ROOT) => None,
+        path if path.starts_with(METADATA) => Some("metadata.Get".to_owned()),
+        path if path.starts_with(CHANNEL) => Some(CHANNEL_OPERATION.to_owned()),
+        _ => Some(format!("http.{}", request.method())),
+    };
+    let response = answer(front, entrance, stage, request).await;
+    if let Some(what) = what {
+        let access = &stage.props().access;
+        access.call(&response, &what, begun, received);
+    }
+    response
+}
+
+async fn answer(
+    front: Arc<Front>,
+    entrance: Entrance,
+    stage: &Arc<Stage>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     if request.method() == Method::CONNECT {
-        return impersonation::connect(&front, entrance, landscape, request);
+        return impersonation::connect(&front, entrance, stage, request);
     }
     let (head, body) = request.into_parts();
     let host = match guard::admit(front.door(entrance), &head) {
@@ -180,7 +209,7 @@ async fn route(
             );
         }
     };
-    let metadata = head.method == Method::GET && head.uri.path().starts_with("/v4/");
+    let metadata = head.method == Method::GET && head.uri.path().starts_with(METADATA);
     if entrance == Entrance::MetadataOnly && !metadata {
         // The words of nginx and of AWS's load balancers, which people and programs know.
         let text = "The plain HTTP request was sent to HTTPS port\n";
@@ -188,7 +217,8 @@ async fn route(
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         return refusal;
     }
-    if let Some(session_id) = head.uri.path().strip_prefix("/v1/data-channel/") {
+    let landscape = &stage.landscape();
+    if let Some(session_id) = head.uri.path().strip_prefix(CHANNEL) {
         let session_id = session_id.to_owned();
         return open_channel(
             landscape,
@@ -203,6 +233,9 @@ async fn route(
     }
     if metadata {
         return api::metadata(&landscape.home, head.uri.path());
+    }
+    if head.uri.path().starts_with(page::ROOT) {
+        return page::respond(stage, &head);
     }
     let target = head.headers.get("x-amz-target");
     let put = target.is_some_and(|target| target == "Logs_20140328.PutLogEvents");
@@ -229,9 +262,8 @@ async fn open_channel(
         Err(error) => return api::unmade(&error),
     };
     let shared = &admitted.shared;
-    if head.headers.contains_key(http::header::AUTHORIZATION)
-        && let Err(error) = api::authenticate(&admitted, &head, b"", "ssmmessages", true)
-    {
+    let signed = head.headers.contains_key(http::header::AUTHORIZATION);
+    if signed && let Err(error) = api::authenticate(&admitted, &head, b"", "ssmmessages", true) {
         return api::refuse(StatusCode::FORBIDDEN, error.json_code(), &error.to_string());
     }
     let action = "ssmmessages:OpenDataChannel";
@@ -240,9 +272,16 @@ async fn open_channel(
         let text = iam::refusal(&shared.account, action);
         return api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", &text);
     }
-    shared
+    let mut response = shared
         .sessions
-        .serve_channel(session_id, Request::from_parts(head, body))
+        .serve_channel(session_id, Request::from_parts(head, body));
+    if signed {
+        response.extensions_mut().insert(Told {
+            caller: Some(shared.account.caller()),
+            operation: CHANNEL_OPERATION.to_owned(),
+        });
+    }
+    response
 }
 
 async fn read(body: Incoming, limit: usize) -> Result<Bytes, Response<Body>> {

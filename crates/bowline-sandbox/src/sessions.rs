@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
 use crate::agent::{self, Encryption, FromService, Job};
 pub use crate::agent::{AgentError, AgentOptions};
 use crate::channel::{self, Ticket};
@@ -137,6 +138,7 @@ struct Shared {
     stop: CancellationToken,
     faults: Switch,
     kms: Arc<Kms>,
+    access: Arc<Access>,
     strays: Arc<Semaphore>,
     /// How many sessions and sockets there have been.
     sessions: AtomicU64,
@@ -206,6 +208,7 @@ impl Sessions {
         idle_limit: Duration,
         faults: Switch,
         kms: Arc<Kms>,
+        access: Arc<Access>,
     ) -> Self {
         let shared = Shared {
             options,
@@ -215,6 +218,7 @@ impl Sessions {
             stop: CancellationToken::new(),
             faults,
             kms,
+            access,
             strays: Arc::new(Semaphore::new(STRAY_SOCKETS)),
             sessions: AtomicU64::new(0),
             sockets: AtomicU64::new(0),
@@ -242,6 +246,8 @@ impl Sessions {
             started: SystemTime::now(),
             ended: None,
         };
+        let access = &self.shared.access;
+        access.opened(&session_id, &info.owner, &info.document, &info.target);
         let idle = Idle::new(self.shared.clock.clone(), self.shared.idle_limit);
         let link = Link {
             session_id: session_id.clone(),
@@ -462,11 +468,14 @@ impl Sessions {
     fn ended(&self, session_id: &str, closing: &watch::Sender<Option<String>>, output: String) {
         let mut table = self.table();
         if let Some(live) = table.live.remove(session_id) {
+            let now = SystemTime::now();
             let info = SessionInfo {
                 status: SessionStatus::Terminated,
-                ended: Some(SystemTime::now()),
+                ended: Some(now),
                 ..live.info.clone()
             };
+            let lasted = now.duration_since(info.started).unwrap_or_default();
+            self.shared.access.closed(session_id, &info.owner, lasted);
             table.ended.push_front(info);
             table.ended.truncate(HISTORY);
             if live.token.is_some() || !live.terminated {

@@ -2,6 +2,7 @@
 
 pub(crate) mod definition;
 pub(crate) mod service;
+pub(crate) mod store;
 pub(crate) mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -34,6 +35,7 @@ use crate::sessions::Sessions;
 use crate::simulated::{Fates, Fleet};
 use definition::TaskDefinition;
 use service::Service;
+use store::Stores;
 use task::{ManagedAgent, Task};
 
 /// What every request and every lifecycle needs; made once per sandbox.
@@ -269,6 +271,10 @@ pub(crate) struct World {
     pub(crate) functions: BTreeMap<String, Arc<Function>>,
     /// Of S3.
     pub(crate) buckets: Buckets,
+    /// Parameters and secrets.
+    pub(crate) stores: Stores,
+    /// Tasks of no service that world files have named.
+    pub(crate) furnished: Vec<TaskKey>,
 }
 
 impl World {

@@ -17,6 +17,7 @@ use crate::scenario::{ExecLogging, Plan, Prerequisite};
 use crate::simulated;
 use crate::state::definition::{Outline, TaskDefinition};
 use crate::state::service::{CircuitBreaker, Deployment, Service, ServiceStatus};
+use crate::state::store::Stores;
 use crate::state::task::Launch;
 use crate::state::{Cluster, Shared, StrategyItem, World};
 
@@ -28,6 +29,7 @@ pub(crate) fn found(world: &mut World, account: &Account, plan: &Plan) {
     let wrong = &plan.prerequisites;
     world.iam = Iam::demo(account, &wrong.caller_denied(), &wrong.role_denied());
     world.network = Network::demo(account, wrong.flaw());
+    world.stores = Stores::demo();
     world.buckets.insert(BUCKET.to_owned(), BTreeMap::new());
 }
 

@@ -9,6 +9,7 @@ mod yaml;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::landscape::Extent;
 use crate::state::Shared;
 
 /// What a sandbox shall hold, read from a file. `docs/reference/sandbox-world.md` describes the form.
@@ -31,6 +32,25 @@ impl WorldFile {
             name: name.to_owned(),
             file: Arc::new(file),
         })
+    }
+
+    /// The JSON schema of such files, for editors.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(schema::File).to_value()
+    }
+
+    /// Adds it to a world that is in use. A mistake changes nothing.
+    pub(crate) fn load(&self, shared: &Arc<Shared>) -> Result<(), WorldFileError> {
+        shared.change(|world| build::load(&self.file, &self.name, shared, world))
+    }
+
+    /// What it wants beside its own account and region.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent {
+            accounts: self.file.accounts.map_or(0, |accounts| accounts.0),
+            denied: None,
+            regions: self.file.regions.iter().map(|it| it.0.clone()).collect(),
+        }
     }
 
     /// Puts it all into the sandbox's empty world.

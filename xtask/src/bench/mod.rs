@@ -11,7 +11,7 @@ mod keyboard;
 mod logs;
 mod measure;
 mod paced;
-mod process;
+pub(crate) mod process;
 mod raw;
 mod reference;
 mod terminal;

@@ -19,25 +19,25 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The binary, and where it is pointed to.
 #[derive(Clone, Debug)]
-pub(super) struct Bowline {
+pub(crate) struct Bowline {
     program: PathBuf,
     environment: Vec<(String, String)>,
 }
 
 /// A sandbox of our own. It ends with this: it sees the end of its stdin.
 #[derive(Debug)]
-pub(super) struct SandboxProcess {
+pub(crate) struct SandboxProcess {
     child: Child,
     lifeline: Option<ChildStdin>,
-    pub(super) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// What a run needed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
-    pub(super) wall: Duration,
+pub(crate) struct Usage {
+    pub(crate) wall: Duration,
     /// Of all threads, user and system; to 10 ms.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 impl SandboxProcess {
@@ -47,7 +47,7 @@ impl SandboxProcess {
     }
 
     /// The same with more options.
-    pub(super) fn start_with(
+    pub(crate) fn start_with(
         program: &Path,
         agent: &str,
         delay: &str,
@@ -83,15 +83,20 @@ impl SandboxProcess {
         Ok(sandbox)
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// One of the variables that lead to it.
-    pub(super) fn value(&self, name: &str) -> anyhow::Result<String> {
+    pub(crate) fn value(&self, name: &str) -> anyhow::Result<String> {
         let found = self.environment.iter().find(|(other, _)| other == name);
         let (_, value) = found.with_context(|| format!("the sandbox names no {name}"))?;
         Ok(value.clone())
     }
 
     /// One JSON call past bowline, to a sandbox that was started with `--accept-any-credentials`.
-    pub(super) fn control(&self, target: &str, body: &str) -> anyhow::Result<serde_json::Value> {
+    pub(crate) fn control(&self, target: &str, body: &str) -> anyhow::Result<serde_json::Value> {
         let endpoint = self.value("AWS_ENDPOINT_URL")?;
         let address = endpoint.strip_prefix("http://").context("not http")?;
         let mut stream = TcpStream::connect(address)?;
@@ -128,7 +133,7 @@ impl Drop for SandboxProcess {
 
 impl Bowline {
     /// The binary, with `environment` and nothing else that could lead it elsewhere.
-    pub(super) fn new(program: &Path, environment: &[(String, String)]) -> Self {
+    pub(crate) fn new(program: &Path, environment: &[(String, String)]) -> Self {
         Self {
             program: program.to_owned(),
             environment: environment.to_vec(),
@@ -136,7 +141,7 @@ impl Bowline {
     }
 
     /// Runs it with nothing to read, its output thrown away by the kernel.
-    pub(super) fn discard(&self, arguments: &[&str]) -> anyhow::Result<Usage> {
+    pub(crate) fn discard(&self, arguments: &[&str]) -> anyhow::Result<Usage> {
         let begun = Instant::now();
         let child = self
             .command(arguments)
@@ -232,7 +237,7 @@ impl Bowline {
     }
 
     /// The binary with these arguments, its stderr thrown away.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = clean(&self.program);
         command
             .args(arguments)

@@ -109,6 +109,11 @@ fn reference_of_the_configuration() {
 }
 
 #[test]
+fn reference_of_world_files() {
+    same("sandbox-world.schema.json", &said("sandbox schema"));
+}
+
+#[test]
 fn reference_of_permissions() {
     let mut page = format!(
         "# Permissions\n\n{MADE}\nThe calls that some command lines make, as `bowline --explain` prints them; with `-o json` it prints the\nleast policy for them. [How to read it](explain.md).\n"

@@ -34,7 +34,7 @@ pub(super) fn call(shared: &Shared, form: &Form) -> Result<String, ApiError> {
 /// DescribeRegions: those that the account has.
 pub(super) fn regions(landscape: &Landscape) -> String {
     let regions = landscape.regions().into_iter().map(|region| {
-        tag("regionName", region)
+        tag("regionName", &region)
             + &tag("regionEndpoint", &format!("ec2.{region}.amazonaws.com"))
             + &tag("optInStatus", "opt-in-not-required")
     });
@@ -187,15 +187,15 @@ fn groups(shared: &Shared, form: &Form) -> Result<String, ApiError> {
     for group in &world.network.groups {
         let facts: [(&str, &[&str]); 3] = [
             ("vpc-id", &[VPC]),
-            ("group-id", &[group.id]),
-            ("group-name", &[group.name]),
+            ("group-id", &[&group.id]),
+            ("group-name", &[&group.name]),
         ];
-        if passes(form, &facts)? && (asked.is_empty() || asked.contains(&group.id)) {
+        if passes(form, &facts)? && (asked.is_empty() || asked.contains(&group.id.as_str())) {
             shown.push(
                 tag("ownerId", &shared.account.id)
-                    + &tag("groupId", group.id)
-                    + &tag("groupName", group.name)
-                    + &tag("groupDescription", group.name)
+                    + &tag("groupId", &group.id)
+                    + &tag("groupName", &group.name)
+                    + &tag("groupDescription", &group.name)
                     + &tag("vpcId", VPC)
                     + &set(
                         "ipPermissions",

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{ApiError, RequestId};
+use crate::access::Code;
 use crate::functions::{Call, Function};
 use crate::iam;
 use crate::state::Shared;
@@ -43,12 +44,14 @@ pub(super) async fn respond(
 /// An error as Lambda writes it: the code in a header.
 pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Response<Body> {
     let body = json!({ "Type": "User", "Message": error.message, "message": error.message });
-    build(
+    let mut response = build(
         error.status,
         &[("x-amzn-errortype", &error.code)],
         body.to_string().into_bytes(),
         request_id,
-    )
+    );
+    response.extensions_mut().insert(Code(error.code.clone()));
+    response
 }
 
 fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {

@@ -12,9 +12,12 @@ mod logs;
 mod metadata;
 mod organizations;
 mod pages;
+mod parameters;
 mod query;
 mod reply;
 mod s3;
+mod secrets;
+mod service;
 mod ssm;
 mod stores;
 mod sts;
@@ -29,6 +32,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::StartError;
+use crate::access::Told;
 use crate::auth::{self, AuthError, Expected};
 use crate::dormant;
 use crate::landscape::{Admitted, Landscape};
@@ -36,10 +40,12 @@ use crate::state::{Shared, TaskKey};
 
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
+pub(crate) use parameters::{check_name as check_parameter, stored as parameter};
 pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
 pub(crate) use s3::Buckets;
+pub(crate) use secrets::check_name as check_secret;
+use service::Service;
 pub(crate) use ssm::fill as fill_sessions;
-pub(crate) use stores::stored as parameter;
 
 /// One API request, its signature already checked.
 pub(crate) struct Call<'a> {
@@ -67,41 +73,61 @@ pub(crate) async fn respond(
     head: &Parts,
     body: Bytes,
 ) -> Response<Body> {
-    let request_id = RequestId::new();
     let admitted = match landscape.admit(&head.headers).await {
         Ok(admitted) => admitted,
         Err(error) => return unmade(&error),
     };
     let shared = &admitted.shared;
     let service = Service::of(head);
-    let protocol = service.protocol();
-    if let Err(error) = authenticate(&admitted, head, &body, service.scope(), false) {
-        if matches!(service, Service::Lambda) {
-            let error = ApiError {
-                status: StatusCode::FORBIDDEN,
-                ..ApiError::new(error.json_code(), error.to_string())
-            };
-            return dated(shared, lambda::error_response(&error, &request_id));
-        }
-        if matches!(service, Service::S3) {
-            let error = ApiError {
-                status: StatusCode::FORBIDDEN,
-                ..ApiError::new(error.json_code(), error.to_string())
-            };
-            return dated(shared, s3::error_response(&error, &request_id));
-        }
-        return dated(shared, protocol.auth_error(&error, &request_id));
+    let verified = authenticate(&admitted, head, &body, service.scope(), false);
+    let told = Told {
+        caller: verified.is_ok().then(|| shared.account.caller()),
+        operation: format!(
+            "{}.{}",
+            service.scope(),
+            service.told_operation(head, &body)
+        ),
+    };
+    let response = match verified {
+        Ok(()) => serve(landscape, shared, host, service, head, &body).await,
+        Err(error) => locked_out(service, &error),
+    };
+    let mut response = dated(shared, response);
+    response.extensions_mut().insert(told);
+    response
+}
+
+fn locked_out(service: Service<'_>, error: &AuthError) -> Response<Body> {
+    let request_id = RequestId::new();
+    let refusal = || ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new(error.json_code(), error.to_string())
+    };
+    match service {
+        Service::Lambda => lambda::error_response(&refusal(), &request_id),
+        Service::S3 => s3::error_response(&refusal(), &request_id),
+        _ => service.protocol().auth_error(error, &request_id),
     }
-    let answered = match sabotage(shared, service, &body).await {
+}
+
+async fn serve(
+    landscape: &Landscape,
+    shared: &Arc<Shared>,
+    host: &str,
+    service: Service<'_>,
+    head: &Parts,
+    body: &Bytes,
+) -> Response<Body> {
+    let request_id = RequestId::new();
+    let protocol = service.protocol();
+    let answered = match sabotage(shared, service, body).await {
         Ok(()) if matches!(service, Service::Lambda) => {
-            let response = lambda::respond(shared, head, &body, &request_id).await;
-            return dated(shared, response);
+            return lambda::respond(shared, head, body, &request_id).await;
         }
         Ok(()) if matches!(service, Service::S3) => {
-            let response = s3::respond(shared, head, &body, &request_id);
-            return dated(shared, response);
+            return s3::respond(shared, head, body, &request_id);
         }
-        Ok(()) => answer(landscape, shared, host, service, head, &body, &request_id).await,
+        Ok(()) => answer(landscape, shared, host, service, head, body, &request_id).await,
         Err(error) => Err(error),
     };
     if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
@@ -110,13 +136,12 @@ pub(crate) async fn respond(
     {
         shared.count_call(operation);
     }
-    let response = match answered {
+    match answered {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
         Ok(Answer::Xml { operation, result }) => protocol.xml(&operation, &result, &request_id),
         Ok(Answer::Stream(response)) => response,
         Err(error) => protocol.error(&error, &request_id),
-    };
-    dated(shared, response)
+    }
 }
 
 /// With the date of the API's clock where that is not this machine's.
@@ -208,126 +233,6 @@ enum Answer {
     Stream(Response<Body>),
 }
 
-/// Who a request is for, by `X-Amz-Target`, else by credential scope.
-#[derive(Clone, Copy)]
-enum Service<'a> {
-    Ecs {
-        operation: &'a str,
-    },
-    Ssm {
-        operation: &'a str,
-    },
-    Logs {
-        operation: &'a str,
-    },
-    Kms {
-        operation: &'a str,
-    },
-    /// The sandbox's own calls.
-    Control {
-        operation: &'a str,
-    },
-    Secrets {
-        operation: &'a str,
-    },
-    Organizations {
-        operation: &'a str,
-    },
-    Sts,
-    Iam,
-    Ec2,
-    Rds,
-    Elasticache,
-    /// By paths, not by targets.
-    Lambda,
-    /// By paths as well.
-    S3,
-    /// A JSON service that is not served, or no mark at all.
-    Unknown {
-        scope: &'a str,
-    },
-    /// A query service that is not served.
-    UnknownQuery {
-        scope: &'a str,
-    },
-}
-
-impl<'a> Service<'a> {
-    fn of(head: &'a Parts) -> Self {
-        let scope = auth::scope_service(&head.headers);
-        let Some(target) = head.headers.get("x-amz-target") else {
-            let content_type = head.headers.get(http::header::CONTENT_TYPE);
-            let form = content_type.is_some_and(|value| {
-                value
-                    .as_bytes()
-                    .starts_with(b"application/x-www-form-urlencoded")
-            });
-            return match scope {
-                Some("sts") => Self::Sts,
-                Some("iam") => Self::Iam,
-                Some("ec2") => Self::Ec2,
-                Some("rds") => Self::Rds,
-                Some("elasticache") => Self::Elasticache,
-                Some("lambda") => Self::Lambda,
-                Some("s3") => Self::S3,
-                Some(scope) if form => Self::UnknownQuery { scope },
-                Some(scope) => Self::Unknown { scope },
-                None if form => Self::Sts,
-                None => Self::Unknown { scope: "ecs" },
-            };
-        };
-        match target.to_str().unwrap_or_default().split_once('.') {
-            Some(("AmazonEC2ContainerServiceV20141113", operation)) => Self::Ecs { operation },
-            Some(("AmazonSSM", operation)) => Self::Ssm { operation },
-            Some(("Logs_20140328", operation)) => Self::Logs { operation },
-            Some(("TrentService", operation)) => Self::Kms { operation },
-            Some(("secretsmanager", operation)) => Self::Secrets { operation },
-            Some(("AWSOrganizationsV20161128", operation)) => Self::Organizations { operation },
-            Some((control::TARGET, operation)) => Self::Control { operation },
-            _ => Self::Unknown {
-                scope: scope.unwrap_or("ecs"),
-            },
-        }
-    }
-
-    fn scope(self) -> &'a str {
-        match self {
-            Self::Ecs { .. } | Self::Control { .. } => "ecs",
-            Self::Ssm { .. } => "ssm",
-            Self::Logs { .. } => "logs",
-            Self::Kms { .. } => "kms",
-            Self::Sts => "sts",
-            Self::Iam => "iam",
-            Self::Ec2 => "ec2",
-            Self::Rds => "rds",
-            Self::Elasticache => "elasticache",
-            Self::Secrets { .. } => "secretsmanager",
-            Self::Organizations { .. } => "organizations",
-            Self::Lambda => "lambda",
-            Self::S3 => "s3",
-            Self::Unknown { scope } | Self::UnknownQuery { scope } => scope,
-        }
-    }
-
-    fn protocol(self) -> Protocol {
-        match self {
-            Self::Ecs { .. }
-            | Self::Kms { .. }
-            | Self::Logs { .. }
-            | Self::Control { .. }
-            | Self::Lambda
-            | Self::S3
-            | Self::Unknown { .. } => Protocol::Json { message: "message" },
-            Self::Ssm { .. } | Self::Secrets { .. } | Self::Organizations { .. } => {
-                Protocol::Json { message: "Message" }
-            }
-            Self::Sts | Self::Rds | Self::Elasticache | Self::UnknownQuery { .. } => Protocol::STS,
-            Self::Iam => Protocol::IAM,
-            Self::Ec2 => Protocol::Ec2,
-        }
-    }
-}
-
 async fn answer(
     landscape: &Landscape,
     shared: &Arc<Shared>,
@@ -368,7 +273,7 @@ async fn answer(
         Service::Ec2 => ec2::call(shared, &form()).map(xml),
         Service::Rds => stores::rds(shared, &form()).map(xml),
         Service::Elasticache => stores::elasticache(&form()).map(xml),
-        Service::Secrets { operation } => stores::secrets(&call(operation)?).map(Answer::Json),
+        Service::Secrets { operation } => secrets::call(&call(operation)?).map(Answer::Json),
         Service::Ecs { operation } => {
             let call = call(operation)?;
             rouse(&call, ecs::needed(&call)).await;
@@ -441,7 +346,7 @@ pub(crate) async fn within(
             Service::Ssm { .. } => ssm::call(&call).map(Answer::Json),
             Service::Logs { .. } => logs::call(&call, &id),
             Service::Kms { .. } => kms::call(&call).map(Answer::Json),
-            _ => stores::secrets(&call).map(Answer::Json),
+            _ => secrets::call(&call).map(Answer::Json),
         },
     };
     if !matches!(&answered, Err(error) if *error == ApiError::unknown_operation()) {

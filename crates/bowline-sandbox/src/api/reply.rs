@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::access::Code;
 use crate::auth::AuthError;
 use crate::identifiers;
 
@@ -74,6 +75,12 @@ impl Protocol {
     }
 
     pub(crate) fn error(self, error: &ApiError, request_id: &RequestId) -> Response<Body> {
+        let mut response = self.error_body(error, request_id);
+        response.extensions_mut().insert(Code(error.code.clone()));
+        response
+    }
+
+    fn error_body(self, error: &ApiError, request_id: &RequestId) -> Response<Body> {
         match self {
             Self::Json { message } => {
                 let mut body = json!({ "__type": error.code, message: error.message });
@@ -185,7 +192,10 @@ pub(crate) fn plain_error(
     request_id: &RequestId,
 ) -> Response<Body> {
     let body = json!({ "__type": code, "message": message });
-    respond(status, JSON, body.to_string(), request_id)
+    let mut response = respond(status, JSON, body.to_string(), request_id);
+    let code = Cow::Owned(code.to_owned());
+    response.extensions_mut().insert(Code(code));
+    response
 }
 
 /// Text made fit to stand between tags.

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::{ApiError, RequestId};
+use crate::access::Code;
 use crate::iam;
 use crate::state::Shared;
 
@@ -58,6 +59,7 @@ pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Respon
         .status(error.status)
         .header("x-amz-request-id", request_id.as_str())
         .header(header::CONTENT_TYPE, "application/xml")
+        .extension(Code(error.code.clone()))
         .body(Body::from(document(error)))
         .expect("the header's value is made here")
 }

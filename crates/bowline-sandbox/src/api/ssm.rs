@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::parameters;
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
 use crate::identifiers::{Account, CALLER_NAME};
@@ -40,7 +41,13 @@ pub(crate) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
         "ResumeSession" => resume(call),
         "TerminateSession" => terminate(call),
         "DescribeSessions" => describe(call),
-        "GetParameter" => super::stores::parameter(call),
+        "GetParameter" => parameters::get(call),
+        "GetParameters" => parameters::get_several(call),
+        "GetParametersByPath" => parameters::by_path(call),
+        "DescribeParameters" => parameters::describe(call),
+        "PutParameter" => parameters::put(call),
+        "DeleteParameter" => parameters::delete(call),
+        "DeleteParameters" => parameters::delete_several(call),
         "CreateDocument"
         | "UpdateDocument"
         | "UpdateDocumentDefaultVersion"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bowline_runbook::{Document, Severity, check};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::ApiError;
@@ -39,6 +40,27 @@ pub(crate) struct Version {
     pub(crate) document: Arc<Document>,
 }
 
+/// A document as it is kept for the next start.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptDocument {
+    name: String,
+    default: u64,
+    made: u64,
+    created: SystemTime,
+    versions: Vec<KeptVersion>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptVersion {
+    number: u64,
+    name: Option<String>,
+    content: String,
+    format: String,
+    created: SystemTime,
+}
+
 /// What a version is made of.
 pub(crate) struct Draft {
     pub(crate) content: String,
@@ -62,6 +84,56 @@ impl Documents {
         self.0
             .iter()
             .map(|(name, history)| (name.as_str(), history))
+    }
+
+    /// All of them, to be kept.
+    pub(crate) fn keep(&self) -> Vec<KeptDocument> {
+        let version = |version: &Version| KeptVersion {
+            number: version.number,
+            name: version.name.clone(),
+            content: version.content.clone(),
+            format: version.format.to_owned(),
+            created: version.created,
+        };
+        let documents = self.0.iter().map(|(name, history)| KeptDocument {
+            name: name.clone(),
+            default: history.default,
+            made: history.made,
+            created: history.created,
+            versions: history.versions.values().map(version).collect(),
+        });
+        documents.collect()
+    }
+
+    /// Those that were kept, in place of all there are.
+    pub(crate) fn restore(&mut self, kept: &[KeptDocument]) -> Result<(), String> {
+        let mut restored = BTreeMap::new();
+        for document in kept {
+            let mut versions = BTreeMap::new();
+            for version in &document.versions {
+                let draft = Draft {
+                    content: version.content.clone(),
+                    format: Some(version.format.clone()),
+                    version_name: version.name.clone(),
+                    now: version.created,
+                };
+                let made = Version::new(version.number, draft)
+                    .map_err(|error| format!("document {}: {}", document.name, error.message))?;
+                versions.insert(version.number, made);
+            }
+            if !versions.contains_key(&document.default) {
+                return Err(format!("document {} has no default version", document.name));
+            }
+            let history = History {
+                versions,
+                default: document.default,
+                made: document.made,
+                created: document.created,
+            };
+            restored.insert(document.name.clone(), history);
+        }
+        self.0 = restored;
+        Ok(())
     }
 
     /// A new document.

@@ -27,6 +27,10 @@ const SEARCHES: usize = 256;
 /// Events looked at for one page: an hour's worth of noise gives pages without events, but with a token.
 const SCAN: usize = 10_000;
 
+/// Lines that are kept for whoever wants to see the newest ones, and how much of each.
+const RECENT: usize = 100;
+const RECENT_TEXT: usize = 500;
+
 /// How late events are ingested: at random between two spans of the sandbox's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogDelay {
@@ -106,9 +110,22 @@ pub(crate) struct Groups {
     /// How many events are looked at for one page.
     pub(crate) scan: usize,
     searches: VecDeque<Search>,
+    /// The newest lines of all streams, the newest first, whether they can be seen yet or not.
+    recent: VecDeque<Recent>,
     next_id: u64,
     folder: PathBuf,
     now: Now,
+}
+
+/// A line that was just written.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    pub(crate) group: String,
+    pub(crate) stream: String,
+    /// Milliseconds since 1970.
+    pub(crate) at: i64,
+    /// Its beginning.
+    pub(crate) text: String,
 }
 
 impl Logs {
@@ -123,6 +140,7 @@ impl Logs {
             delay: LogDelay::default(),
             scan: SCAN,
             searches: VecDeque::new(),
+            recent: VecDeque::new(),
             next_id: 0,
             folder,
             now,
@@ -185,16 +203,13 @@ impl Logs {
         stream: &str,
         events: &[(i64, String)],
     ) -> Result<io::Result<()>, Missing> {
-        let at_once = || Ingestion {
-            delay: Duration::ZERO,
-            real_delay: Duration::ZERO,
-            room: u32::MAX,
-        };
         let mut groups = self.groups();
         let now = groups.now;
-        let stream = groups.stream_mut(group, stream)?;
+        let found = groups.stream_mut(group, stream)?;
         let events = events.iter().map(|(at, message)| (*at, message.as_str()));
-        Ok(stream.append(events, now, at_once))
+        let appended = found.append(events.clone(), now, Ingestion::at_once);
+        groups.note(group, stream, events);
+        Ok(appended)
     }
 
     fn ingest(&self, group: &str, stream: &str, lines: &[String]) {
@@ -212,9 +227,10 @@ impl Logs {
             return;
         };
         let events = lines.iter().map(|line| (now.wall, line.as_str()));
-        if let Err(error) = found.append(events, now, || delay.sample(&self.clock)) {
+        if let Err(error) = found.append(events.clone(), now, || delay.sample(&self.clock)) {
             tracing::warn!(%error, group, stream, "log events are lost");
         }
+        groups.note(group, stream, events);
     }
 }
 
@@ -304,6 +320,45 @@ impl Groups {
         let stream = group.streams.remove(name).ok_or(Missing::Stream)?;
         stream.remove();
         Ok(())
+    }
+
+    /// Puts events that were kept into a stream.
+    pub(crate) fn refill(
+        &mut self,
+        group: &str,
+        stream: &str,
+        created: i64,
+        events: &[(i64, String)],
+    ) -> io::Result<()> {
+        let now = self.now;
+        let missing = |_| io::Error::other("it is not there");
+        let stream = self.stream_mut(group, stream).map_err(missing)?;
+        stream.created = created;
+        let events = events.iter().map(|(at, text)| (*at, text.as_str()));
+        stream.append(events, now, Ingestion::at_once)
+    }
+
+    /// The newest lines, the newest first.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Recent> {
+        self.recent.iter()
+    }
+
+    fn note<'a>(
+        &mut self,
+        group: &str,
+        stream: &str,
+        lines: impl ExactSizeIterator<Item = (i64, &'a str)>,
+    ) {
+        let surplus = lines.len().saturating_sub(RECENT);
+        for (at, text) in lines.skip(surplus) {
+            self.recent.push_front(Recent {
+                group: group.to_owned(),
+                stream: stream.to_owned(),
+                at,
+                text: text.chars().take(RECENT_TEXT).collect(),
+            });
+        }
+        self.recent.truncate(RECENT);
     }
 
     /// Remembers where a search goes on; answers its token.

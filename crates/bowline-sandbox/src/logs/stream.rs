@@ -58,6 +58,17 @@ pub(super) struct Ingestion {
     pub(super) room: u32,
 }
 
+impl Ingestion {
+    /// Without any delay.
+    pub(super) fn at_once() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            real_delay: Duration::ZERO,
+            room: u32::MAX,
+        }
+    }
+}
+
 /// A log stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -265,6 +276,16 @@ impl Stream {
             rest = tail;
         }
         Ok(events)
+    }
+
+    /// Times and texts of everything that was written, whether it can be seen yet or not.
+    pub(crate) fn written_events(&self) -> io::Result<Vec<(i64, String)>> {
+        let mut all = Vec::new();
+        for batch in &self.batches {
+            let events = self.read(batch)?.into_iter();
+            all.extend(events.map(|event| (event.timestamp, event.message)));
+        }
+        Ok(all)
     }
 
     /// Removes the file; there is none if nothing was ever written.

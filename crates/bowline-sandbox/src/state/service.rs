@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,8 +40,8 @@ pub(crate) struct Service {
     pub(crate) steady: bool,
     /// Tasks that ended before they were RUNNING for a while, without a good one in between.
     pub(crate) failures: u32,
-    /// Not to start another one before this, because of such failures.
-    pub(crate) not_before: Option<Instant>,
+    /// Not to start another one before this time of the sandbox's clock, because of such failures.
+    pub(crate) not_before: Option<Duration>,
 }
 
 /// The life of a service.

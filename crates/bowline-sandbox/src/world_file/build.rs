@@ -1,19 +1,22 @@
 //! A world file's items made into clusters, services and tasks.
 
+mod again;
+mod values;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use self::again::{processes, take_over};
 use super::definition::document;
-use super::schema::{Age, Cluster, Family, File, Function, Many, Service, Start, StopCode, Task};
+use super::schema::{Age, Cluster, Family, File, Many, Service, Start, StopCode, Task};
 use super::scope::Scope;
 use super::yaml::At;
 use super::{WorldFileError, yaml};
 use crate::api::check_containers;
 use crate::dormant;
-use crate::functions::{self, Program};
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
@@ -37,15 +40,48 @@ pub(super) fn furnish(
     shared: &Arc<Shared>,
     world: &mut World,
 ) -> Result<(), WorldFileError> {
+    build(file, name, shared, world, Mode::Empty)
+}
+
+/// Adds what a file names to a world that is in use, or replaces it. A mistake in the file changes nothing.
+pub(super) fn load(
+    file: &File,
+    name: &str,
+    shared: &Arc<Shared>,
+    world: &mut World,
+) -> Result<(), WorldFileError> {
+    let mut scratch = World::default();
+    scratch.definitions.clone_from(&world.definitions);
+    scratch.network = world.network.clone();
+    let running = (world.tasks().count(), processes(world));
+    build(file, name, shared, &mut scratch, Mode::Rehearsal(running))?;
+    build(file, name, shared, world, Mode::InUse)
+}
+
+fn build(
+    file: &File,
+    name: &str,
+    shared: &Arc<Shared>,
+    world: &mut World,
+    mode: Mode,
+) -> Result<(), WorldFileError> {
+    let (tasks, eager) = match mode {
+        Mode::Rehearsal(running) => running,
+        Mode::Empty | Mode::InUse => (0, 0),
+    };
     let mut builder = Builder {
         file: name,
         default: file.start,
         shared,
         world,
+        mode,
+        named: BTreeSet::new(),
         now: SystemTime::now(),
-        tasks: 0,
-        eager: 0,
+        tasks,
+        eager,
     };
+    builder.stores(file)?;
+    builder.network(file)?;
     for family in &file.families {
         builder.family(family)?;
     }
@@ -58,40 +94,41 @@ pub(super) fn furnish(
     Ok(())
 }
 
+/// What kind of world is built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One without anything.
+    Empty,
+    /// One to find mistakes in, which is thrown away; so many tasks there are already, and so many with processes.
+    Rehearsal((usize, usize)),
+    /// One that things happen in.
+    InUse,
+}
+
 struct Builder<'a> {
     file: &'a str,
     default: Start,
     shared: &'a Arc<Shared>,
     world: &'a mut World,
+    mode: Mode,
+    /// What the file has named so far, each with its kind.
+    named: BTreeSet<(&'static str, String)>,
     now: SystemTime,
     tasks: usize,
     eager: usize,
 }
 
 impl Builder<'_> {
-    fn function(&mut self, function: &Function) -> Result<(), WorldFileError> {
-        let name = function.name.value.as_str();
-        let program = match (&function.command, &function.bootstrap) {
-            (Some(words), None) if !words.is_empty() => Program::Command(words.clone()),
-            (None, Some(path)) => Program::Bootstrap(path.into()),
-            (None, None) => Program::Fine,
-            _ => {
-                let text = format!("function {name} has a command or a bootstrap, not both");
-                return Err(self.error(&function.name, text));
-            }
-        };
-        if !is_name(name) {
-            return Err(self.error(&function.name, format!("{name} is no name of a function")));
-        }
-        let made = functions::Function {
-            name: name.to_owned(),
-            program,
-            environment: function.environment.clone(),
-            timeout: Duration::from_secs(function.timeout.unwrap_or(60).clamp(1, 900)),
-        };
-        match self.world.functions.insert(name.to_owned(), Arc::new(made)) {
-            None => Ok(()),
-            Some(_) => Err(self.error(&function.name, format!("there are two functions {name}"))),
+    /// The same name twice in a file is a mistake.
+    fn once(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        at: &At<String>,
+    ) -> Result<(), WorldFileError> {
+        match self.named.insert((kind, name.to_owned())) {
+            true => Ok(()),
+            false => Err(self.error(at, format!("there are two {kind} {name}"))),
         }
     }
 
@@ -99,9 +136,7 @@ impl Builder<'_> {
         let many = many(family.repeat, family.each.as_ref());
         for scope in self.copies(&Scope::default(), &many, &family.name)? {
             let name = self.name(&family.name, &scope, "family")?;
-            if self.world.definitions.contains_key(&name) {
-                return Err(self.error(&family.name, format!("there are two families {name}")));
-            }
+            self.once("families", &name, &family.name)?;
             self.check_volumes(family)?;
             let document = document(family, &name, &scope, &self.shared.account);
             let outline: Outline = serde_json::from_value(document.clone())
@@ -116,16 +151,22 @@ impl Builder<'_> {
                     })?;
                 }
             }
+            let tags = tags(&family.tags, &scope);
+            let latest = self.world.latest(&name);
+            if latest.is_some_and(|it| it.document == document && it.tags == tags) {
+                continue;
+            }
+            let revisions = self.world.definitions.entry(name.clone()).or_default();
             let definition = Arc::new(TaskDefinition {
-                family: name.clone(),
-                revision: 1,
+                family: name,
+                revision: revisions.len() + 1,
                 active: true,
                 registered_at: self.now,
                 document,
                 outline,
-                tags: tags(&family.tags, &scope),
+                tags,
             });
-            self.world.definitions.insert(name, vec![definition]);
+            revisions.push(definition);
         }
         Ok(())
     }
@@ -153,10 +194,10 @@ impl Builder<'_> {
         let many = many(cluster.repeat, cluster.each.as_ref());
         for scope in self.copies(&Scope::default(), &many, &cluster.name)? {
             let name = self.name(&cluster.name, &scope, "cluster")?;
-            if self.world.clusters.contains_key(&name) {
-                return Err(self.error(&cluster.name, format!("there are two clusters {name}")));
-            }
-            let mut made = state::Cluster::new(&name);
+            self.once("clusters", &name, &cluster.name)?;
+            let known = self.world.clusters.remove(&name);
+            let known = known.filter(|known| known.active);
+            let mut made = known.unwrap_or_else(|| state::Cluster::new(&name));
             made.capacity_providers = ["FARGATE", "FARGATE_SPOT"].map(str::to_owned).to_vec();
             made.default_strategy = vec![StrategyItem {
                 capacity_provider: "FARGATE".to_owned(),
@@ -178,6 +219,7 @@ impl Builder<'_> {
                 } })
             });
             self.world.clusters.insert(name.clone(), made);
+            self.clear(&name, cluster, &scope);
             for service in &cluster.services {
                 self.service(service, &name, &scope)?;
             }
@@ -197,8 +239,7 @@ impl Builder<'_> {
         let many = many(service.repeat, service.each.as_ref());
         for scope in self.copies(outer, &many, &service.name)? {
             let name = self.name(&service.name, &scope, "service")?;
-            let known = self.world.clusters.get(cluster);
-            if known.is_some_and(|cluster| cluster.services.contains_key(&name)) {
+            if !self.named.insert(("services", format!("{cluster}/{name}"))) {
                 let text = format!("there are two services {name} in cluster {cluster}");
                 return Err(self.error(&service.name, text));
             }
@@ -236,8 +277,12 @@ impl Builder<'_> {
             if !made.deployments[0].definition.outline.is_awsvpc() {
                 made.network = None;
             }
-            if lazy {
-                self.settle(&mut made, cluster, created);
+            let known = self.world.clusters.get_mut(cluster);
+            let known = known.and_then(|known| known.services.remove(&name));
+            match known.filter(|known| known.status == ServiceStatus::Active) {
+                Some(known) => take_over(&mut made, known),
+                None if lazy => self.settle(&mut made, cluster, created),
+                None => {}
             }
             if let Some(cluster) = self.world.clusters.get_mut(cluster) {
                 cluster.services.insert(name, made);
@@ -252,6 +297,9 @@ impl Builder<'_> {
         else {
             return;
         };
+        if matches!(self.mode, Mode::Rehearsal(_)) {
+            return;
+        }
         let keys: Vec<TaskKey> = (0..service.desired_count)
             .map(|_| self.running(order.clone(), since))
             .collect();
@@ -356,12 +404,19 @@ impl Builder<'_> {
                 visible_from: Duration::ZERO,
                 lazy,
             };
+            if matches!(self.mode, Mode::Rehearsal(_)) {
+                continue;
+            }
             for _ in 0..count {
-                match &task.stopped {
-                    Some(stopped) => self.stopped(order.clone(), since, stopped),
-                    None if lazy => drop(self.running(order.clone(), since)),
-                    None => drop(lifecycle::launch(self.shared, self.world, order.clone())),
-                }
+                let key = match &task.stopped {
+                    Some(stopped) => {
+                        self.stopped(order.clone(), since, stopped);
+                        continue;
+                    }
+                    None if lazy => self.running(order.clone(), since),
+                    None => lifecycle::launch(self.shared, self.world, order.clone()),
+                };
+                self.world.furnished.push(key);
             }
         }
         Ok(())
@@ -398,7 +453,13 @@ impl Builder<'_> {
     ) -> Result<Arc<TaskDefinition>, WorldFileError> {
         let name = scope.fill(&family.value);
         let known = self.world.latest(&name).map(Arc::clone);
-        known.ok_or_else(|| self.error(family, format!("there is no family {name} in this file")))
+        known.ok_or_else(|| {
+            let place = match self.mode {
+                Mode::Empty => "in this file",
+                _ => "in this file or in the sandbox",
+            };
+            self.error(family, format!("there is no family {name} {place}"))
+        })
     }
 
     fn count(&mut self, tasks: usize, lazy: bool, at: &At<String>) -> Result<(), WorldFileError> {

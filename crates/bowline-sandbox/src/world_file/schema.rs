@@ -5,15 +5,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
 use super::yaml::At;
+use crate::state::store::ParameterKind;
 
 /// The whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "world of a bowline sandbox")]
 pub(super) struct File {
     /// For all tasks that do not say otherwise.
     #[serde(default)]
@@ -24,12 +27,113 @@ pub(super) struct File {
     pub(super) clusters: Vec<Cluster>,
     #[serde(default)]
     pub(super) functions: Vec<Function>,
+    #[serde(default)]
+    pub(super) parameters: Vec<Parameter>,
+    #[serde(default)]
+    pub(super) secrets: Vec<Secret>,
+    pub(super) network: Option<Network>,
+    /// So many more accounts, each with a role `operations` to assume.
+    #[schemars(with = "Option<usize>")]
+    pub(super) accounts: Option<Accounts>,
+    /// Regions beside the sandbox's own, each with a world of its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) regions: Vec<Region>,
+}
+
+/// A number of accounts, at most 1,000.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accounts(pub(super) usize);
+
+impl<'de> Deserialize<'de> for Accounts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match usize::deserialize(deserializer)? {
+            number @ 0..=1000 => Ok(Self(number)),
+            _ => Err(de::Error::custom("there can be at most 1000 more accounts")),
+        }
+    }
+}
+
+/// `eu-west-1`.
+#[derive(Clone, Debug)]
+pub(super) struct Region(pub(super) String);
+
+impl<'de> Deserialize<'de> for Region {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        match (3..=30).contains(&name.len()) && name.bytes().all(is_plain) {
+            true => Ok(Self(name)),
+            false => Err(de::Error::custom(format!("{name:?} is not a region"))),
+        }
+    }
+}
+
+/// A parameter of Systems Manager.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameter {
+    #[schemars(with = "String")]
+    pub(super) name: At<String>,
+    pub(super) value: String,
+    #[serde(default, rename = "type")]
+    pub(super) kind: ParameterKind,
+}
+
+/// A secret of Secrets Manager.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secret {
+    #[schemars(with = "String")]
+    pub(super) name: At<String>,
+    pub(super) value: SecretValue,
+}
+
+/// A text, or names and texts, which become a JSON object.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SecretValue {
+    /// As it is.
+    Text(String),
+    /// A JSON object.
+    Members(BTreeMap<String, String>),
+}
+
+impl SecretValue {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Members(members) => serde_json::json!(members).to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The tasks' network: one subnet.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    /// Whether a default route leads out, through a NAT gateway.
+    pub(super) nat: Option<bool>,
+    /// The interface endpoints, by service: `ssmmessages`, `ecr.api`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) endpoints: Option<Vec<At<String>>>,
+    /// Whether those answer to the names of their services.
+    #[serde(default = "yes")]
+    pub(super) private_dns: bool,
 }
 
 /// A Lambda function.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Function {
+    #[schemars(with = "String")]
     pub(super) name: At<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) bootstrap: Option<String>,
@@ -40,7 +144,7 @@ pub(super) struct Function {
 }
 
 /// When the processes of a task start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Start {
     /// When a session needs them.
@@ -107,10 +211,33 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TurnsVisitor<T> {
     }
 }
 
+/// How values in turn look in the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrTurns<T> {
+    /// One for all.
+    One(T),
+    /// Several, dealt out one after another.
+    InTurn(Vec<T>),
+}
+
+/// How ports look in the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum NumberOrText {
+    /// `8080`
+    Number(u16),
+    /// `53/udp`
+    Text(String),
+}
+
 /// A task definition.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Family {
+    #[schemars(with = "String")]
     pub(super) name: At<String>,
     pub(super) repeat: Option<usize>,
     pub(super) each: Option<BTreeMap<String, Vec<String>>>,
@@ -127,9 +254,10 @@ pub(super) struct Family {
 }
 
 /// A container definition.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Container {
+    #[schemars(with = "String")]
     pub(super) name: At<String>,
     pub(super) image: String,
     #[serde(default = "yes")]
@@ -147,6 +275,7 @@ pub(super) struct Container {
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
+    #[schemars(with = "Vec<NumberOrText>")]
     pub(super) ports: Vec<Port>,
     #[serde(default)]
     pub(super) mounts: Vec<Mount>,
@@ -183,9 +312,10 @@ impl<'de> Deserialize<'de> for Port {
 }
 
 /// A mount point of a container.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mount {
+    #[schemars(with = "String")]
     pub(super) volume: At<String>,
     pub(super) path: String,
     #[serde(default)]
@@ -193,7 +323,7 @@ pub(super) struct Mount {
 }
 
 /// Where a container's output goes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Logs {
     pub(super) driver: Option<String>,
@@ -204,7 +334,7 @@ pub(super) struct Logs {
 }
 
 /// A volume of a family: of its own, from the host, or of a file system.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Volume {
     pub(super) name: String,
@@ -213,7 +343,7 @@ pub(super) struct Volume {
 }
 
 /// An EFS file system as a volume.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Efs {
     pub(super) file_system: String,
@@ -226,9 +356,10 @@ pub(super) struct Efs {
 }
 
 /// A cluster.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cluster {
+    #[schemars(with = "String")]
     pub(super) name: At<String>,
     pub(super) repeat: Option<usize>,
     pub(super) each: Option<BTreeMap<String, Vec<String>>>,
@@ -242,16 +373,21 @@ pub(super) struct Cluster {
 }
 
 /// A service.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
+    #[schemars(with = "String")]
     pub(super) name: At<String>,
     pub(super) repeat: Option<usize>,
     pub(super) each: Option<BTreeMap<String, Vec<String>>>,
+    #[schemars(with = "Option<String>")]
     pub(super) family: Option<At<String>>,
+    #[schemars(with = "Option<OneOrTurns<usize>>")]
     pub(super) desired: Option<Turns<usize>>,
+    #[schemars(with = "Option<OneOrTurns<bool>>")]
     pub(super) exec: Option<Turns<bool>>,
     pub(super) capacity_provider: Option<String>,
+    #[schemars(with = "Option<OneOrTurns<String>>")]
     pub(super) age: Option<Turns<Age>>,
     pub(super) start: Option<Start>,
     #[serde(default)]
@@ -259,16 +395,19 @@ pub(super) struct Service {
 }
 
 /// Tasks of no service.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Task {
+    #[schemars(with = "String")]
     pub(super) family: At<String>,
     pub(super) repeat: Option<usize>,
     pub(super) each: Option<BTreeMap<String, Vec<String>>>,
     pub(super) count: Option<usize>,
     pub(super) group: Option<String>,
     pub(super) started_by: Option<String>,
+    #[schemars(with = "Option<OneOrTurns<bool>>")]
     pub(super) exec: Option<Turns<bool>>,
+    #[schemars(with = "Option<OneOrTurns<String>>")]
     pub(super) age: Option<Turns<Age>>,
     pub(super) start: Option<Start>,
     pub(super) stopped: Option<Stopped>,
@@ -277,7 +416,7 @@ pub(super) struct Task {
 }
 
 /// How tasks have ended.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stopped {
     #[serde(default)]
@@ -287,7 +426,7 @@ pub(super) struct Stopped {
 }
 
 /// The stop codes that a sandbox's tasks can have.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 pub(super) enum StopCode {
     #[default]
     EssentialContainerExited,

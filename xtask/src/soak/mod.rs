@@ -1,10 +1,12 @@
-//! `cargo xtask soak`: thousands of conversations over faulty links, on a virtual clock.
+//! `cargo xtask soak`: thousands of conversations over faulty links, on a virtual clock; `soak churn`: a sandbox's day.
+
+mod churn;
 
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bowline_proto::sim::Run;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// What one conversation carries each way at most, as in `bowline-proto/tests/simulation.rs`.
 const MAX_BYTES: u64 = 60_000;
@@ -14,14 +16,21 @@ const MAX_BYTES: u64 = 60_000;
 /// Each run is two ends of a session over links that lose, duplicate, delay and reorder; every byte must arrive once
 /// and in order. A run that fails is printed with its number, and `--first NUMBER --runs 1` repeats it.
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// How many runs
     #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     runs: u64,
     /// The number of the first run
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     first: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Churn(churn::Arguments),
 }
 
 /// The worst of something, and the run that showed it.
@@ -41,6 +50,9 @@ impl<T: PartialOrd> Worst<T> {
 
 /// Runs the simulation; an error if any run failed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(What::Churn(arguments)) = &arguments.what {
+        return churn::run(arguments);
+    }
     let begun = Instant::now();
     let mut bytes = 0;
     let mut failed = 0_u64;

@@ -1,6 +1,5 @@
-//! `bowline sandbox`: a local AWS in the foreground.
+//! A sandbox being served: what it is made of, and until when.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
@@ -9,37 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_sandbox::{
-    AgentOptions, FaultError, Faults, InitCommand, Options, RemoteHost, Sandbox, Scenario,
-    ScenarioError, StartError, WorldFile, WorldFileError,
+    AccessLog, AgentOptions, FaultError, Faults, InitCommand, Options, RemoteHost, Sandbox,
+    Scenario, ScenarioError, StartError, StateError, WorldFile, WorldFileError,
 };
 use clap::Args;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Context;
+use super::control::{Control, Leave};
+use super::place::Claimed;
+use super::{CONTAINER_INIT, Context, environment_lines};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 
-/// The hidden first word with which the sandbox starts this program again as the init of a container.
-pub(crate) const CONTAINER_INIT: &str = "__container-init";
-
-/// Serve a local AWS with ECS tasks that are real processes
-///
-/// It listens on loopback only, prints `export NAME=value` lines for the shell
-/// when it is ready, and runs until it is interrupted. The AWS CLI, boto3 and
-/// bowline itself work against it.
-///
-/// Examples:
-///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
-///   bowline sandbox --agent stock         the real agent's delay and faults
-///   bowline sandbox --scenario no-base64  an image without base64
-///   bowline sandbox --fault loss=10%      messages that vanish
-///   bowline sandbox --world shop.yaml     clusters and services of your own
-///   bowline --sandbox exec web -- date    a private one, for one command
+/// How the sandbox shall be.
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
-pub struct SandboxArgs {
+pub(super) struct ServeArgs {
     /// The port on 127.0.0.1; 0 takes any free one
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     port: u16,
@@ -72,7 +57,19 @@ pub struct SandboxArgs {
     /// `db.demo.internal:5432`, which answers simple queries of psql, is there without it.
     #[arg(long, value_name = "NAME:PORT=ADDRESS:PORT")]
     remote_host: Vec<RemoteHost>,
-    /// Run the sandbox's clock so many times as fast: idle limits, agents and tasks, not processes
+    /// Keep what is made in this file, and go on with it at the next start
+    ///
+    /// Task definitions, services, parameters, secrets, documents, functions, roles, objects and log events are kept; the
+    /// tasks of services start anew. In a folder the file is sandbox-state. With a file that is there, --world and
+    /// scenarios about the demo world count only after a reset.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Tell each call and session as a line in this file; - is stdout
+    ///
+    /// Time, account, caller, service.operation, status with the error's code, duration, bytes in and out, request id.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Run the sandbox's clock so many times as fast: deployments, tasks, idle limits, automations, not processes
     #[arg(long, default_value = "1", value_name = "FACTOR")]
     fast_clock: NonZeroU32,
     /// Speak TLS, with an authority made for this start; AWS_CA_BUNDLE names its certificate
@@ -100,45 +97,60 @@ pub struct SandboxArgs {
     private: bool,
 }
 
-/// Runs the sandbox until it is told to end.
-pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, CommandError> {
-    if context.global.sandbox {
-        return Err(
-            CommandError::usage("--sandbox starts a private sandbox for one command")
-                .hint("run `bowline sandbox`"),
-        );
+impl ServeArgs {
+    /// What `help` as the name of a scenario or fault asks for.
+    pub(super) fn list(&self, context: &Context) -> Option<String> {
+        if self.scenario.iter().any(|name| name == "help") {
+            return Some(Scenario::list());
+        }
+        let faults = &context.global.fault;
+        let asked = faults.iter().any(|words| words == "help");
+        asked.then(Faults::list)
     }
-    if args.scenario.iter().any(|name| name == "help") {
-        context.printer.document(&Scenario::list())?;
+
+    /// As the library wants it. No file is opened for writing.
+    pub(super) fn options(&self, context: &Context) -> Result<Options, CommandError> {
+        let mut agent = self.agent.clone();
+        agent.start_delay = self.agent_start_delay.unwrap_or(agent.start_delay);
+        agent.hosts.clone_from(&self.remote_host);
+        let mut options = Options::new(init_command()?);
+        options.port = self.port;
+        options.agent = agent;
+        options.agent_pending = self.agent_pending;
+        options.accept_any_credentials = self.accept_any_credentials;
+        options.clock_speed = self.fast_clock;
+        options.scenarios = scenarios(&self.scenario)?;
+        options.faults = faults(&context.global.fault)?;
+        options.world = self
+            .world
+            .as_deref()
+            .map(|file| world(file, &options.scenarios))
+            .transpose()?;
+        options.tls = self.tls;
+        options.impersonate = self.impersonate;
+        options.host_names.clone_from(&self.host_name);
+        options.state.clone_from(&self.state);
+        if let Some(region) = &context.global.region {
+            options.region.clone_from(region);
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the sandbox until it is told to end; with a place it is known there, and in the background nobody reads its
+/// stdout.
+pub(super) async fn run(
+    args: &ServeArgs,
+    place: Option<(Claimed, bool)>,
+    context: &Context,
+) -> Result<ExitCode, CommandError> {
+    if let Some(list) = args.list(context) {
+        context.printer.document(&list)?;
         return Ok(ExitCode::Success);
     }
-    if context.global.fault.iter().any(|words| words == "help") {
-        context.printer.document(&Faults::list())?;
-        return Ok(ExitCode::Success);
-    }
-    let mut agent = args.agent.clone();
-    agent.start_delay = args.agent_start_delay.unwrap_or(agent.start_delay);
-    let mut options = Options::new(init_command()?);
-    options.port = args.port;
-    agent.hosts.clone_from(&args.remote_host);
-    options.agent = agent;
-    options.agent_pending = args.agent_pending;
-    options.accept_any_credentials = args.accept_any_credentials;
-    options.clock_speed = args.fast_clock;
-    options.scenarios = scenarios(&args.scenario)?;
-    options.faults = faults(&context.global.fault)?;
-    options.world = args
-        .world
-        .as_deref()
-        .map(|file| world(file, &options.scenarios))
-        .transpose()?;
+    let mut options = args.options(context)?;
+    options.access_log = args.access_log.as_deref().map(access_log).transpose()?;
     let seed_is_chosen = options.faults.is_random() && options.faults.seed().is_none();
-    options.tls = args.tls;
-    options.impersonate = args.impersonate;
-    options.host_names.clone_from(&args.host_name);
-    if let Some(region) = &context.global.region {
-        options.region.clone_from(region);
-    }
     let sandbox = Sandbox::start(options).await?;
     if seed_is_chosen {
         let seed = sandbox.fault_seed();
@@ -147,25 +159,32 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
         ));
     }
     if !args.private {
-        introduce(&sandbox, &args, context);
+        introduce(&sandbox, args, context);
     }
-    let result = serve(&sandbox, &args, context).await;
+    let served = serve(&sandbox, args, place.as_ref(), context).await;
     if let Some(file) = &args.env_file {
         // Its keys are worthless from now on; somebody may have removed it already.
         let _ = fs::remove_file(file);
     }
-    sandbox.shutdown().await;
-    result.map(|()| ExitCode::Success)
+    let ended = sandbox.end().await;
+    let leave = served?;
+    if let Some(leave) = leave {
+        let error = ended.as_ref().err();
+        leave.tell(error.map(ToString::to_string)).await;
+    }
+    ended.map_err(|error| CommandError::new(ErrorKind::Failed, error))?;
+    Ok(ExitCode::Success)
 }
 
 async fn serve(
     sandbox: &Sandbox,
-    args: &SandboxArgs,
+    args: &ServeArgs,
+    place: Option<&(Claimed, bool)>,
     context: &Context,
-) -> Result<(), CommandError> {
+) -> Result<Option<Leave>, CommandError> {
     // Listened for before anything is printed: whoever reads the lines may send a signal at once.
     let mut ends = Ends::listen(args.private)?;
-    let lines = environment_lines(sandbox);
+    let lines = environment_lines(&sandbox.environment());
     if let Some(file) = &args.env_file {
         write_private(file, &lines).map_err(|error| {
             CommandError::new(
@@ -174,16 +193,43 @@ async fn serve(
             )
         })?;
     }
-    context.printer.document(&lines)?;
-    ends.wait().await;
-    Ok(())
+    // In the background stdout is the log, which keys have no business in.
+    if !matches!(place, Some((_, true))) {
+        context.printer.document(&lines)?;
+    }
+    let Some((Claimed { place, .. }, _)) = place else {
+        ends.wait().await;
+        return Ok(None);
+    };
+    place.tell(sandbox.endpoint())?;
+    let control = Control::listen(place)?;
+    tokio::select! {
+        () = ends.wait() => Ok(None),
+        leave = control.serve(sandbox) => Ok(Some(leave)),
+    }
 }
 
-fn introduce(sandbox: &Sandbox, args: &SandboxArgs, context: &Context) {
+fn access_log(path: &Path) -> Result<AccessLog, CommandError> {
+    if path == Path::new("-") {
+        return Ok(AccessLog::new(io::stdout()));
+    }
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    file.map(AccessLog::new)
+        .map_err(|error| CommandError::usage(format!("cannot write {}: {error}", path.display())))
+}
+
+fn introduce(sandbox: &Sandbox, args: &ServeArgs, context: &Context) {
     let endpoint = sandbox.endpoint();
     context.printer.note(&format!(
         "sandbox ready at {endpoint}; its containers are processes of this machine and can touch your files; Ctrl-C ends it"
     ));
+    context
+        .printer
+        .note(&format!("its page: {}", sandbox.page()));
     if args
         .scenario
         .iter()
@@ -255,18 +301,6 @@ fn init_command() -> Result<InitCommand, CommandError> {
     })
 }
 
-fn environment_lines(sandbox: &Sandbox) -> String {
-    let mut lines = String::new();
-    for (name, value) in sandbox.environment() {
-        // Writing to a String cannot fail.
-        let _ = match value {
-            Some(value) => writeln!(lines, "export {name}='{}'", value.replace('\'', r"'\''")),
-            None => writeln!(lines, "unset {name}"),
-        };
-    }
-    lines
-}
-
 /// Whoever waits for the file sees it complete: it is written beside and renamed.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
@@ -323,6 +357,9 @@ impl From<StartError> for CommandError {
         let hint = match &error {
             StartError::Listen { .. } => {
                 Some("choose another port with --port, or let --port 0 find one")
+            }
+            StartError::State(StateError::Damaged { .. } | StateError::Version { .. }) => {
+                Some("nothing was changed; start with another --state, or move the file away")
             }
             _ => None,
         };
