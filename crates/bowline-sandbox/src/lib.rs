@@ -29,6 +29,13 @@
 //! for showing what a client does without a tool, not for locking anything in: a shell that runs can still open any
 //! absolute path, and so can the `#!` line of a script.
 //!
+//! # Isolated tasks
+//!
+//! With [`Options::isolation`] each task is in a user, mount, PID, network, UTS and IPC namespace of its own, where Linux allows
+//! it; [`Sandbox::isolated`] tells whether it does. Containers see the machine's files and write to a layer of their own, with empty
+//! `/tmp`, `/var/tmp`, `/run` and `/root` (their directory and HOME); the folder of an image's programs is `/run/bowline/bin`. `localhost` is
+//! the task, and the sandbox is there at its own address; nothing else is. All processes of a task end with it.
+//!
 //! # Permissions and the network
 //!
 //! The caller's policies count: what they deny is refused, except GetCallerIdentity. An exec agent is connected only if
@@ -144,6 +151,7 @@ mod demo_web;
 mod dispositions;
 mod dormant;
 mod faults;
+mod fds;
 mod functions;
 mod guard;
 mod iam;
@@ -152,6 +160,7 @@ mod idle;
 mod image;
 mod impersonation;
 pub mod init;
+mod isolation;
 mod kms;
 mod landscape;
 mod lifecycle;
@@ -196,6 +205,8 @@ pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
 use impersonation::Impersonation;
+use isolation::Makings;
+pub use isolation::{Isolated, Isolation};
 use kms::Kms;
 use landscape::{Blueprint, Landscape};
 pub use process::InitCommand;
@@ -250,6 +261,11 @@ pub struct Options {
     pub impersonate: bool,
     /// Host names that requests may come with besides those of loopback, for a proxy or forwarder in front.
     pub host_names: Vec<String>,
+    /// Whether tasks are isolated from the machine and from each other.
+    pub isolation: Isolation,
+    /// Isolates without overlays, as on a machine that refuses them: for tests of what is done then.
+    #[doc(hidden)]
+    pub without_overlays: bool,
     /// How to start the init of a container.
     pub init: InitCommand,
 }
@@ -271,6 +287,8 @@ impl Options {
             tls: false,
             impersonate: false,
             host_names: Vec::new(),
+            isolation: Isolation::default(),
+            without_overlays: false,
             init,
         }
     }
@@ -297,6 +315,12 @@ pub enum StartError {
     /// The world file names what it does not have, or wants too much.
     #[error(transparent)]
     World(#[from] WorldFileError),
+    /// Tasks cannot be isolated, and shall be.
+    #[error("tasks cannot be isolated on this machine: {reason}")]
+    Isolation {
+        /// What was refused.
+        reason: String,
+    },
     /// The services that start with the sandbox did not come up.
     #[error("the services do not come up: {reason}")]
     NotReady {
@@ -312,6 +336,7 @@ pub struct Sandbox {
     server: AbortOnDropHandle<()>,
     /// The authority's certificate, with TLS.
     authority: Option<PathBuf>,
+    isolated: Isolated,
     /// Dropped after everything that uses it was told to stop.
     _stop: DropGuard,
     _root: TempDir,
@@ -328,6 +353,14 @@ impl Sandbox {
         let address = listener.local_addr().map_err(unusable)?;
         dispositions::catch_ignored();
         let root = root::make().map_err(StartError::Directory)?;
+        let (makings, doors) = Makings::new(
+            options.init.clone(),
+            address.port(),
+            options.without_overlays,
+        );
+        let isolated = makings.decide(options.isolation, root.path()).await;
+        let isolated = isolated.map_err(|reason| StartError::Isolation { reason })?;
+        let makings = (isolated == Isolated::Yes).then_some(makings);
         let account = Account::new(&options.region);
         let channel_host = options.impersonate.then(|| account.channel_host());
         let certified = channel_host.iter().chain(&options.host_names).cloned();
@@ -370,6 +403,7 @@ impl Sandbox {
             channel_host,
             root: root.path().to_owned(),
             init: options.init,
+            isolation: makings,
             agent_pending: options.agent_pending,
             clock,
             pace: options.pace,
@@ -394,6 +428,7 @@ impl Sandbox {
         shared.lifecycles.spawn(scheduler::run(Arc::clone(&shared)));
         let server = tokio::spawn(server::serve(
             listener,
+            doors,
             front,
             Arc::new(Landscape::new(Arc::clone(&shared), blueprint)),
             shared.stop.clone(),
@@ -402,6 +437,7 @@ impl Sandbox {
             shared,
             server: AbortOnDropHandle::new(server),
             authority,
+            isolated,
             _stop: stop,
             _root: root,
         })
@@ -410,6 +446,11 @@ impl Sandbox {
     /// The URL of every API: `http://127.0.0.1:<port>`, or `https://` with TLS.
     pub fn endpoint(&self) -> &str {
         &self.shared.endpoint
+    }
+
+    /// Whether its tasks are isolated, and why they are not.
+    pub fn isolated(&self) -> &Isolated {
+        &self.isolated
     }
 
     /// Where sessions are logged byte for byte, as `<group>/<session id>` with `%2F` for each slash of the group;

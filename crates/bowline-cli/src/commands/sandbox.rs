@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_sandbox::{
-    AgentOptions, FaultError, Faults, InitCommand, Options, RemoteHost, Sandbox, Scenario,
-    ScenarioError, StartError, WorldFile, WorldFileError,
+    AgentOptions, FaultError, Faults, InitCommand, Isolated, Options, RemoteHost, Sandbox,
+    Scenario, ScenarioError, StartError, WorldFile, WorldFileError,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,6 +36,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 ///   bowline sandbox --scenario no-base64  an image without base64
 ///   bowline sandbox --fault loss=10%      messages that vanish
 ///   bowline sandbox --world shop.yaml     clusters and services of your own
+///   bowline sandbox --isolation on        tasks with their own files and network
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -95,9 +96,33 @@ pub struct SandboxArgs {
     /// Take requests with any credentials: whoever reaches the port can then run commands as you
     #[arg(long)]
     accept_any_credentials: bool,
+    /// Whether each task has its own files, processes and network (Linux namespaces)
+    ///
+    /// auto isolates tasks where the machine allows it; on refuses to start where it does not; off never tries. The
+    /// line that says the sandbox is ready tells which it is.
+    #[arg(long, value_enum, default_value_t = Isolation::Off, value_name = "WHEN")]
+    isolation: Isolation,
     /// Ends when stdin does: the private sandbox of one command
     #[arg(long, hide = true)]
     private: bool,
+}
+
+/// When tasks are isolated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Isolation {
+    Auto,
+    On,
+    Off,
+}
+
+impl From<Isolation> for bowline_sandbox::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Auto => Self::Auto,
+            Isolation::On => Self::On,
+            Isolation::Off => Self::Off,
+        }
+    }
 }
 
 /// Runs the sandbox until it is told to end.
@@ -135,6 +160,7 @@ pub async fn run(args: SandboxArgs, context: &Context) -> Result<ExitCode, Comma
     let seed_is_chosen = options.faults.is_random() && options.faults.seed().is_none();
     options.tls = args.tls;
     options.impersonate = args.impersonate;
+    options.isolation = args.isolation.into();
     options.host_names.clone_from(&args.host_name);
     if let Some(region) = &context.global.region {
         options.region.clone_from(region);
@@ -181,9 +207,24 @@ async fn serve(
 
 fn introduce(sandbox: &Sandbox, args: &SandboxArgs, context: &Context) {
     let endpoint = sandbox.endpoint();
+    let (containers, why) = match sandbox.isolated() {
+        Isolated::Yes => (
+            "each of its tasks is isolated, with its own files, processes and network",
+            None,
+        ),
+        Isolated::No(why) => (
+            "its containers are processes of this machine and can touch your files",
+            why.as_deref(),
+        ),
+    };
     context.printer.note(&format!(
-        "sandbox ready at {endpoint}; its containers are processes of this machine and can touch your files; Ctrl-C ends it"
+        "sandbox ready at {endpoint}; {containers}; Ctrl-C ends it"
     ));
+    if let Some(why) = why {
+        context
+            .printer
+            .note(&format!("tasks cannot be isolated on this machine: {why}"));
+    }
     if args
         .scenario
         .iter()
@@ -323,6 +364,9 @@ impl From<StartError> for CommandError {
         let hint = match &error {
             StartError::Listen { .. } => {
                 Some("choose another port with --port, or let --port 0 find one")
+            }
+            StartError::Isolation { .. } => {
+                Some("--isolation off runs its containers as plain processes of this machine")
             }
             _ => None,
         };
