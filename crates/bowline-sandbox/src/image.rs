@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
+use crate::isolation::Inside;
 use crate::simulated::Fate;
 
 /// The label's name.
@@ -49,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) programs: Option<PathBuf>,
     /// There are no processes, and the agent plays them.
     pub(crate) simulated: Option<Fate>,
+    /// In the namespaces of an isolated task, where the directories above are.
+    pub(crate) inside: Option<Inside>,
 }
 
 impl Place {

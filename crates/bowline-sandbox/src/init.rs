@@ -23,8 +23,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{demo_web, image};
 
+mod link;
+pub(crate) mod root;
+pub(crate) mod session;
+pub(crate) mod space;
 pub(crate) mod sweep;
 
+use root::Root;
+use session::Session;
 use sweep::Sweep;
 
 /// The word after the hidden subcommand that makes this process the built-in web server instead.
@@ -37,6 +43,8 @@ pub(crate) enum Request {
     Start(Start),
     /// Send this signal to the main process.
     Signal(i32),
+    /// In place of the first message: whether a container could have such files.
+    Probe(Root),
 }
 
 /// A main process to start.
@@ -47,6 +55,17 @@ pub(crate) struct Start {
     pub(crate) directory: PathBuf,
     /// The folder with the image's programs; `None` if it has all of the host's.
     pub(crate) programs: Option<PathBuf>,
+    /// In the namespaces of an isolated task.
+    pub(crate) within: Option<Within>,
+}
+
+/// Which files an isolated process has.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Within {
+    /// Its own: the main process of a container.
+    Root(Root),
+    /// Those of a container that runs: a session.
+    Container(Session),
 }
 
 /// What an init tells the sandbox.
@@ -56,13 +75,16 @@ pub(crate) enum Report {
     Started,
     /// It could not be, in the runtime's words; nothing follows.
     Failed(String),
+    /// The same of a session, as the system's number of the error.
+    Refused(i32),
     /// The main process returned this code; everything else is gone too.
     Exited(i32),
     /// A signal ended the main process; everything else is gone too.
     Signaled(i32),
 }
 
-/// Runs the container init, or the built-in web server when its word is in `arguments`.
+/// Runs the container init, or what the word in `arguments` names: the built-in web server, the processes of a task's
+/// namespaces.
 ///
 /// `arguments` are the words after the hidden subcommand. Call this before any tokio runtime exists, and make its
 /// result the result of the process.
@@ -70,6 +92,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.into_iter().next() {
         None => run(supervise()),
         Some(word) if word == DEMO_WEB => run(demo_web::serve()),
+        Some(word) if word == space::OUTER => space::outer(),
+        Some(word) if word == space::INNER => run(space::inner()),
         Some(word) => Err(io::Error::other(format!(
             "container-init does not know {word:?}"
         ))),
@@ -116,10 +140,22 @@ async fn supervise() -> io::Result<()> {
     let Some(line) = requests.next_line().await? else {
         return Ok(());
     };
-    let Request::Start(start) = parse(&line)? else {
-        return Err(io::Error::other("the first request was not a start"));
+    let start = match parse(&line)? {
+        Request::Start(start) => start,
+        Request::Probe(root) => {
+            let tried = root::enter(&root).map_or_else(Report::Failed, |()| Report::Started);
+            return report(&mut reports, &tried).await;
+        }
+        Request::Signal(_) => return Err(io::Error::other("the first request was not a start")),
     };
-    let main = match execute(&start) {
+    let entered = match &start.within {
+        Some(Within::Container(session)) => {
+            return session::serve(requests, reports, &start, *session).await;
+        }
+        Some(Within::Root(root)) => root::enter(root),
+        None => Ok(()),
+    };
+    let main = match entered.and_then(|()| execute(&start)) {
         Ok(main) => main,
         Err(text) => return report(&mut reports, &Report::Failed(text)).await,
     };
@@ -283,6 +319,7 @@ mod tests {
             environment,
             directory: directory.to_owned(),
             programs: None,
+            within: None,
         }
     }
 

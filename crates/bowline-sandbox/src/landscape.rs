@@ -17,6 +17,7 @@ use crate::auth::{self, Credentials};
 use crate::clock::SandboxClock;
 use crate::faults::{Faults, Switch};
 use crate::identifiers::{self, Account};
+use crate::isolation::Makings;
 use crate::kms::Kms;
 use crate::process::InitCommand;
 use crate::scenario::Plan;
@@ -65,6 +66,7 @@ pub(crate) struct Blueprint {
     pub(crate) channel_host: Option<String>,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
+    pub(crate) isolation: Option<Makings>,
     pub(crate) agent_pending: Duration,
     pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
@@ -92,6 +94,7 @@ impl Blueprint {
             root: self.root.clone(),
             streams: self.root.join(streams),
             init: self.init.clone(),
+            isolation: self.isolation.clone(),
             agents: Agents {
                 pending: plan.agent_pending.unwrap_or(self.agent_pending),
                 stopped: plan.agent_stopped.clone().into(),

@@ -29,6 +29,13 @@
 //! for showing what a client does without a tool, not for locking anything in: a shell that runs can still open any
 //! absolute path, and so can the `#!` line of a script.
 //!
+//! # Isolated tasks
+//!
+//! With [`Options::isolation`] each task is in a user, mount, PID, network, UTS and IPC namespace of its own, where Linux allows
+//! it; [`Sandbox::isolated`] tells whether it does. Containers see the machine's files and write to a layer of their own, with empty
+//! `/tmp`, `/var/tmp`, `/run` and `/root` (their directory and HOME); the folder of an image's programs is `/run/bowline/bin`. `localhost` is
+//! the task, and the sandbox is there at its own address; nothing else is. All processes of a task end with it.
+//!
 //! # Permissions and the network
 //!
 //! The caller's policies count: what they deny is refused, except GetCallerIdentity. An exec agent is connected only if
@@ -147,6 +154,7 @@ mod demo_web;
 mod dispositions;
 mod dormant;
 mod faults;
+mod fds;
 mod functions;
 mod guard;
 mod iam;
@@ -155,6 +163,7 @@ mod idle;
 mod image;
 mod impersonation;
 pub mod init;
+mod isolation;
 mod keep;
 mod kms;
 mod landscape;
@@ -204,6 +213,8 @@ pub use faults::{FaultError, Faults};
 use guard::Door;
 use identifiers::Account;
 use impersonation::Impersonation;
+use isolation::Makings;
+pub use isolation::{Isolated, Isolation};
 pub use keep::StateError;
 use keep::{Keeper, Keeping};
 use page::Page;
@@ -255,6 +266,11 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// The file that what was made is kept in for the next start.
     pub state: Option<PathBuf>,
+    /// Whether tasks are isolated from the machine and from each other.
+    pub isolation: Isolation,
+    /// Isolates without overlays, as on a machine that refuses them: for tests of what is done then.
+    #[doc(hidden)]
+    pub without_overlays: bool,
     /// How to start the init of a container.
     pub init: InitCommand,
 }
@@ -278,6 +294,8 @@ impl Options {
             host_names: Vec::new(),
             access_log: None,
             state: None,
+            isolation: Isolation::default(),
+            without_overlays: false,
             init,
         }
     }
@@ -307,6 +325,12 @@ pub enum StartError {
     /// What was kept cannot be used, or not be kept again.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Tasks cannot be isolated, and shall be.
+    #[error("tasks cannot be isolated on this machine: {reason}")]
+    Isolation {
+        /// What was refused.
+        reason: String,
+    },
     /// The services that start with the sandbox did not come up.
     #[error("the services do not come up: {reason}")]
     NotReady {
@@ -323,6 +347,7 @@ pub struct Sandbox {
     keeper: Option<Keeping>,
     /// The authority's certificate, with TLS.
     authority: Option<PathBuf>,
+    isolated: Isolated,
     /// Dropped after everything that uses it was told to stop.
     _stop: DropGuard,
     _root: TempDir,
@@ -339,6 +364,14 @@ impl Sandbox {
         let address = listener.local_addr().map_err(unusable)?;
         dispositions::catch_ignored();
         let root = root::make().map_err(StartError::Directory)?;
+        let (makings, doors) = Makings::new(
+            options.init.clone(),
+            address.port(),
+            options.without_overlays,
+        );
+        let isolated = makings.decide(options.isolation, root.path()).await;
+        let isolated = isolated.map_err(|reason| StartError::Isolation { reason })?;
+        let makings = (isolated == Isolated::Yes).then_some(makings);
         let account = Account::new(&options.region);
         let channel_host = options.impersonate.then(|| account.channel_host());
         let certified = channel_host.iter().chain(&options.host_names).cloned();
@@ -376,6 +409,7 @@ impl Sandbox {
             channel_host,
             root: root.path().to_owned(),
             init: options.init,
+            isolation: makings,
             agent_pending: options.agent_pending,
             clock: SandboxClock::start(options.clock_speed),
             pace: options.pace,
@@ -385,12 +419,14 @@ impl Sandbox {
         };
         let stage = Arc::new(Stage::set(props, kept.flatten().as_ref()).await?);
         let keeper = keeper.map(|keeper| keeper.keep(Arc::clone(&stage)));
-        let server = tokio::spawn(server::serve(listener, front, Arc::clone(&stage), stop));
+        let served = server::serve(listener, doors, front, Arc::clone(&stage), stop);
+        let server = tokio::spawn(served);
         Ok(Self {
             stage,
             server: AbortOnDropHandle::new(server),
             keeper,
             authority,
+            isolated,
             _stop: guard,
             _root: root,
         })
@@ -399,6 +435,11 @@ impl Sandbox {
     /// The URL of every API: `http://127.0.0.1:<port>`, or `https://` with TLS.
     pub fn endpoint(&self) -> &str {
         &self.stage.props().endpoint
+    }
+
+    /// Whether its tasks are isolated, and why they are not.
+    pub fn isolated(&self) -> &Isolated {
+        &self.isolated
     }
 
     /// Where sessions are logged byte for byte, as `<group>/<session id>` with `%2F` for each slash of the group;

@@ -1,5 +1,6 @@
 //! One task's life: from RunTask's order to STOPPED, with real processes in between.
 
+mod begin;
 mod birth;
 mod health;
 mod order;
@@ -14,7 +15,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::dormant::{self, Dormant};
-use crate::image::Image;
 use crate::mishaps::StartFailure;
 use crate::prerequisites;
 use crate::process::{self, ContainerSpec, Exit, Output};
@@ -24,6 +24,7 @@ use crate::state::task::{
     AgentStatus, ContainerStatus, Launch, LogTarget, Overrides, Stop, Task, TaskStatus,
 };
 use crate::state::{Agents, Shared, Tag, TaskKey, World};
+use begin::Beginning;
 pub(crate) use birth::{host_name, new_task};
 use order::Prospect;
 pub(crate) use order::check as check_dependencies;
@@ -297,7 +298,7 @@ impl Life {
 
     async fn start(&self, index: usize, events: &mut Events) -> Option<Running> {
         let started = match self.spec(index) {
-            Ok((spec, tools)) => start_container(spec, tools)
+            Ok(beginning) => begin::start(beginning)
                 .await
                 .map_err(|error| error.to_string()),
             Err(reason) => Err(reason),
@@ -346,8 +347,7 @@ impl Life {
         });
     }
 
-    /// What to start, and the label that says what the image has.
-    fn spec(&self, index: usize) -> Result<(ContainerSpec, Option<String>), String> {
+    fn spec(&self, index: usize) -> Result<Beginning, String> {
         let definition = &self.definition.outline.container_definitions[index];
         let found = self.look(|task| {
             let container = &task.containers[index];
@@ -390,7 +390,18 @@ impl Life {
             programs: place.programs,
             output,
         };
-        Ok((spec, definition.tools().map(str::to_owned)))
+        let collected = match &place.inside {
+            Some(inside) => definition
+                .tools()
+                .map(|_| inside.programs(&definition.name)),
+            None => spec.programs.clone(),
+        };
+        Ok(Beginning {
+            spec,
+            tools: definition.tools().map(str::to_owned),
+            collected,
+            inside: place.inside,
+        })
     }
 
     /// Those of all containers.
@@ -426,18 +437,13 @@ impl Life {
                 container.status = ContainerStatus::Stopped;
             }
         });
-        let directories = self.look(|task| {
-            let places = task.containers.iter().map(|container| &container.place);
-            let directories =
-                places.flat_map(|place| [Some(&place.directory), place.programs.as_ref()]);
-            directories.flatten().cloned().collect::<Vec<_>>()
+        let places = self.look(|task| {
+            let containers = task.containers.iter();
+            containers
+                .map(|container| container.place.clone())
+                .collect::<Vec<_>>()
         });
-        for directory in directories.unwrap_or_default() {
-            // Nothing to remove if the task never started.
-            if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
-                tracing::debug!(%error, "a container's directory stays behind");
-            }
-        }
+        begin::clear(&places.unwrap_or_default()).await;
         tokio::select! {
             () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}
@@ -527,28 +533,6 @@ pub(crate) fn run(task: &mut Task, agents: &Agents) {
     }
     task.status = TaskStatus::Running;
     task.times.started = Some(SystemTime::now());
-}
-
-async fn start_container(
-    spec: ContainerSpec,
-    tools: Option<String>,
-) -> Result<process::Container, process::StartError> {
-    if let Err(error) = tokio::fs::create_dir_all(&spec.directory).await {
-        return Err(process::StartError(format!(
-            "cannot make the container's directory: {error}"
-        )));
-    }
-    if spec.argv.is_empty() {
-        return Err(process::StartError("no command specified".to_owned()));
-    }
-    if let (Some(folder), Some(tools)) = (spec.programs.clone(), tools) {
-        let install = move || Image::parse(&tools)?.install(&folder);
-        let installed = tokio::task::spawn_blocking(install).await;
-        installed
-            .unwrap_or_else(|error| Err(error.to_string()))
-            .map_err(process::StartError)?;
-    }
-    process::Container::start(spec).await
 }
 
 async fn exit_or_kill(

@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::init::sweep::{MARK, Sweep};
-use crate::init::{Report, Request, Start};
+use crate::init::{Report, Request, Start, Within};
+use crate::isolation::Inside;
 
 /// For the init to start and to execute the program; a busy machine needs tens of milliseconds.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -111,7 +112,16 @@ pub struct Container {
 impl Container {
     /// Starts the process; returns once it was executed or could not be.
     pub async fn start(spec: ContainerSpec) -> Result<Self, StartError> {
-        let started = timeout(START_LIMIT, launch(spec)).await;
+        Self::start_in(spec, None).await
+    }
+
+    /// The same in the namespaces of an isolated task. The directories of `spec` are those inside; the folder that the
+    /// programs are in on the machine comes with them.
+    pub(crate) async fn start_in(
+        spec: ContainerSpec,
+        inside: Option<(Inside, Option<PathBuf>)>,
+    ) -> Result<Self, StartError> {
+        let started = timeout(START_LIMIT, launch(spec, inside)).await;
         started.unwrap_or_else(|_| {
             Err(StartError(format!(
                 "the container's init did not answer within {} s",
@@ -156,10 +166,27 @@ impl Drop for Container {
 
 const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
 
-async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
+async fn launch(
+    spec: ContainerSpec,
+    inside: Option<(Inside, Option<PathBuf>)>,
+) -> Result<Container, StartError> {
     let target = open(spec.output).await?;
     let failed = |error| StartError(format!("cannot start the container's init: {error}"));
-    let (init, control, output) = spawn_init(&spec.init).map_err(failed)?;
+    let (control, theirs) = StdUnixStream::pair().map_err(failed)?;
+    control.set_nonblocking(true).map_err(failed)?;
+    let (output, writer) = io::pipe().map_err(failed)?;
+    let output = pipe::Receiver::from_owned_fd(output.into()).map_err(failed)?;
+    let (init, within) = match inside {
+        None => {
+            let init = spawn_init(&spec.init, theirs.into(), writer).map_err(failed)?;
+            (Some(init), None)
+        }
+        Some((inside, programs)) => {
+            let started = inside.start_init(theirs.into(), &writer).await;
+            started.map_err(failed)?;
+            (None, Some(Within::Root(inside.root(programs))))
+        }
+    };
     let mut reports = UnixStream::from_std(control.try_clone().map_err(failed)?).map_err(failed)?;
 
     let ContainerSpec {
@@ -178,6 +205,7 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
         environment,
         directory,
         programs,
+        within,
     });
     let mut line = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
@@ -211,20 +239,16 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
     })
 }
 
-/// Starts the init with an end of a new socket pair as its stdin, and one pipe for both kinds of output: two pipes
-/// would lose the order in which the container wrote to them.
-fn spawn_init(init: &InitCommand) -> io::Result<(Child, StdUnixStream, pipe::Receiver)> {
-    let (ours, theirs) = StdUnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let (reader, writer) = io::pipe()?;
-    let child = Command::new(&init.program)
+/// Starts the init with an end of a socket pair as its stdin, and one pipe for both kinds of output: two pipes would
+/// lose the order in which the container wrote to them.
+fn spawn_init(init: &InitCommand, control: OwnedFd, output: io::PipeWriter) -> io::Result<Child> {
+    Command::new(&init.program)
         .args(&init.arguments)
         .env_clear()
-        .stdin(OwnedFd::from(theirs))
-        .stdout(writer.try_clone()?)
-        .stderr(Stdio::from(writer))
-        .spawn()?;
-    Ok((child, ours, pipe::Receiver::from_owned_fd(reader.into())?))
+        .stdin(control)
+        .stdout(output.try_clone()?)
+        .stderr(Stdio::from(output))
+        .spawn()
 }
 
 async fn next_report(reports: &mut Lines<BufReader<UnixStream>>) -> Option<Report> {
@@ -234,7 +258,8 @@ async fn next_report(reports: &mut Lines<BufReader<UnixStream>>) -> Option<Repor
 
 /// What the task of a running container owns.
 struct Running {
-    init: Child,
+    /// Of an isolated task it is a child of another process.
+    init: Option<Child>,
     reports: Lines<BufReader<UnixStream>>,
     output: pipe::Receiver,
     target: Target,
@@ -276,7 +301,9 @@ impl Running {
         if !copied && timeout(END_LIMIT, copying).await.is_err() {
             tracing::warn!("something still holds the output of a container that ended");
         }
-        let _ = timeout(END_LIMIT, init.wait()).await;
+        if let Some(init) = &mut init {
+            let _ = timeout(END_LIMIT, init.wait()).await;
+        }
         exit
     }
 }

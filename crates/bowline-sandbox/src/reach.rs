@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::agent::AgentOptions;
 use crate::database;
+use crate::isolation::Space;
 
 /// From this version on agents refuse loopback and the containers' credentials as hosts.
 const REFUSES_LOOPBACK: [u32; 4] = [3, 3, 4851, 0];
@@ -108,6 +109,11 @@ enum Place {
         address: Ipv4Addr,
         port: u16,
     },
+    /// The same of an isolated task.
+    Isolated {
+        space: Space,
+        port: u16,
+    },
     At(SocketAddr),
     Database {
         task: String,
@@ -119,11 +125,19 @@ enum Place {
 }
 
 impl Reach {
-    /// Resolves what is asked for. The error is the agent's text.
-    pub(crate) fn new(request: &PortRequest, options: &AgentOptions) -> Result<Self, String> {
-        let own = Place::Own {
-            address: request.address,
-            port: request.port,
+    /// Resolves what is asked for, of a task that may be isolated. The error is the agent's text.
+    pub(crate) fn new(
+        request: &PortRequest,
+        space: Option<Space>,
+        options: &AgentOptions,
+    ) -> Result<Self, String> {
+        let port = request.port;
+        let own = match space {
+            Some(space) => Place::Isolated { space, port },
+            None => Place::Own {
+                address: request.address,
+                port,
+            },
         };
         let host = request
             .host
@@ -157,6 +171,7 @@ impl Reach {
                     other => other,
                 };
             }
+            Place::Isolated { space, port } => return within(space.connect(*port)).await,
             Place::At(address) => *address,
             Place::Database { task } => return Ok(Box::new(database::connect(task))),
             Place::Unknown { host } => {
@@ -169,7 +184,11 @@ impl Reach {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<Stream> {
-    let stream = timeout(DIAL, TcpStream::connect(address))
+    within(TcpStream::connect(address)).await
+}
+
+async fn within(connecting: impl Future<Output = io::Result<TcpStream>>) -> io::Result<Stream> {
+    let stream = timeout(DIAL, connecting)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // Bytes have waited on the way already.
@@ -223,8 +242,8 @@ mod tests {
             task: "t".to_owned(),
             address: Ipv4Addr::new(127, 1, 2, 3),
         };
-        Reach::new(&request, options).map(|reach| match reach.place {
-            Place::Own { .. } => "own",
+        Reach::new(&request, None, options).map(|reach| match reach.place {
+            Place::Own { .. } | Place::Isolated { .. } => "own",
             Place::At(_) => "at",
             Place::Database { .. } => "database",
             Place::Unknown { .. } => "unknown",

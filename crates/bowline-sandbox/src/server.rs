@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::api;
 use crate::guard::{self, Door};
 use crate::iam;
 use crate::impersonation::{self, Impersonation};
+use crate::isolation::Door as TaskDoor;
 use crate::landscape::Landscape;
 use crate::page;
 use crate::stage::Stage;
@@ -67,9 +69,11 @@ impl Front {
     }
 }
 
-/// Accepts connections until `stop`; returns when all of them are finished or were cut off.
+/// Accepts connections until `stop`, also those that come through doors in the networks of isolated tasks; returns when
+/// all of them are finished or were cut off.
 pub(crate) async fn serve(
     listener: TcpListener,
+    mut doors: mpsc::Receiver<TaskDoor>,
     front: Front,
     stage: Arc<Stage>,
     stop: CancellationToken,
@@ -89,6 +93,10 @@ pub(crate) async fn serve(
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
+            Some(door) = doors.recv() => {
+                let (front, stage) = (Arc::clone(&front), Arc::clone(&stage));
+                connections.spawn(attend(door, front, stage, stop.clone()));
+            }
             Some(_) = connections.join_next() => {}
         }
     }
@@ -97,6 +105,29 @@ pub(crate) async fn serve(
     if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
         connections.shutdown().await;
     }
+}
+
+/// Accepts what comes from within a task, until the task is over.
+async fn attend(door: TaskDoor, front: Arc<Front>, stage: Arc<Stage>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = door.over.cancelled() => return,
+            accepted = door.listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let (front, stage) = (Arc::clone(&front), Arc::clone(&stage));
+                    connections.spawn(receive(stream, front, stage, stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection from within a task");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    while connections.join_next().await.is_some() {}
 }
 
 async fn receive(stream: TcpStream, front: Arc<Front>, stage: Arc<Stage>, stop: CancellationToken) {

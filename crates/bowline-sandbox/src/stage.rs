@@ -17,6 +17,7 @@ use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::{Faults, Switch};
 use crate::identifiers::Account;
+use crate::isolation::Makings;
 use crate::keep::Kept;
 use crate::kms::Kms;
 use crate::landscape::{Blueprint, Landscape};
@@ -50,6 +51,8 @@ pub(crate) struct Props {
     pub(crate) channel_host: Option<String>,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
+    /// How tasks are isolated, if they are.
+    pub(crate) isolation: Option<Makings>,
     pub(crate) agent_pending: Duration,
     pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
@@ -155,6 +158,7 @@ impl Props {
             channel_host: self.channel_host.clone(),
             root: self.root_of(number).map_err(StartError::Directory)?,
             init: self.init.clone(),
+            isolation: self.isolation.clone(),
             agent_pending: self.agent_pending,
             clock: self.clock.clone(),
             pace: self.pace,

@@ -26,6 +26,7 @@ use crate::faults::Switch;
 use crate::functions::Function;
 use crate::iam::Iam;
 use crate::identifiers::Account;
+use crate::isolation::Makings;
 use crate::kms::Kms;
 use crate::logs::Logs;
 use crate::mishaps::Mishaps;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     /// Private directory below which tasks have theirs; removed at shutdown.
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
+    /// How tasks are isolated, if they are.
+    pub(crate) isolation: Option<Makings>,
     pub(crate) agents: Agents,
     pub(crate) logs: Arc<Logs>,
     pub(crate) mishaps: Mishaps,
@@ -90,6 +93,8 @@ pub(crate) struct Setting {
     pub(crate) channel_host: Option<String>,
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
+    /// How tasks are isolated, if they are.
+    pub(crate) isolation: Option<Makings>,
     pub(crate) agents: Agents,
     pub(crate) mishaps: Mishaps,
     pub(crate) clock: SandboxClock,
@@ -152,6 +157,7 @@ impl Shared {
             channel_host: setting.channel_host,
             root: setting.root,
             init: setting.init,
+            isolation: setting.isolation,
             agents: setting.agents,
             logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),
             mishaps: setting.mishaps,

@@ -1,58 +1,48 @@
 //! A command on a pseudo-terminal, started as the agent does it.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::BytesMut;
-use pty_process::{OwnedReadPty, OwnedWritePty};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Child;
+use rustix::fs::OFlags;
+use rustix::termios::Winsize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use bowline_proto::Size;
 
 use crate::image::{self, Place};
 use crate::init;
+use crate::isolation::{Asked, Attached};
 
 /// One read of a terminal never gives more than this.
 const READ: usize = 4096;
 
 /// A running command and the far side of its terminal.
 pub(crate) struct Terminal {
-    child: Child,
-    input: OwnedWritePty,
-    output: OwnedReadPty,
+    child: Attached,
+    far: Far,
 }
 
 impl Terminal {
     /// Starts `words` on a terminal of size 0×0. The error is the agent's text.
-    pub(crate) fn start(words: &[String], place: &Place) -> Result<Self, String> {
-        let Some((program, arguments)) = words.split_first() else {
+    pub(crate) async fn start(words: &[String], place: &Place) -> Result<Self, String> {
+        let Some((program, _)) = words.split_first() else {
             return Err("Commands cannot be empty".to_owned());
         };
-        let failed = |reason: String| format!("Failed to start pty: {reason}");
-        let file = image::locate(place.programs.as_deref(), &place.directory, program);
-        let file = file.ok_or_else(|| failed(failure(program, &io::ErrorKind::NotFound.into())))?;
-        let (pty, pts) = pty_process::open().map_err(|error| failed(error.to_string()))?;
-        let child = pty_process::Command::new(file)
-            .arg0(program)
-            .args(arguments)
-            .env_clear()
-            .envs(variables(place))
-            .current_dir(&place.directory)
-            .kill_on_drop(true)
-            .spawn(pts)
-            .map_err(|error| {
-                failed(match &error {
-                    pty_process::Error::Io(error) => failure(program, error),
-                    pty_process::Error::Rustix(error) => failure(program, &(*error).into()),
-                    _ => error.to_string(),
-                })
-            })?;
-        let (output, input) = pty.into_split();
-        Ok(Self {
-            child,
-            input,
-            output,
-        })
+        let started = match &place.inside {
+            None => start_here(words, place),
+            Some(inside) => match inside.run(words, place, Asked::Terminal).await {
+                Ok((child, Some(terminal))) => Ok((Attached::Inside(child), terminal)),
+                Ok((_, None)) => Err(io::ErrorKind::InvalidData.into()),
+                Err(error) => Err(error),
+            },
+        };
+        let begun = started.and_then(|(child, terminal)| {
+            let far = Far::new(terminal)?;
+            Ok(Self { child, far })
+        });
+        begun.map_err(|error| format!("Failed to start pty: {}", failure(program, &error)))
     }
 
     /// Waits until some of `input` can be written or something can be read into the buffer, and does it: as much as
@@ -64,14 +54,10 @@ impl Terminal {
         input: Option<&[u8]>,
         output: Option<(&mut BytesMut, usize, bool)>,
     ) -> Exchange {
-        let Self {
-            input: writer,
-            output: reader,
-            ..
-        } = self;
+        let far = &self.far;
         let write = async {
             match input {
-                Some(bytes) => writer.write(bytes).await,
+                Some(bytes) => far.write(bytes).await,
                 None => std::future::pending().await,
             }
         };
@@ -79,12 +65,11 @@ impl Terminal {
             let Some((buffer, limit, greedy)) = output else {
                 return std::future::pending().await;
             };
-            buffer.reserve(READ);
-            let mut read = reader.read_buf(buffer).await.unwrap_or(0);
+            // At its end a terminal fails to be read.
+            let mut read = far.read(buffer).await.unwrap_or(0);
             while greedy && read > 0 && buffer.len() + READ <= limit {
-                buffer.reserve(READ);
-                match futures_util::FutureExt::now_or_never(reader.read_buf(buffer)) {
-                    Some(Ok(more)) if more > 0 => read += more,
+                match far.try_read(buffer) {
+                    Ok(more) if more > 0 => read += more,
                     _ => break,
                 }
             }
@@ -99,21 +84,25 @@ impl Terminal {
     /// Sets the terminal's size; a value beyond what a terminal can have is cut.
     pub(crate) fn resize(&self, size: Size) {
         let cut = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-        let size = pty_process::Size::new(cut(size.rows), cut(size.cols));
-        if let Err(error) = self.input.resize(size) {
+        let size = Winsize {
+            ws_row: cut(size.rows),
+            ws_col: cut(size.cols),
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        if let Err(error) = rustix::termios::tcsetwinsize(&self.far.0, size) {
             tracing::debug!(%error, "cannot resize the terminal");
         }
     }
 
     /// SIGKILL for the direct child; dropping the terminal hangs up on the rest.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.start_kill();
+        self.child.kill();
     }
 
     /// Takes the exit status from the system if there is one, so that no zombie stays.
     pub(crate) fn reap(&mut self) {
-        let _ = self.child.try_wait();
+        self.child.reap();
     }
 }
 
@@ -124,6 +113,72 @@ pub(crate) enum Exchange {
     Written(io::Result<usize>),
     /// So many bytes came; zero is the end.
     Read(usize),
+}
+
+fn start_here(words: &[String], place: &Place) -> io::Result<(Attached, OwnedFd)> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let file = image::locate(place.programs.as_deref(), &place.directory, program);
+    let file = file.ok_or(io::ErrorKind::NotFound)?;
+    let (pty, pts) = pty_process::open().map_err(plain)?;
+    let child = pty_process::Command::new(file)
+        .arg0(program)
+        .args(arguments)
+        .env_clear()
+        .envs(variables(place))
+        .current_dir(&place.directory)
+        .kill_on_drop(true)
+        .spawn(pts)
+        .map_err(plain)?;
+    Ok((Attached::Here(child), pty.as_fd().try_clone_to_owned()?))
+}
+
+/// What went wrong, without the library's own kinds.
+pub(crate) fn plain(error: pty_process::Error) -> io::Error {
+    match error {
+        pty_process::Error::Io(error) => error,
+        pty_process::Error::Rustix(error) => error.into(),
+        other => io::Error::other(other),
+    }
+}
+
+/// The side of a terminal that its program does not see. No pipe of tokio: those take a short read for an empty buffer,
+/// which a terminal's may be full behind it.
+struct Far(AsyncFd<OwnedFd>);
+
+impl Far {
+    fn new(terminal: OwnedFd) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&terminal)?;
+        rustix::fs::fcntl_setfl(&terminal, flags | OFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "unsound for types that name a descriptor which they do not own; this one does"
+        )]
+        let terminal = AsyncFd::new(terminal)?;
+        Ok(Self(terminal))
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let write = |fd: &OwnedFd| Ok(rustix::io::write(fd, bytes)?);
+        self.0.async_io(Interest::WRITABLE, write).await
+    }
+
+    /// One read, behind what is in the buffer.
+    async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let read = |fd: &OwnedFd| take(fd, buffer);
+        self.0.async_io(Interest::READABLE, read).await
+    }
+
+    /// The same of what is there already.
+    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        take(self.0.get_ref(), buffer)
+    }
+}
+
+fn take(fd: &OwnedFd, buffer: &mut BytesMut) -> io::Result<usize> {
+    let mut bytes = [0; READ];
+    let read = rustix::io::read(fd, &mut bytes)?;
+    buffer.extend_from_slice(&bytes[..read]);
+    Ok(read)
 }
 
 /// The environment of a command: the container's, plus TERM and LANG as the agent adds them.

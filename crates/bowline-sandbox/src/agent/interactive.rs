@@ -42,7 +42,11 @@ pub(super) async fn serve(
     {
         return reason;
     }
-    match words.and_then(|words| Terminal::start(&words, &job.place)) {
+    let started = match words {
+        Ok(words) => Terminal::start(&words, &job.place).await,
+        Err(reason) => Err(reason),
+    };
+    match started {
         Ok(terminal) => {
             let log = match &job.log {
                 Some(log) => Some(LogStream::open(log, &job.session_id).await),

@@ -6,15 +6,16 @@
 //! 0x1C mean something, as signals. (Specification of the data channel, §7.2; of the agent, §8.)
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
 use bytes::BytesMut;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use super::handshake::Handshake;
 use super::line::{Line, Turn};
 use super::{AgentOptions, FromService, Job, start_failure};
 use crate::image::{self, Place};
+use crate::isolation::{Asked, Attached};
 use crate::terminal::{failure, variables};
 use crate::utf8::Utf8Filter;
 
@@ -48,7 +50,11 @@ pub(super) async fn serve(
     {
         return reason;
     }
-    match words.and_then(|words| start(&words, &job.place, separate)) {
+    let started = match words {
+        Ok(words) => start(&words, &job.place, separate).await,
+        Err(reason) => Err(reason),
+    };
+    match started {
         Ok((child, outputs)) => {
             let (stdout, stderr, joined) = match outputs {
                 Outputs::Separate(stdout, stderr) => (Some(stdout), Some(stderr), None),
@@ -77,18 +83,20 @@ enum Outputs {
 }
 
 /// Starts the command without a shell. The error is the agent's text.
-fn start(words: &[String], place: &Place, separate: bool) -> Result<(Child, Outputs), String> {
-    let Some((program, arguments)) = words.split_first() else {
+async fn start(
+    words: &[String],
+    place: &Place,
+    separate: bool,
+) -> Result<(Attached, Outputs), String> {
+    let Some((program, _)) = words.split_first() else {
         return Err("Commands cannot be empty".to_owned());
     };
-    let file = image::locate(place.programs.as_deref(), &place.directory, program);
-    let file = file.ok_or_else(|| failure(program, &io::ErrorKind::NotFound.into()))?;
     let pipe = || -> io::Result<(pipe::Receiver, io::PipeWriter)> {
         let (reader, writer) = io::pipe()?;
         Ok((pipe::Receiver::from_owned_fd(reader.into())?, writer))
     };
     let broken = |error: io::Error| format!("cannot make a pipe: {error}");
-    let (stdout, stderr, outputs): (Stdio, Stdio, _) = if separate {
+    let (stdout, stderr, outputs): (OwnedFd, OwnedFd, _) = if separate {
         let (stdout, stdout_writer) = pipe().map_err(broken)?;
         let (stderr, stderr_writer) = pipe().map_err(broken)?;
         let outputs = Outputs::Separate(stdout, stderr);
@@ -104,7 +112,27 @@ fn start(words: &[String], place: &Place, separate: bool) -> Result<(Child, Outp
             outputs,
         )
     };
-    let child = Command::new(file)
+    let started = match &place.inside {
+        None => start_here(words, place, stdout, stderr),
+        Some(inside) => {
+            let outputs = Asked::Pipes(stdout.as_fd(), stderr.as_fd());
+            let started = inside.run(words, place, outputs).await;
+            started.map(|(started, _)| Attached::Inside(started))
+        }
+    };
+    let child = started.map_err(|error| failure(program, &error))?;
+    Ok((child, outputs))
+}
+
+fn start_here(
+    words: &[String],
+    place: &Place,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+) -> io::Result<Attached> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let file = image::locate(place.programs.as_deref(), &place.directory, program);
+    let child = Command::new(file.ok_or(io::ErrorKind::NotFound)?)
         .arg0(program)
         .args(arguments)
         .env_clear()
@@ -115,9 +143,8 @@ fn start(words: &[String], place: &Place, separate: bool) -> Result<(Child, Outp
         .stdout(stdout)
         .stderr(stderr)
         .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failure(program, &error))?;
-    Ok((child, outputs))
+        .spawn()?;
+    Ok(Attached::Here(child))
 }
 
 /// Tells the client why nothing runs: on stderr, by the exit code, and at the end of the session. The real agent
@@ -163,7 +190,7 @@ async fn fail(
 
 struct Agent {
     line: Line,
-    child: Child,
+    child: Attached,
     stdout: Stream,
     stderr: Stream,
     ending: Ending,
@@ -274,10 +301,8 @@ impl Agent {
             0x1c => Some(Signal::QUIT),
             _ => None,
         });
-        // A child without a number was reaped already.
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let (Some(signal), Some(pid)) = (signal, id.and_then(Pid::from_raw))
-            && let Err(error) = kill_process(pid, signal)
+        if let Some(signal) = signal
+            && let Err(error) = self.child.signal(signal)
         {
             tracing::debug!(%error, "a client's signal did not reach the command");
         }

@@ -9,6 +9,8 @@ use super::Order;
 use crate::dormant::Dormant;
 use crate::identifiers;
 use crate::image::{self, Place};
+use crate::init::root;
+use crate::isolation::Space;
 use crate::simulated::FATE_TAG;
 use crate::state::definition::ContainerDefinition;
 use crate::state::task::{
@@ -33,16 +35,28 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
         key: FATE_TAG.to_owned(),
         value: fate.as_str().to_owned(),
     }));
+    let space = shared
+        .isolation
+        .as_ref()
+        .filter(|_| !simulated)
+        .map(|makings| makings.space(shared.root.join(&key.id), host_name(address)));
     let containers = definitions
         .iter()
         .map(|definition| {
+            let inside = space.as_ref().map(Space::container);
             let id = identifiers::uuid();
             let runtime_id = format!("{}-{}", key.id, identifiers::digits(10));
             let metadata_key = identifiers::hex(32);
-            let directory = shared.root.join(&key.id).join(&definition.name);
-            let programs = definition.tools().map(|_| {
-                let name = format!("{}.bin", definition.name);
-                shared.root.join(&key.id).join(name)
+            let directory = match &inside {
+                Some(_) => root::HOME.into(),
+                None => shared.root.join(&key.id).join(&definition.name),
+            };
+            let programs = definition.tools().map(|_| match &inside {
+                Some(_) => root::PROGRAMS.into(),
+                None => {
+                    let name = format!("{}.bin", definition.name);
+                    shared.root.join(&key.id).join(name)
+                }
             });
             let argv = argv(definition, &order.overrides);
             let mut environment = environment(
@@ -58,10 +72,15 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                 set(&mut environment, "PATH", &programs.to_string_lossy());
             }
             if argv.first().is_some_and(|program| program == DEMO_WEB) {
+                // Its own network has nobody else on the port.
+                let listen = match &inside {
+                    Some(_) => Ipv4Addr::UNSPECIFIED,
+                    None => address,
+                };
                 set(
                     &mut environment,
                     "BOWLINE_LISTEN",
-                    &format!("{address}:8080"),
+                    &format!("{listen}:8080"),
                 );
                 set(&mut environment, "BOWLINE_TASK_ID", &key.id);
             }
@@ -84,6 +103,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                     directory,
                     programs,
                     simulated: fate,
+                    inside,
                 },
             }
         })

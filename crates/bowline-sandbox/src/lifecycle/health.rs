@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::{Event, Life};
 use crate::image::{self, Place};
+use crate::isolation::Asked;
 use crate::state::definition::HealthCheck;
 use crate::state::task::{Health, Stop};
 use crate::terminal::variables;
@@ -106,6 +107,15 @@ async fn passes(words: &[String], place: &Place, timeout: Duration) -> bool {
     let Some((program, arguments)) = words.split_first() else {
         return false;
     };
+    if let Some(inside) = &place.inside {
+        let checked = async {
+            let (mut started, _) = inside.run(words, place, Asked::Check).await.ok()?;
+            Some(started.wait().await.success())
+        };
+        // Dropping it kills what is too slow.
+        let checked = tokio::time::timeout(timeout, checked).await;
+        return matches!(checked, Ok(Some(true)));
+    }
     let Some(file) = image::locate(place.programs.as_deref(), &place.directory, program) else {
         return false;
     };

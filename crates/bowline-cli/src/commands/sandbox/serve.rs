@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_sandbox::{
-    AccessLog, AgentOptions, FaultError, Faults, InitCommand, Options, RemoteHost, Sandbox,
-    Scenario, ScenarioError, StartError, StateError, WorldFile, WorldFileError,
+    AccessLog, AgentOptions, FaultError, Faults, InitCommand, Isolated, Options, RemoteHost,
+    Sandbox, Scenario, ScenarioError, StartError, StateError, WorldFile, WorldFileError,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -92,9 +92,33 @@ pub(super) struct ServeArgs {
     /// Take requests with any credentials: whoever reaches the port can then run commands as you
     #[arg(long)]
     accept_any_credentials: bool,
+    /// Whether each task has its own files, processes and network (Linux namespaces)
+    ///
+    /// auto isolates tasks where the machine allows it; on refuses to start where it does not; off never tries. The
+    /// line that says the sandbox is ready tells which it is.
+    #[arg(long, value_enum, default_value_t = Isolation::Off, value_name = "WHEN")]
+    isolation: Isolation,
     /// Ends when stdin does: the private sandbox of one command
     #[arg(long, hide = true)]
     private: bool,
+}
+
+/// When tasks are isolated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Isolation {
+    Auto,
+    On,
+    Off,
+}
+
+impl From<Isolation> for bowline_sandbox::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Auto => Self::Auto,
+            Isolation::On => Self::On,
+            Isolation::Off => Self::Off,
+        }
+    }
 }
 
 impl ServeArgs {
@@ -128,6 +152,7 @@ impl ServeArgs {
             .transpose()?;
         options.tls = self.tls;
         options.impersonate = self.impersonate;
+        options.isolation = self.isolation.into();
         options.host_names.clone_from(&self.host_name);
         options.state.clone_from(&self.state);
         if let Some(region) = &context.global.region {
@@ -224,9 +249,24 @@ fn access_log(path: &Path) -> Result<AccessLog, CommandError> {
 
 fn introduce(sandbox: &Sandbox, args: &ServeArgs, context: &Context) {
     let endpoint = sandbox.endpoint();
+    let (containers, why) = match sandbox.isolated() {
+        Isolated::Yes => (
+            "each of its tasks is isolated, with its own files, processes and network",
+            None,
+        ),
+        Isolated::No(why) => (
+            "its containers are processes of this machine and can touch your files",
+            why.as_deref(),
+        ),
+    };
     context.printer.note(&format!(
-        "sandbox ready at {endpoint}; its containers are processes of this machine and can touch your files; Ctrl-C ends it"
+        "sandbox ready at {endpoint}; {containers}; Ctrl-C ends it"
     ));
+    if let Some(why) = why {
+        context
+            .printer
+            .note(&format!("tasks cannot be isolated on this machine: {why}"));
+    }
     context
         .printer
         .note(&format!("its page: {}", sandbox.page()));
@@ -360,6 +400,9 @@ impl From<StartError> for CommandError {
             }
             StartError::State(StateError::Damaged { .. } | StateError::Version { .. }) => {
                 Some("nothing was changed; start with another --state, or move the file away")
+            }
+            StartError::Isolation { .. } => {
+                Some("--isolation off runs its containers as plain processes of this machine")
             }
             _ => None,
         };

@@ -30,7 +30,8 @@ pub(super) async fn serve(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
 ) -> String {
-    let reach = match Reach::new(request, &options) {
+    let space = job.place.inside.as_ref().map(|inside| inside.space.clone());
+    let reach = match Reach::new(request, space, &options) {
         Ok(reach) => reach,
         Err(reason) => return failure(&reason),
     };
