@@ -16,6 +16,7 @@ from ._common import (
     TaskResult,
     Word,
     command_events,
+    notice,
     remember,
     task_events,
     where,
@@ -23,7 +24,7 @@ from ._common import (
     words,
 )
 from .errors import BowlineError, TimeLimitError
-from .events import Event, Exit, Launched, Notice, RunEvent, Started
+from .events import Event, Exit, Launched, RunEvent, Started
 
 #: The reason of a task that is stopped because its program leaves.
 LEFT = "bowline_ecs: interrupted"
@@ -49,7 +50,7 @@ class Exec:
         self._events: Deque[Union[Event, BowlineError]] = deque()
         self._over = False
         self.target, notes = session.start()
-        self._events.extend(Notice(note) for note in notes)
+        self._events.extend(notice(note) for note in notes)
         remember(self)
         feed.begin(session)
 
@@ -141,7 +142,7 @@ class Run:
         self._job = job
         self._events: Deque[Union[RunEvent, BowlineError]] = deque()
         self._over = False
-        self._events.extend(Notice(note) for note in job.start())
+        self._events.extend(notice(note) for note in job.start())
 
     def __iter__(self) -> Run:
         return self

@@ -6,6 +6,7 @@ import atexit
 import io
 import json
 import os
+import re
 import threading
 import weakref
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class TaskResult:
     def text(self) -> str:
         """The lines, without a newline at the end."""
         return "\n".join(line.text for line in self.lines)
+
+
+def notice(text: str) -> Notice:
+    """A choice that the library made, where it names an option of the command line: as an argument."""
+    return Notice(re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", "_") + "=", text))
 
 
 class _Abandoned(Protocol):
@@ -149,7 +155,7 @@ def command_events(batch: list[tuple[str, Any]], into: Deque[Union[Event, Bowlin
         elif kind == "stderr":
             into.append(Stderr(value))
         elif kind == "notice":
-            into.append(Notice(value))
+            into.append(notice(value))
         elif kind == "started":
             into.append(Started(value))
         elif kind == "exit":
@@ -168,7 +174,7 @@ def task_events(batch: list[tuple[str, Any]], into: Deque[Union[RunEvent, Bowlin
         elif kind == "status":
             into.append(Status(*value))
         elif kind == "notice":
-            into.append(Notice(value))
+            into.append(notice(value))
         elif kind == "exit":
             into.append(Exit(*value))
         else:

@@ -24,6 +24,7 @@ from ._common import (
     TaskResult,
     Word,
     command_events,
+    notice,
     remember,
     task_events,
     where,
@@ -31,7 +32,7 @@ from ._common import (
     words,
 )
 from .errors import BowlineError, TimeLimitError
-from .events import Event, Exit, Launched, Notice, RunEvent, Started
+from .events import Event, Exit, Launched, RunEvent, Started
 
 __all__ = ["Client", "Exec", "Forward", "Run", "exec", "forward", "run"]
 
@@ -109,7 +110,7 @@ class Exec:
         if not self._started:
             self.target, notes = await self._session.start_async()
             self._started = True
-            self._events.extend(Notice(note) for note in notes)
+            self._events.extend(notice(note) for note in notes)
             remember(self)
             self._feed.begin(self._session)
 
@@ -190,7 +191,7 @@ class Run:
         if not self._started:
             notes = await self._job.start_async()
             self._started = True
-            self._events.extend(Notice(note) for note in notes)
+            self._events.extend(notice(note) for note in notes)
 
     def _halt(self) -> None:
         self._over = True

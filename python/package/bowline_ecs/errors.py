@@ -11,7 +11,7 @@ Every error says what happened, to which resource, and where it can, what to do:
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 __all__ = [
     "AccessDeniedError",
@@ -55,7 +55,7 @@ class BowlineError(Exception):
         self.hint = hint
         self.resource = resource
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.args, self.__dict__)
 
 
