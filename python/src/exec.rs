@@ -247,7 +247,10 @@ impl Session {
             () = self.over.cancelled() => return Events(Vec::new()),
         };
         let mut events: Vec<Event> = first.into_iter().collect();
-        while !events.is_empty() && events.len() < AT_ONCE && !events.last().is_some_and(Event::is_last) {
+        while !events.is_empty()
+            && events.len() < AT_ONCE
+            && !events.last().is_some_and(Event::is_last)
+        {
             // Cancel-safe: what is not there now is there later.
             match exec.next().now_or_never().flatten() {
                 Some(event) => events.extend(translate(event, target)),

@@ -69,7 +69,9 @@ impl Forward {
         let parsed: ForwardSpec = remote.parse().map_err(Problem::from)?;
         if parsed.remote.to_string() != remote {
             let text = format!("remote={remote:?} also says where to listen");
-            return Err(Problem::usage(text).hint("local_port= and bind= say that").into());
+            return Err(Problem::usage(text)
+                .hint("local_port= and bind= say that")
+                .into());
         }
         let forwarded = ForwardSpec {
             local: Local::Port {
@@ -204,8 +206,12 @@ impl Port {
 
 fn note(notices: &Notices, event: ForwardEvent) {
     let text = match event {
-        ForwardEvent::Down { reason, .. } => format!("the session is over and begins again: {reason}"),
-        ForwardEvent::Unreachable { .. } => "the task could not connect to the remote side".to_owned(),
+        ForwardEvent::Down { reason, .. } => {
+            format!("the session is over and begins again: {reason}")
+        }
+        ForwardEvent::Unreachable { .. } => {
+            "the task could not connect to the remote side".to_owned()
+        }
         ForwardEvent::Notice { text, .. } => text,
         ForwardEvent::Failed { error, .. } => error.to_string(),
         ForwardEvent::Closed {

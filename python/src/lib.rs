@@ -11,7 +11,6 @@ mod forward;
 mod problem;
 mod run;
 mod runtime;
-#[cfg(feature = "sandbox")]
 mod sandbox;
 
 /// The engine behind `bowline_ecs`.
@@ -27,7 +26,6 @@ mod _native {
     use super::forward::Forward;
     #[pymodule_export]
     use super::run::Run;
-    #[cfg(feature = "sandbox")]
     #[pymodule_export]
     use super::sandbox::sandbox_process;
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bowline::TargetOptions;
 use bowline::logs::{LogLine, Writer};
 use bowline::run::{
-    Cause, Overrides, RunControl, RunEvent, RunOptions, RunReport, RunRequest, RunTarget, RunWish, Variable,
+    Cause, Overrides, RunControl, RunEvent, RunOptions, RunReport, RunRequest, RunTarget, RunWish,
+    Variable,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -76,11 +77,21 @@ struct Wish {
 }
 
 enum Event {
-    Launched { id: String, arn: String },
-    Status { id: String, text: String },
+    Launched {
+        id: String,
+        arn: String,
+    },
+    Status {
+        id: String,
+        text: String,
+    },
     Line(Box<LogLine>),
     Notice(String),
-    Exit { code: i64, container: Option<String>, text: Option<String> },
+    Exit {
+        code: i64,
+        container: Option<String>,
+        text: Option<String>,
+    },
     Failed(Problem),
 }
 
@@ -164,7 +175,10 @@ impl Wish {
     fn wanted(self, link: Arc<Link>, at: &Where) -> Result<Wanted, Problem> {
         let overrides = self.overrides.as_deref().map(Overrides::parse);
         let environment = self.environment.into_iter();
-        let log_wait = self.log_wait.map(|given| seconds("log_wait", given)).transpose()?;
+        let log_wait = self
+            .log_wait
+            .map(|given| seconds("log_wait", given))
+            .transpose()?;
         let defaults = RunOptions::default();
         Ok(Wanted {
             link,
@@ -179,11 +193,19 @@ impl Wish {
                 platform_version: self.platform_version,
                 ..RunWish::default()
             },
-            overrides: overrides.transpose().map_err(Problem::usage)?.unwrap_or_default(),
+            overrides: overrides
+                .transpose()
+                .map_err(Problem::usage)?
+                .unwrap_or_default(),
             command: self.command,
-            environment: environment.map(|(name, value)| Variable { name, value }).collect(),
+            environment: environment
+                .map(|(name, value)| Variable { name, value })
+                .collect(),
             options: RunOptions {
-                timeout: self.timeout.map(|given| seconds("timeout", given)).transpose()?,
+                timeout: self
+                    .timeout
+                    .map(|given| seconds("timeout", given))
+                    .transpose()?,
                 logs: self.logs,
                 log_wait: log_wait.unwrap_or(defaults.log_wait),
                 ..defaults
@@ -210,7 +232,9 @@ impl Wanted {
             container
                 .environment
                 .retain(|one| !self.environment.iter().any(|given| given.name == one.name));
-            container.environment.extend(self.environment.iter().cloned());
+            container
+                .environment
+                .extend(self.environment.iter().cloned());
         }
         request.check().map_err(Problem::usage)?;
         let options = RunOptions {
@@ -339,14 +363,19 @@ fn translate(event: RunEvent, limit: Option<f64>) -> Vec<Event> {
             return launched.collect();
         }
         RunEvent::Lines(lines) => {
-            return lines.into_iter().map(|line| Event::Line(Box::new(line))).collect();
+            return lines
+                .into_iter()
+                .map(|line| Event::Line(Box::new(line)))
+                .collect();
         }
         RunEvent::Status { task, text } => Event::Status {
             id: task.task_id,
             text,
         },
         RunEvent::Notice(text) => Event::Notice(text),
-        RunEvent::Stopping { reason } => Event::Notice(format!("the task is being stopped: {reason}")),
+        RunEvent::Stopping { reason } => {
+            Event::Notice(format!("the task is being stopped: {reason}"))
+        }
         RunEvent::Ended(report) => verdict(report, limit),
         RunEvent::Failed(error) => Event::Failed(error.into()),
         _ => return Vec::new(),

@@ -48,7 +48,7 @@ def test_a_command_is_seen_while_it_runs(client: Client) -> None:
 
 
 def test_words_arrive_byte_for_byte(client: Client) -> None:
-    given = ["", "two words", "it's \"quoted\"", "a\nb", "日本", b"\xff\xfe", "$HOME", "*"]
+    given: list[bowline_ecs.Word] = ["", "two words", "it's \"quoted\"", "a\nb", "日本", b"\xff\xfe", "$HOME", "*"]
     script = 'for word; do printf "%s\\0" "$word"; done'
     got = client.exec("web", ["sh", "-c", script, "sh", *given]).result(check=True).stdout
     assert got == b"".join(os.fsencode(word) + b"\0" for word in given)
@@ -125,7 +125,7 @@ def test_a_time_limit_ends_the_command_and_keeps_what_came(client: Client) -> No
         ("dmeo/web", {}, bowline_ecs.TargetNotFoundError, "cluster dmeo was not found in us-east-1\ndid you mean demo?"),
         ("a/b/c/d", {}, bowline_ecs.UsageError, "has too many parts"),
         ("web", {"container": "ap"}, bowline_ecs.TargetNotFoundError, "did you mean app?"),
-        ("demo/web", {"cluster": "other"}, bowline_ecs.UsageError, "give only one of the two"),
+        ("web", {"cluster": "not a name"}, bowline_ecs.UsageError, "cluster name"),
         ("web", {"engine": "steam"}, bowline_ecs.UsageError, "framed, plain, tty, bare and native"),
         ("web", {"timeout": -1}, bowline_ecs.UsageError, "timeout=-1 is not a number of seconds"),
         ("web", {"stdin": "text"}, bowline_ecs.UsageError, "encode it"),

@@ -25,9 +25,15 @@ def test_the_fixture_leads_everybody_there(bowline_sandbox: Sandbox) -> None:
     assert bowline_ecs.exec("web", ["echo", "hello"]).result(check=True).text == "hello"
 
 
+def test_boto3s_own_session_is_not_that_of_the_test_before(bowline_sandbox: Sandbox) -> None:
+    """boto3 keeps the credentials of its first client for all later ones."""
+    assert boto3.client("sts").get_caller_identity()["Account"]
+    assert boto3.DEFAULT_SESSION.get_credentials().access_key == bowline_sandbox.environment["AWS_ACCESS_KEY_ID"]
+
+
 @pytest.mark.bowline_sandbox(world=WORLD, region="eu-west-1")
 def test_a_world_of_ones_own(bowline_sandbox: Sandbox) -> None:
-    assert bowline_sandbox.clusters == ["shop-prod", "shop-test"] and bowline_sandbox.cluster == "shop-prod"
+    assert bowline_sandbox.clusters == ["shop-prod", "shop-test", "tools"] and bowline_sandbox.cluster == "shop-prod"
     assert bowline_ecs.Client().region == "eu-west-1"
     assert bowline_ecs.exec("shop-prod/web/app", ["printenv", "LOG_LEVEL"]).result(check=True).text == "info"
 

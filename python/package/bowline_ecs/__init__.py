@@ -17,7 +17,8 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from . import aio as aio
 from ._client import Client, Exec, Forward, Run
-from ._common import Completed, Stdin, TaskResult, Word
+from ._given import Stdin, Word
+from ._results import Completed, TaskResult
 from ._sandbox import Sandbox
 from .errors import (
     AccessDeniedError,

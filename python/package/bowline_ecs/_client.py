@@ -7,22 +7,9 @@ from types import TracebackType
 from typing import Any, Deque, Mapping, Optional, Sequence, Union
 
 from . import _native
-from ._common import (
-    Completed,
-    Feed,
-    Lines,
-    Output,
-    Stdin,
-    TaskResult,
-    Word,
-    command_events,
-    notice,
-    remember,
-    task_events,
-    where,
-    wish,
-    words,
-)
+from ._given import Feed, Stdin, Word, where, wish, words
+from ._leaving import remember
+from ._results import Completed, Lines, Output, TaskResult, command_events, notice, task_events
 from .errors import BowlineError, TimeLimitError
 from .events import Event, Exit, Launched, RunEvent, Started
 

@@ -1,27 +1,12 @@
 """The engine: one method for each thing that takes time, once to wait for and once as an awaitable."""
 
-from typing import Any, Awaitable, Optional, Sequence, TypedDict
+from typing import Any, Awaitable, Optional, Sequence, final
 
-class Where(TypedDict):
-    target: Optional[str]
-    cluster: Optional[str]
-    container: Optional[str]
-    strict: bool
+from ._given import Where, Wish
 
-class Wish(TypedDict):
-    command: Optional[list[str]]
-    environment: dict[str, str]
-    overrides: Optional[str]
-    like: Optional[str]
-    subnets: list[str]
-    security_groups: list[str]
-    assign_public_ip: Optional[bool]
-    launch_type: Optional[str]
-    platform_version: Optional[str]
-    timeout: Optional[float]
-    logs: bool
-    log_wait: Optional[float]
+__all__ = ["Client", "Exec", "Forward", "Run", "finish", "sandbox_process"]
 
+@final
 class Client:
     def __new__(
         cls,
@@ -34,6 +19,7 @@ class Client:
     def connect_async(self) -> Awaitable[str]: ...
     def clusters(self) -> list[str]: ...
 
+@final
 class Exec:
     def __new__(
         cls,
@@ -59,6 +45,7 @@ class Exec:
     def close_async(self) -> Awaitable[None]: ...
     def abandon(self) -> None: ...
 
+@final
 class Run:
     def __new__(cls, client: Client, at: Where, wish: Wish) -> Run: ...
     def start(self) -> list[str]: ...
@@ -69,6 +56,7 @@ class Run:
     def halt(self, reason: str) -> None: ...
     def abandon(self, reason: str) -> None: ...
 
+@final
 class Forward:
     def __new__(
         cls,

@@ -66,15 +66,12 @@ class Sandbox:
         faults: Sequence[str] = (),
         region: str = "us-east-1",
     ) -> None:
-        module = getattr(_native, "__file__", None)
-        if not hasattr(_native, "sandbox_process") or module is None:
-            raise SandboxError("this build of bowline_ecs has no sandbox", "build it with the feature `sandbox`")
         if not sys.executable:
             raise SandboxError("the path of the Python interpreter is not known", "start one with `bowline sandbox`")
         for name, given in (("scenarios", scenarios), ("faults", faults)):
             if isinstance(given, str):
                 raise UsageError(f"{name} is one text, and has to be a list")
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, module]
+        command = [sys.executable, "-I", "-S", "-c", _BOOT, str(_native.__file__)]
         wanted = {
             "command": command,
             "world": None if world is None else str(Path(world).resolve()),

@@ -12,6 +12,8 @@ The mark takes what `bowline_ecs.Sandbox` takes; without `world`, the ini option
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
@@ -76,4 +78,20 @@ def bowline_sandbox(
                 monkeypatch.delenv(name, raising=False)
             else:
                 monkeypatch.setenv(name, value)
-        yield sandbox
+        with _own_session():
+            yield sandbox
+
+
+@contextmanager
+def _own_session() -> Iterator[None]:
+    """boto3 keeps the credentials of its first client; those of another test's sandbox, or of yours, are not for this one."""
+    boto3 = sys.modules.get("boto3")
+    before = getattr(boto3, "DEFAULT_SESSION", None)
+    if boto3 is not None:
+        setattr(boto3, "DEFAULT_SESSION", None)
+    try:
+        yield
+    finally:
+        boto3 = sys.modules.get("boto3")
+        if boto3 is not None:
+            setattr(boto3, "DEFAULT_SESSION", before)

@@ -18,8 +18,9 @@ impl From<ParseTargetError> for Problem {
 
 impl From<SpecError> for Problem {
     fn from(error: SpecError) -> Self {
-        Self::usage(error.to_string())
-            .hint("remote is a port of the task, as in 8080, or HOST:PORT, as in \"db.internal:5432\"")
+        Self::usage(error.to_string()).hint(
+            "remote is a port of the task, as in 8080, or HOST:PORT, as in \"db.internal:5432\"",
+        )
     }
 }
 

@@ -1,31 +1,14 @@
-"""What the waiting and the asyncio variant have in common."""
+"""What comes back: events from the engine's pairs, and all of them together."""
 
 from __future__ import annotations
 
-import atexit
-import io
-import json
-import os
 import re
-import threading
-import weakref
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import IO, Any, Deque, Iterable, Iterator, Mapping, Optional, Protocol, Sequence, Union
+from typing import Any, Deque, Optional, Union
 
-from . import _native
-from .errors import BowlineError, CommandFailedError, SessionError, TimeLimitError, UsageError
+from .errors import BowlineError, CommandFailedError, SessionError, TimeLimitError
 from .events import Event, Exit, Launched, LogLine, Notice, RunEvent, Started, Status, Stderr, Stdout
-
-#: A word of a command: text, or bytes that are not UTF-8.
-Word = Union[str, bytes]
-#: What a command reads: all of it, a binary file, or pieces.
-Stdin = Union[bytes, bytearray, memoryview, IO[bytes], Iterable[bytes]]
-
-#: For sessions to end when the interpreter does, in seconds.
-EXIT_LIMIT = 3.0
-#: What is read from a file at once.
-PIECE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -64,90 +47,6 @@ def notice(text: str) -> Notice:
     return Notice(re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", "_") + "=", text))
 
 
-class _Abandoned(Protocol):
-    def _leave(self) -> None: ...
-
-
-_live: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def remember(session: _Abandoned) -> None:
-    """Has a session ended with the interpreter, if it is still there."""
-    _live.add(session)
-
-
-@atexit.register
-def _end_all() -> None:
-    for session in list(_live):
-        session._leave()
-    _native.finish(EXIT_LIMIT)
-
-
-def where(
-    target: Optional[str], cluster: Optional[str], container: Optional[str], strict: bool = False
-) -> _native.Where:
-    return {"target": target, "cluster": cluster, "container": container, "strict": strict}
-
-
-def words(command: Sequence[Word]) -> list[bytes]:
-    """The command's words as bytes."""
-    if isinstance(command, (str, bytes)):
-        raise UsageError(
-            "the command is one text, and has to be a list of words",
-            'write ["ls", "-l"], or ["sh", "-c", "ls | wc -l"] for a shell',
-        )
-    found = [os.fsencode(word) for word in command]
-    if not found:
-        raise UsageError("no command was given")
-    return found
-
-
-class Feed:
-    """A command's stdin: bytes go with the request, everything else is read by a thread."""
-
-    first: Optional[bytes] = None
-    pieces: Optional[Iterator[bytes]] = None
-    error: Optional[BaseException] = None
-
-    def __init__(self, stdin: Optional[Stdin]) -> None:
-        if stdin is None:
-            return
-        if isinstance(stdin, (bytes, bytearray, memoryview)):
-            self.first = bytes(stdin)
-            # Without a byte there would be no stdin at all, and with an empty one it ends at once: the same.
-        elif isinstance(stdin, str) or isinstance(stdin, io.TextIOBase):
-            raise UsageError("stdin is text", "encode it, or open the file with mode 'rb'")
-        elif hasattr(stdin, "read"):
-            self.pieces = _read(stdin)
-        else:
-            self.pieces = iter(stdin)
-
-    def begin(self, session: _native.Exec) -> None:
-        """Starts the thread, if there is something to read."""
-        if self.pieces is not None:
-            name = "bowline-stdin"
-            threading.Thread(target=self._pump, args=(session, self.pieces), name=name, daemon=True).start()
-
-    def _pump(self, session: _native.Exec, pieces: Iterator[bytes]) -> None:
-        try:
-            for piece in pieces:
-                if piece and not session.write(bytes(piece)):
-                    return
-            session.close_stdin()
-        except BaseException as error:  # The caller's, of the caller's own file.
-            self.error = error
-            session.abandon()
-
-
-def _read(file: Any) -> Iterator[bytes]:
-    read = getattr(file, "read1", None) or file.read
-    while True:
-        piece = read(PIECE)
-        if not piece:
-            return
-        yield piece
-
-
 def command_events(batch: list[tuple[str, Any]], into: Deque[Union[Event, BowlineError]]) -> None:
     for kind, value in batch:
         if kind == "stdout":
@@ -179,38 +78,6 @@ def task_events(batch: list[tuple[str, Any]], into: Deque[Union[RunEvent, Bowlin
             into.append(Exit(*value))
         else:
             into.append(value)
-
-
-def wish(
-    command: Optional[Sequence[str]],
-    environment: Optional[Mapping[str, str]],
-    overrides: Optional[Mapping[str, Any]],
-    like: Optional[str],
-    subnets: Sequence[str],
-    security_groups: Sequence[str],
-    assign_public_ip: Optional[bool],
-    launch_type: Optional[str],
-    platform_version: Optional[str],
-    timeout: Optional[float],
-    logs: bool,
-    log_wait: Optional[float],
-) -> _native.Wish:
-    if command is not None:
-        words(command)
-    return {
-        "command": None if command is None else list(command),
-        "environment": dict(environment or {}),
-        "overrides": None if overrides is None else json.dumps(overrides),
-        "like": like,
-        "subnets": list(subnets),
-        "security_groups": list(security_groups),
-        "assign_public_ip": assign_public_ip,
-        "launch_type": launch_type,
-        "platform_version": platform_version,
-        "timeout": timeout,
-        "logs": logs,
-        "log_wait": log_wait,
-    }
 
 
 class Output:
