@@ -36,7 +36,7 @@ struct Session {
 enum State {
     Wanted(Box<Wanted>),
     Running {
-        exec: bowline::session::exec::Exec,
+        exec: Box<bowline::session::exec::Exec>,
         target: String,
     },
     Over,
@@ -222,7 +222,7 @@ impl Session {
         *self.stdin.lock().await = exec.take_stdin();
         let _ = self.control.set(exec.control());
         *state = State::Running {
-            exec,
+            exec: Box::new(exec),
             target: name.clone(),
         };
         Ok((name, notes))
