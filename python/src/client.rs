@@ -86,6 +86,14 @@ impl Client {
 }
 
 impl Link {
+    /// The same options for another client, whose sessions are waited for by themselves.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            connected: OnceCell::new(),
+        }
+    }
+
     /// The client; its configuration is read once.
     pub(crate) async fn get(&self) -> Result<&bowline::Client, Problem> {
         let connect = || bowline::Client::connect(self.options.clone());

@@ -29,7 +29,8 @@ pub(crate) struct Forward {
 }
 
 struct Port {
-    link: Arc<Link>,
+    /// Of its own: only its sessions are waited for when it is closed.
+    link: Link,
     spec: Option<TargetSpec>,
     options: TargetOptions,
     request: ForwardRequest,
@@ -88,7 +89,7 @@ impl Forward {
         }
         Ok(Self {
             port: Arc::new(Port {
-                link: Arc::clone(&client.link),
+                link: client.link.beside(),
                 spec,
                 options,
                 request,
@@ -198,7 +199,7 @@ impl Port {
         }
         drop(open);
         if let Ok(client) = self.link.get().await {
-            // Other sessions of the same client may go on; they are not waited for longer.
+            // What does not end by then is ended by the service.
             let _ = timeout(END_LIMIT, client.finish()).await;
         }
     }

@@ -124,6 +124,7 @@ def test_ctrl_c_in_asyncio_ends_the_session(bowline_sandbox: Sandbox, tmp_path: 
     ran.send_signal(signal.SIGINT)
     _, errors = ran.communicate(timeout=LIMIT)
     assert errors.decode().strip().endswith("KeyboardInterrupt"), errors.decode()
+    assert b"panicked" not in errors and b"never" not in errors
     assert active_sessions(bowline_sandbox) == 0
     eventually(lambda: is_gone(process), "the command goes on")
 
@@ -155,3 +156,17 @@ def test_a_forward(inside: Sandbox) -> None:
             return await asyncio.to_thread(answer, forward.host, forward.port)
 
     assert asyncio.run(main()).startswith(b"task ")
+
+
+def test_a_forward_is_closed_at_once_while_a_command_runs(inside: Sandbox) -> None:
+    async def main() -> float:
+        client = aio.Client()
+        async with client.exec("web", STAYS) as session:
+            await session.__anext__()
+            forward = await client.forward("web", 8080).open()
+            began = asyncio.get_running_loop().time()
+            await forward.close()
+            return asyncio.get_running_loop().time() - began
+
+    # It would be three seconds if it waited for the command.
+    assert asyncio.run(main()) < 2.5

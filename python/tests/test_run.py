@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
 import bowline_ecs
 from bowline_ecs import Client, Exit, Launched, LogLine, Notice, Sandbox, Status
-from conftest import api, eventually
+from conftest import LIMIT, api, eventually, program
 
 #: For log lines after the end; without it they are awaited until they have been quiet for seconds.
 QUIET = 2.0
@@ -74,6 +77,27 @@ def test_an_exception_stops_the_task_and_leaving_does_not(inside: Sandbox) -> No
         next(event for event in left if isinstance(event, Launched))
     assert left.task_arn is not None and status_of(inside, left.task_arn)[0] == "RUNNING"
     api(inside, "ecs").stop_task(cluster="demo", task=left.task_arn)
+
+
+FOLLOWS = """
+import bowline_ecs
+run = bowline_ecs.run("family:job", ["sleep", "600"])
+for event in run:
+    if isinstance(event, bowline_ecs.Status) and "RUNNING" in event.text:
+        print(run.task_arn, flush=True)
+        BUSY
+"""
+
+
+@pytest.mark.parametrize("busy", ["continue", "import time; time.sleep(600)"], ids=["waiting", "busy"])
+def test_ctrl_c_stops_the_task(inside: Sandbox, tmp_path: Path, busy: str) -> None:
+    ran = program(FOLLOWS.replace("BUSY", busy), inside, tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert ran.stdout is not None
+    arn = ran.stdout.readline().decode().strip()
+    ran.send_signal(signal.SIGINT)
+    _, errors = ran.communicate(timeout=LIMIT)
+    assert errors.decode().strip().endswith("KeyboardInterrupt"), errors.decode()
+    assert status_of(inside, arn) == ("STOPPED", "bowline_ecs: interrupted")
 
 
 def test_stop(client: Client, sandbox: Sandbox) -> None:

@@ -95,7 +95,7 @@ class Exec:
         self._over = True
         self._session.close()
 
-    def _leave(self) -> None:
+    def _leave(self, interrupted: bool) -> None:
         self._session.abandon()
 
     def __enter__(self) -> Exec:
@@ -114,8 +114,8 @@ class Run:
     """A fresh task: an iterator of its events, log lines among them.
 
     The last event is always `Exit`; a task that did not start, or ended otherwise than by its command, is raised. Ctrl-C
-    while an event is waited for has the task stopped, and so has an exception that leaves a `with`. Otherwise a task that is
-    not followed any more goes on.
+    while an event is waited for, or that ends the program, has the task stopped, and so has an exception that leaves a `with`.
+    Otherwise a task that is not followed any more goes on.
     """
 
     #: The task's id, once it was started.
@@ -130,6 +130,7 @@ class Run:
         self._events: Deque[Union[RunEvent, BowlineError]] = deque()
         self._over = False
         self._events.extend(notice(note) for note in job.start())
+        remember(self)
 
     def __iter__(self) -> Run:
         return self
@@ -172,6 +173,10 @@ class Run:
         """Has the task stopped; its end still comes as events."""
         self._job.stop(reason)
 
+    def _leave(self, interrupted: bool) -> None:
+        if interrupted and not self._over:
+            self._job.abandon(LEFT)
+
     def __enter__(self) -> Run:
         return self
 
@@ -210,7 +215,7 @@ class Forward:
         """Ends its connections and its session, and waits for that."""
         self._forward.close()
 
-    def _leave(self) -> None:
+    def _leave(self, interrupted: bool) -> None:
         self._forward.abandon()
 
     def __enter__(self) -> Forward:

@@ -101,7 +101,7 @@ class Exec:
             remember(self)
             self._feed.begin(self._session)
 
-    def _leave(self) -> None:
+    def _leave(self, interrupted: bool) -> None:
         self._session.abandon()
 
     async def __aenter__(self) -> Exec:
@@ -178,11 +178,16 @@ class Run:
         if not self._started:
             notes = await self._job.start_async()
             self._started = True
+            remember(self)
             self._events.extend(notice(note) for note in notes)
 
     def _halt(self) -> None:
         self._over = True
         self._job.abandon(LEFT)
+
+    def _leave(self, interrupted: bool) -> None:
+        if interrupted and not self._over:
+            self._halt()
 
     async def __aenter__(self) -> Run:
         await self._start()
@@ -230,7 +235,7 @@ class Forward:
         """Ends its connections and its session, and waits for that."""
         await self._forward.close_async()
 
-    def _leave(self) -> None:
+    def _leave(self, interrupted: bool) -> None:
         self._forward.abandon()
 
     async def __aenter__(self) -> Forward:
