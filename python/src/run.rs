@@ -41,6 +41,10 @@ enum State {
     Running {
         run: bowline::run::Run,
         limit: Option<f64>,
+        link: Arc<Link>,
+        cluster: String,
+        /// The task's ARN, once it was started.
+        task: Option<String>,
     },
     Over,
 }
@@ -252,19 +256,28 @@ impl Job {
             return Ok(Vec::new());
         };
         let (request, options, notes) = wanted.plan().await?;
-        // From here on nothing is awaited: what is started is known to whoever may have to stop it.
-        let run = wanted.link.get().await?.run(request, options);
+        let client = wanted.link.get().await?;
+        let cluster = request.cluster.clone();
+        let run = client.run(request, options);
         let _ = self.control.set(run.control());
-        let limit = wanted.limit;
-        *state = State::Running { run, limit };
+        let (limit, link) = (wanted.limit, Arc::clone(&wanted.link));
+        *state = State::Running {
+            run,
+            limit,
+            link,
+            cluster,
+            task: None,
+        };
         Ok(notes)
     }
 
     async fn next(&self) -> Events {
         let mut state = self.state.lock().await;
         let events = match &mut *state {
-            State::Running { run, limit } => tokio::select! {
-                events = some(run, *limit) => events,
+            State::Running {
+                run, limit, task, ..
+            } => tokio::select! {
+                events = some(run, *limit, task) => events,
                 // Whoever halts it needs the run itself.
                 () = self.over.cancelled() => return Events(Vec::new()),
             },
@@ -278,20 +291,29 @@ impl Job {
 
     async fn halt(&self, reason: String) {
         let state = mem::replace(&mut *self.state.lock().await, State::Over);
-        let State::Running { mut run, .. } = state else {
+        let State::Running {
+            mut run,
+            link,
+            cluster,
+            mut task,
+            ..
+        } = state
+        else {
             return;
         };
-        run.control().stop(reason);
         let asked = async {
-            let mut asked = false;
-            while let Some(event) = run.next().await {
-                asked |= matches!(event, RunEvent::Stopping { .. });
-                // ECS has answered when the task's state changes after that.
-                match event {
-                    RunEvent::Ended(_) | RunEvent::Failed(_) => break,
-                    RunEvent::Status { .. } if asked => break,
-                    _ => {}
+            // RunTask cannot be taken back: its answer says what to stop.
+            while task.is_none() {
+                let events = some(&mut run, None, &mut task).await;
+                if events.last().is_none_or(Event::is_last) {
+                    break;
                 }
+            }
+            if let (Some(task), Ok(client)) = (&task, link.get().await) {
+                // What ECS says to it has nobody left to hear it.
+                let _ = client
+                    .stop_started(&cluster, task, &reason, STOP_LIMIT)
+                    .await;
             }
         };
         // A service that does not answer by then has no more to say to a program that leaves.
@@ -340,11 +362,18 @@ impl<'py> IntoPyObject<'py> for Events {
 }
 
 /// The next events; none after the last one. Cancel-safe.
-async fn some(run: &mut bowline::run::Run, limit: Option<f64>) -> Vec<Event> {
+async fn some(
+    run: &mut bowline::run::Run,
+    limit: Option<f64>,
+    task: &mut Option<String>,
+) -> Vec<Event> {
     loop {
         let Some(event) = run.next().await else {
             return Vec::new();
         };
+        if let RunEvent::Launched { tasks, .. } = &event {
+            *task = tasks.first().map(|task| task.task_arn.clone());
+        }
         // Kinds that are not known here are passed over.
         let events = translate(event, limit);
         if !events.is_empty() {

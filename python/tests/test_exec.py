@@ -257,7 +257,7 @@ def test_ctrl_c_at_a_terminal_ends_the_session(bowline_sandbox: Sandbox, tmp_pat
     os.close(ours)
     assert (said, ran.returncode) == (b"interrupted\n", 42), errors
     print(f"Ctrl-C to exit: {time.monotonic() - began:.2f} s")
-    assert active_sessions(bowline_sandbox) == 0
+    eventually(lambda: active_sessions(bowline_sandbox) == 0, "the session is still there")
     eventually(lambda: is_gone(process), "the command goes on")
 
 
@@ -266,7 +266,7 @@ def test_a_program_that_ends_takes_its_sessions_along(bowline_sandbox: Sandbox, 
     ran = program(text, bowline_sandbox, tmp_path, stdout=subprocess.PIPE)
     said, _ = ran.communicate(timeout=LIMIT)
     assert ran.returncode == 0
-    assert active_sessions(bowline_sandbox) == 0
+    eventually(lambda: active_sessions(bowline_sandbox) == 0, "the session is still there")
     eventually(lambda: is_gone(int(said)), "the command goes on")
 
 

@@ -18,7 +18,7 @@ def test_a_port_of_the_task_while_the_block_lasts(bowline_sandbox: Sandbox) -> N
             assert answer(forward.host, forward.port).startswith(b"task ")
         assert active_sessions(bowline_sandbox) == 1
         port = forward.port
-    assert active_sessions(bowline_sandbox) == 0
+    eventually(lambda: active_sessions(bowline_sandbox) == 0, "the session is still there")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
 

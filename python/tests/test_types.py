@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import time
@@ -88,3 +89,14 @@ def test_import_is_quick() -> None:
     print(f"import: {took - (time.monotonic() - bare):.3f} s")
     # Every pytest run where it is installed pays this; a debug build on a busy machine has to pass.
     assert took < 10
+
+
+def test_the_lock_file_is_the_workspaces() -> None:
+    """Other versions would be other code than the program's, and .ci/run would compile the AWS SDK a second time."""
+    entry = re.compile(r'^name = "(.*)"\nversion = "(.*)"$', re.MULTILINE)
+    of_workspace = entry.findall((ROOT.parent / "Cargo.lock").read_text())
+    known = {name for name, _ in of_workspace}
+    own = [one for one in entry.findall((ROOT / "Cargo.lock").read_text()) if one[0] in known]
+    assert len(own) > 200
+    mend = "cp Cargo.lock python/ && cargo update --workspace --manifest-path python/Cargo.toml"
+    assert set(own) <= set(of_workspace), mend
