@@ -67,8 +67,8 @@ pages! {
     tasks: "docs/guide/tasks.md",
 }
 
-/// Pages that the AWS CLI is needed for are replayed by `tests/conformance/test_guide.py`.
-const BY_THE_JUDGES: &[&str] = &["docs/guide/sandbox.md"];
+/// What needs the AWS CLI is replayed by `tests/conformance/test_guide.py`, Python by `python/tests/test_docs.py`.
+const BY_THE_JUDGES: &[&str] = &["docs/guide/python.md", "docs/guide/sandbox.md"];
 
 #[test]
 fn no_page_is_left_out() {
