@@ -60,19 +60,11 @@ enum SandboxCommand {
     /// says goes to its log, which `status` names.
     ///
     /// Examples:
+    ///   bowline sandbox up -d
     ///   eval "$(bowline sandbox up -d)"
     ///   bowline sandbox up -d --name ci --world shop.yaml --state shop.state
     #[command(verbatim_doc_comment)]
     Up(Box<UpArgs>),
-    /// End it, with all its sessions and containers
-    ///
-    /// Returns when everything is gone.
-    ///
-    /// Examples:
-    ///   bowline sandbox down
-    ///   bowline sandbox down --name ci
-    #[command(verbatim_doc_comment)]
-    Down(NameArgs),
     /// Show the sandboxes that run; exit code 3 if none does
     ///
     /// The address of the page opens it for whoever has the address.
@@ -91,8 +83,9 @@ enum SandboxCommand {
     /// With -o json they are one object; null stands for a variable to unset.
     ///
     /// Examples:
-    ///   eval "$(bowline sandbox env)"
-    ///   bowline sandbox env --name ci -o json
+    ///   bowline sandbox env
+    ///   eval "$(bowline sandbox env --name ci)"
+    ///   bowline sandbox env -o json
     #[command(verbatim_doc_comment)]
     Env(NameArgs),
     /// Add the clusters, services, functions and values of a world file to the one that runs
@@ -117,6 +110,15 @@ enum SandboxCommand {
     ///   bowline sandbox reset
     #[command(verbatim_doc_comment)]
     Reset(NameArgs),
+    /// End it, with all its sessions and containers
+    ///
+    /// Returns when everything is gone.
+    ///
+    /// Examples:
+    ///   bowline sandbox down
+    ///   bowline sandbox down --name ci
+    #[command(verbatim_doc_comment)]
+    Down(NameArgs),
     /// Print the JSON schema of world files, for editors
     ///
     /// Examples:
