@@ -180,7 +180,7 @@ fn nothing_that_failed_is_forgotten() {
     fs::write(&failed, place).unwrap();
     run(&mut sandbox.bowline(&words))
         .code(0)
-        .stderr_has("1 targets: 1 ok");
+        .stderr_has("1 target: 1 ok");
     // And that a task is gone is no success.
     fs::write(&failed, format!("{}\n", task("200000000001"))).unwrap();
     run(&mut sandbox.bowline(&words))
