@@ -38,7 +38,11 @@ fn shop() -> (Sandbox, TempDir) {
     let folder = TempDir::new().unwrap();
     let world = folder.path().join("world.yaml");
     fs::write(&world, SHOP).unwrap();
-    let options = ["--accept-any-credentials", "--world", world.to_str().unwrap()];
+    let options = [
+        "--accept-any-credentials",
+        "--world",
+        world.to_str().unwrap(),
+    ];
     (Sandbox::start(&options), folder)
 }
 
@@ -68,7 +72,10 @@ fn ends(events: &[Value]) -> Vec<(String, String)> {
 fn each_service_stands_for_one_task_and_needs_none_that_runs() {
     let (sandbox, _folder) = shop();
     for (words, labels) in [
-        (&["-c", "shop", "web-*"][..], &["shop/web-a", "shop/web-b"][..]),
+        (
+            &["-c", "shop", "web-*"][..],
+            &["shop/web-a", "shop/web-b"][..],
+        ),
         (&["*/good"], &["shop/good", "stock/good"]),
         (&["shop/web-a", "shop/web-*"], &["shop/web-a", "shop/web-b"]),
         (
@@ -91,9 +98,12 @@ fn each_service_stands_for_one_task_and_needs_none_that_runs() {
     run(&mut sandbox.bowline(&["run", "-c", "shop", "nothing-*"]))
         .code(125)
         .stderr_has("no service of cluster shop matches nothing-*");
-    run(&mut sandbox.bowline(&["run", "shop/good", "shop/nothing", "--", "true"]))
+    run(&mut sandbox.bowline(&["run", "-c", "shop", "good", "true"]))
         .code(125)
-        .stderr_has("nothing");
+        .stderr_has("neither a service true")
+        .stderr_has("a command stands behind `--`");
+    let before = calls(&sandbox, "RunTask");
+    assert_eq!(before, 12, "nothing is started if a word is wrong");
 
     let words = ["run", "shop/web-a", "shop/web-b", "--log-wait", "1s"];
     let finished = run(&mut sandbox.bowline(&words)).code(0);
@@ -128,13 +138,21 @@ fn what_failed_is_told_and_can_be_tried_again() {
         .find(|event| event["type"] == "ended" && event["target"] == "shop/bad")
         .unwrap();
     assert_eq!(
-        (&bad["outcome"], &bad["code"], &bad["service"], &bad["container"]),
+        (
+            &bad["outcome"],
+            &bad["code"],
+            &bad["service"],
+            &bad["container"]
+        ),
         (&json!("failed"), &json!(3), &json!("bad"), &json!("app"))
     );
     assert!(bad["taskArn"].as_str().unwrap().contains(":task/shop/"));
     assert!(bad["taskDefinition"].as_str().unwrap().ends_with("/bad:1"));
     let started = |event: &&Value| event["type"] == "started" && event["target"] == "shop/bad";
-    assert_eq!(seen.iter().find(started).unwrap()["taskArn"], bad["taskArn"]);
+    assert_eq!(
+        seen.iter().find(started).unwrap()["taskArn"],
+        bad["taskArn"]
+    );
     let output = |event: &&Value| event["type"] == "stdout" && event["target"] == "shop/bad";
     assert_eq!(seen.iter().find(output).unwrap()["text"], "same\n");
     let exit = json!({"type": "exit", "origin": "bowline", "code": 5});
@@ -163,7 +181,10 @@ fn what_failed_is_told_and_can_be_tried_again() {
         text.starts_with("== 3 targets, ok: shop/good, shop/web-b, stock/good\nsame\n"),
         "{text}"
     );
-    assert!(text.contains("== 1 target, exit code 3: shop/bad\n"), "{text}");
+    assert!(
+        text.contains("== 1 target, exit code 3: shop/bad\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -224,7 +245,16 @@ fn an_account_that_refuses_does_not_keep_the_others_from_running() {
     );
     // Another account in its place is searched, and what is there is run.
     fs::write(&file, kept.replace("200000000002", "200000000003")).unwrap();
-    let words = ["run", "--retry-failed", failed, "--like", "web", "--no-logs", "--", "true"];
+    let words = [
+        "run",
+        "--retry-failed",
+        failed,
+        "--like",
+        "web",
+        "--no-logs",
+        "--",
+        "true",
+    ];
     run(&mut sandbox.bowline(&words))
         .code(0)
         .stderr_has("2 targets: 2 ok");
@@ -282,7 +312,17 @@ fn what_was_not_started_is_told_from_what_may_have_been() {
 fn a_task_that_takes_too_long_is_stopped() {
     let (sandbox, _folder) = shop();
     let words = [
-        "run", "--no-logs", "--timeout", "2s", "-c", "shop", "web-b", "good", "--", "sh", "-c",
+        "run",
+        "--no-logs",
+        "--timeout",
+        "2s",
+        "-c",
+        "shop",
+        "web-b",
+        "good",
+        "--",
+        "sh",
+        "-c",
         "exec sleep 1000",
     ];
     run(&mut sandbox.bowline(&words))
@@ -296,7 +336,17 @@ fn a_task_that_takes_too_long_is_stopped() {
 fn an_interrupt_stops_every_task_and_starts_no_more() {
     let (sandbox, _folder) = shop();
     let words = [
-        "run", "--all", "-c", "shop", "--max", "3", "-o", "json", "--", "sh", "-c",
+        "run",
+        "--all",
+        "-c",
+        "shop",
+        "--max",
+        "3",
+        "-o",
+        "json",
+        "--",
+        "sh",
+        "-c",
         // It does not do what it is asked to.
         "trap '' TERM; while :; do sleep 1; done",
     ];
@@ -320,7 +370,15 @@ fn an_interrupt_stops_every_task_and_starts_no_more() {
 fn a_task_that_cannot_be_stopped_is_named() {
     let (sandbox, _folder) = shop();
     let words = [
-        "run", "shop/good", "stock/good", "-o", "json", "--", "sh", "-c", "exec sleep 1000",
+        "run",
+        "shop/good",
+        "stock/good",
+        "-o",
+        "json",
+        "--",
+        "sh",
+        "-c",
+        "exec sleep 1000",
     ];
     let mut running = Running::start_lines(&mut sandbox.bowline(&words));
     let mut started = 0;
@@ -360,7 +418,10 @@ fn requests_are_printed_and_what_is_for_one_task_is_refused() {
         (&container["command"], &container["environment"][0]["name"]),
         (&json!(["ls"]), &json!("A"))
     );
-    assert_ne!(request["clientToken"], requests[0]["request"]["clientToken"]);
+    assert_ne!(
+        request["clientToken"],
+        requests[0]["request"]["clientToken"]
+    );
 
     let file = folder.path().join("containers");
     let entry = json!({"target": "x", "taskArn": "arn:aws:ecs:us-east-1:1:task/demo/1",

@@ -40,9 +40,7 @@ impl Worker {
         let target = self.index;
         self.tell(FleetEvent::Starting { target, attempt }).await;
         match (&self.target().aim, &self.deed) {
-            (Aim::Container(container), Deed::Exec(request)) => {
-                self.exec(container, request).await
-            }
+            (Aim::Container(container), Deed::Exec(request)) => self.exec(container, request).await,
             (Aim::Fresh(fresh), Deed::Run(options)) => self.follow(fresh, options).await,
             (Aim::Container(_), Deed::Run(_)) => {
                 self.over(Outcome::Unreachable("it runs already".to_owned()), false)

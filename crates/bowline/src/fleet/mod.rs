@@ -19,8 +19,6 @@ pub use self::accounts::{FleetError, Paces, Place, PlaceOptions, Places, Problem
 pub use self::fresh::{plan, replan};
 pub use self::run::{Fleet, FleetEvent, Outcome, Stream};
 pub use self::scheduler::{Limits, MaxFailures};
-pub use self::select::{
-    Again, Failed, FailedPlace, FailedRun, Selection, reselect, select,
-};
+pub use self::select::{Again, Failed, FailedPlace, FailedRun, Selection, reselect, select};
 pub use self::target::{Aim, FleetTarget, FreshTask};
 pub use crate::aws::pace::STARTS as USUAL_RATE;

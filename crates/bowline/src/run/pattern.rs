@@ -116,7 +116,9 @@ impl Client {
         let container = pattern.container.as_ref().and_then(ContainerPart::name);
         let container = container.or(options.container.as_ref());
         let mut plans = Vec::new();
+        let mut searched = pattern.cluster.clone();
         for cluster in clusters(self, pattern, options.cluster.as_ref()).await? {
+            searched.get_or_insert_with(|| cluster.to_string());
             let listed = self.ecs().service_arns(cluster.as_str()).await;
             let mut arns = in_cluster(self, &cluster, listed).await?;
             arns.retain(|arn| glob(&pattern.name, last_part(arn)));
@@ -139,10 +141,7 @@ impl Client {
         match plans.is_empty() {
             true => Err(PlanError::NoMatch {
                 pattern: pattern.to_string(),
-                cluster: pattern
-                    .cluster
-                    .clone()
-                    .unwrap_or_else(|| "here".to_owned()),
+                cluster: searched.unwrap_or_default(),
             }),
             false => Ok(plans),
         }

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::RunError;
 use super::failure::PlacementFailure;
+use super::looks::Looks;
 use super::outcome::{Evidence, outcome};
 use super::request::RunRequest;
 use super::stop::{PAUSE, may_pass, stop};
 use super::watch::{Change, Watch, is_stopped};
-use super::looks::Looks;
 use super::{Company, RunEvent, RunOptions, RunReport};
 use crate::aws::run::LaunchError;
 use crate::logs::follow::Drain;

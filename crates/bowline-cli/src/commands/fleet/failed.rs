@@ -75,11 +75,17 @@ pub(super) fn read(file: &Path, is_run: bool) -> Result<Vec<Again>, CommandError
                 CommandError::usage(format!("{shown} line {}: {text}", number + 1)).hint(hint)
             };
             let entry: Again = serde_json::from_str(line).map_err(|error| {
-                wrong(error.to_string(), "such a file is written with --save-failed")
+                wrong(
+                    error.to_string(),
+                    "such a file is written with --save-failed",
+                )
             })?;
             if let Again::Run(one) = &entry {
                 one.run.parse::<RunPattern>().map_err(|error| {
-                    wrong(error.to_string(), "such a file is written with --save-failed")
+                    wrong(
+                        error.to_string(),
+                        "such a file is written with --save-failed",
+                    )
                 })?;
             }
             match (entry.is_run(), is_run) {

@@ -1,7 +1,7 @@
 //! What a fleet is for: accounts and regions, then the containers in them or the tasks to be started.
 
 use bowline::fleet::{self, Again, Aim, Places, Problem, Selection};
-use bowline::run::{RunPattern, RunTarget};
+use bowline::run::{PlanError, RunPattern, RunTarget};
 use bowline::target::TargetPattern;
 use bowline::{TargetOptions, TargetSpec};
 
@@ -45,9 +45,7 @@ async fn again(task: &Task<'_>, context: &Context) -> Result<Selection, CommandE
     }
     let mut selection = match &task.deed {
         Deed::Exec { .. } => fleet::reselect(&all.places, &entries, &target_options).await?,
-        Deed::Run(runs) => {
-            fleet::replan(&all.places, &entries, &runs.wish, &target_options).await
-        }
+        Deed::Run(runs) => fleet::replan(&all.places, &entries, &runs.wish, &target_options).await,
     };
     if selection.gone > 0 {
         context.printer.note(&format!(
@@ -83,7 +81,16 @@ async fn first(task: &Task<'_>, context: &Context) -> Result<Selection, CommandE
                 one_place(&places)?;
             }
             let planned = fleet::plan(&places.places, &patterns, &runs.wish, &target_options);
-            (planned.await?, words(&patterns))
+            let misplaced = task.what.is_empty() && patterns.len() > 1;
+            let planned = planned.await.map_err(|error| {
+                let unknown = matches!(error, PlanError::NotFound { .. });
+                let error = CommandError::from(error);
+                match unknown && misplaced {
+                    true => error.hint("a command stands behind `--`"),
+                    false => error,
+                }
+            });
+            (planned?, words(&patterns))
         }
     };
     let is_run = matches!(task.deed, Deed::Run(_));
@@ -161,7 +168,11 @@ fn run_patterns(
     if !given.is_empty() || named {
         return Ok(given);
     }
-    Ok(context.target(None).map(RunPattern::from).into_iter().collect())
+    Ok(context
+        .target(None)
+        .map(RunPattern::from)
+        .into_iter()
+        .collect())
 }
 
 fn one_place(places: &Places) -> Result<(), CommandError> {

@@ -91,7 +91,10 @@ pub(super) fn ended(one: &FleetTarget, outcome: &Outcome, elapsed: Duration) -> 
         ("profile", one.place.profile.as_deref()),
         ("service", one.service()),
         ("taskArn", one.task_arn()),
-        ("taskDefinition", definition.map(|it| it.task_definition_arn.as_str())),
+        (
+            "taskDefinition",
+            definition.map(|it| it.task_definition_arn.as_str()),
+        ),
     ];
     for (name, member) in optional {
         if let Some(member) = member {
@@ -111,7 +114,10 @@ pub(super) fn ended(one: &FleetTarget, outcome: &Outcome, elapsed: Duration) -> 
 /// What RunTask would be asked for, and where.
 pub(super) fn request(one: &FleetTarget, fresh: &FreshTask) -> Value {
     let mut value = json!({"target": one.label, "region": one.place.region()});
-    for (name, member) in [("account", &one.place.account), ("profile", &one.place.profile)] {
+    for (name, member) in [
+        ("account", &one.place.account),
+        ("profile", &one.place.profile),
+    ] {
         if let Some(member) = member {
             value[name] = member.as_str().into();
         }

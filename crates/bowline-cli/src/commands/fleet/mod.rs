@@ -266,7 +266,11 @@ async fn ask(
             cluster: one.cluster(),
             profile: one.place.profile.as_deref().or(own),
         };
-        let key = (account.map(str::to_owned), one.place.region(), one.cluster());
+        let key = (
+            account.map(str::to_owned),
+            one.place.region(),
+            one.cluster(),
+        );
         if asked.insert(key) {
             guard::check_guarded(context, &place, &what).await?;
         }

@@ -16,9 +16,7 @@ pub(crate) use self::report::who;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline::run::{
-    ExitFrom, Overrides, RunError, RunOptions, RunPattern, RunPlan, RunTarget,
-};
+use bowline::run::{ExitFrom, Overrides, RunError, RunOptions, RunPattern, RunPlan, RunTarget};
 use clap::Args;
 
 use self::launch::Launched;
