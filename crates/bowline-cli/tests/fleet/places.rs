@@ -84,7 +84,8 @@ fn an_account_that_refuses_is_reported_and_the_others_are_unaffected() {
         let mut command = sandbox.bowline(&words);
         let finished = run(command.current_dir(groups.path())).code(code);
         if targets > 0 {
-            finished.stderr_has(&format!("{targets} targets: {targets} ok"));
+            let word = if targets == 1 { "target" } else { "targets" };
+            finished.stderr_has(&format!("{targets} {word}: {targets} ok"));
         }
     }
 }

@@ -467,7 +467,12 @@ fn many_are_asked_about_and_guards_hold() {
          clusters:\n  - name: shop\n    services:\n{services}"
     );
     fs::write(&world, text).unwrap();
-    let sandbox = Sandbox::start(&["--world", world.to_str().unwrap()]);
+    let options = [
+        "--accept-any-credentials",
+        "--world",
+        world.to_str().unwrap(),
+    ];
+    let sandbox = Sandbox::start(&options);
     run(&mut sandbox.bowline(&["run", "--all", "--", "true"]))
         .code(2)
         .stderr_has("it would start 11 tasks with true (shop/s0, shop/s1,")
@@ -478,4 +483,14 @@ fn many_are_asked_about_and_guards_hold() {
     run(command.current_dir(folder.path()))
         .code(2)
         .stderr_has("PRODUCTION: a fresh task of shop/s1");
+
+    // Each on its own would ask every second.
+    let words = ["run", "--all", "--yes", "--no-logs", "--", "sleep", "3"];
+    run(&mut sandbox.bowline(&words))
+        .code(0)
+        .stderr_has("11 targets: 11 ok");
+    let counted = post(&sandbox, "BowlineSandbox", "CountCalls", &json!({}));
+    let busiest = counted["busiest"]["DescribeTasks"].as_u64().unwrap();
+    assert!(busiest <= 3, "{counted}");
+    assert_eq!(calls(&sandbox, "RunTask"), 11);
 }

@@ -154,12 +154,9 @@ impl Fleet {
     pub fn start_tasks(
         targets: Arc<Vec<FleetTarget>>,
         options: RunOptions,
-        limits: Limits,
+        mut limits: Limits,
     ) -> Self {
-        let limits = Limits {
-            time_limit: None,
-            ..limits
-        };
+        limits.time_limit = None;
         Self::begin(targets, Deed::Run(Arc::new(options)), limits)
     }
 
