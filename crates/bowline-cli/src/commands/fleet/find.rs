@@ -1,5 +1,7 @@
 //! What a fleet is for: accounts and regions, then the containers in them or the tasks to be started.
 
+use std::path::Path;
+
 use bowline::fleet::{self, Again, Aim, Places, Problem, Selection};
 use bowline::run::{PlanError, RunPattern, RunTarget};
 use bowline::target::TargetPattern;
@@ -12,7 +14,7 @@ use crate::error::CommandError;
 /// Everything that is meant, in all places.
 pub(super) async fn find(task: &Task<'_>, context: &Context) -> Result<Selection, CommandError> {
     let mut selection = match &task.args.retry_failed {
-        Some(_) => again(task, context).await?,
+        Some(file) => again(task, file, context).await?,
         None => first(task, context).await?,
     };
     if let Deed::Run(runs) = &task.deed {
@@ -27,11 +29,10 @@ pub(super) async fn find(task: &Task<'_>, context: &Context) -> Result<Selection
 }
 
 /// What the file of an earlier run holds.
-async fn again(task: &Task<'_>, context: &Context) -> Result<Selection, CommandError> {
+async fn again(task: &Task<'_>, file: &Path, context: &Context) -> Result<Selection, CommandError> {
     let home = context.client().await?;
     let options = context.global.client_options();
     let target_options = context.global.target_options();
-    let file = task.args.retry_failed.as_deref().unwrap_or("".as_ref());
     let entries = failed::read(file, matches!(task.deed, Deed::Run(_)))?;
     let mut all = Places::default();
     for wish in failed::places(task.args, &entries, context) {

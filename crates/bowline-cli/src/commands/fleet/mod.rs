@@ -65,7 +65,7 @@ pub(crate) enum Deed<'a> {
         time_limit: Option<Duration>,
     },
     /// A fresh task of each.
-    Run(Runs<'a>),
+    Run(Box<Runs<'a>>),
 }
 
 /// The tasks to be started.

@@ -28,7 +28,7 @@ pub(super) async fn run(
     };
     let task = fleet::Task {
         args: &args.fleet,
-        deed: fleet::Deed::Run(fleet::Runs {
+        deed: fleet::Deed::Run(Box::new(fleet::Runs {
             targets: &args.targets,
             wish: args.network.wish(),
             options: RunOptions {
@@ -37,7 +37,7 @@ pub(super) async fn run(
             },
             complete: &complete,
             dry_run: args.dry_run,
-        }),
+        })),
         what: shell_words::join(&args.command),
         json: report == Report::Json,
     };
