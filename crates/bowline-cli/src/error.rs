@@ -120,6 +120,12 @@ impl CommandError {
         }
     }
 
+    /// The same error with what it is about in front.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.source = format!("{what}: {}", self.source).into();
+        self
+    }
+
     /// The same error with other hints than its usual ones.
     pub(crate) fn with_only(mut self, hints: Vec<String>) -> Self {
         self.hints = hints;

@@ -212,11 +212,20 @@ fn operation(words: Words<'_>, context: &Context) -> Result<Vec<Deed>, CommandEr
 }
 
 fn run_task(words: Words<'_>) -> Vec<Deed> {
-    let mut deeds = vec![Deed::RunTask {
-        family: words.text("target").as_deref().and_then(family),
+    let targets = words.texts("targets");
+    let mut families: Vec<Option<String>> = targets.iter().map(|it| family(it)).collect();
+    if families.is_empty() {
+        families.push(None);
+    }
+    let tasks = families.into_iter().map(|family| Deed::RunTask {
+        family,
         tags: words.given("tag"),
         follows: !words.flag("detach") && !words.flag("rm"),
-    }];
+    });
+    let mut deeds: Vec<Deed> = tasks.collect();
+    if words.flag("all") || targets.iter().any(|it| it.contains(['*', '?'])) {
+        deeds.push(Deed::List(Listed::Services));
+    }
     if words.flag("rm") {
         deeds.extend([Deed::Resolve, Deed::Exec, Deed::StopTask]);
     }

@@ -30,9 +30,19 @@ pub(crate) async fn check_place(
             .as_deref()
             .or(global.default_profile.as_deref()),
     };
-    let Some(guard) = context.config.guard(&place) else {
+    check_guarded(context, &place, what).await
+}
+
+/// The same for a place that is reached with a profile of its own.
+pub(crate) async fn check_guarded(
+    context: &Context,
+    place: &GuardedPlace<'_>,
+    what: &str,
+) -> Result<(), CommandError> {
+    let Some(guard) = context.config.guard(place) else {
         return Ok(());
     };
+    let (account, cluster, global) = (place.account, place.cluster, &context.global);
     let account = account.map_or_else(String::new, |account| format!(" in account {account}"));
     let name = guard.value.name.as_deref().unwrap_or("guarded");
     let warning = format!("{}: {what}{account}", name.to_uppercase());

@@ -132,13 +132,15 @@ async fn many(
     }
     let task = fleet::Task {
         args: &args.fleet,
-        targets,
-        request: ExecRequest {
-            timeout: None,
-            record: context.recording("script")?,
-            ..request
+        deed: fleet::Deed::Exec {
+            targets,
+            request: Box::new(ExecRequest {
+                timeout: None,
+                record: context.recording("script")?,
+                ..request
+            }),
+            time_limit: args.timeout,
         },
-        time_limit: args.timeout,
         what: file.display().to_string(),
         json: report == Report::Json,
     };

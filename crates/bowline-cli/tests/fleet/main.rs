@@ -7,6 +7,7 @@
 
 mod ends;
 mod places;
+mod runs;
 mod shown;
 #[path = "../exec/support/mod.rs"]
 #[allow(

@@ -84,7 +84,8 @@ fn an_account_that_refuses_is_reported_and_the_others_are_unaffected() {
         let mut command = sandbox.bowline(&words);
         let finished = run(command.current_dir(groups.path())).code(code);
         if targets > 0 {
-            finished.stderr_has(&format!("{targets} targets: {targets} ok"));
+            let word = if targets == 1 { "target" } else { "targets" };
+            finished.stderr_has(&format!("{targets} {word}: {targets} ok"));
         }
     }
 }
@@ -180,7 +181,7 @@ fn nothing_that_failed_is_forgotten() {
     fs::write(&failed, place).unwrap();
     run(&mut sandbox.bowline(&words))
         .code(0)
-        .stderr_has("1 targets: 1 ok");
+        .stderr_has("1 target: 1 ok");
     // And that a task is gone is no success.
     fs::write(&failed, format!("{}\n", task("200000000001"))).unwrap();
     run(&mut sandbox.bowline(&words))

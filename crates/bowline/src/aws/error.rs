@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::CredentialProblem;
+use super::pace::Closed;
 use crate::network::{NetworkError, NetworkProblem, find};
 use crate::tls::TrustError;
 
@@ -124,6 +125,19 @@ impl AwsError {
         }
     }
 
+    /// The same for another who asked with the same call; without what caused it.
+    pub(crate) fn for_another(&self) -> Self {
+        Self {
+            operation: self.operation.clone(),
+            kind: self.kind,
+            code: self.code.clone(),
+            message: self.message.clone(),
+            request_id: self.request_id.clone(),
+            status: self.status,
+            source: None,
+        }
+    }
+
     /// How the connection failed, if it did.
     pub fn network(&self) -> Option<&NetworkError> {
         find(self.source.as_deref()?)
@@ -148,6 +162,14 @@ impl AwsError {
                 _ => AwsErrorKind::Unreachable,
             };
             return Self::new(operation, kind, network.to_string()).caused_by(error);
+        }
+        if let Some(closed) = find::<Closed>(&error) {
+            // An attempt before may have had its effect.
+            let kind = match closed.repeated {
+                true => AwsErrorKind::Unreachable,
+                false => AwsErrorKind::Request,
+            };
+            return Self::new(operation, kind, closed.to_string()).caused_by(error);
         }
         if let Some(trust) = find::<TrustError>(&error) {
             return Self::new(operation, AwsErrorKind::Trust, trust.to_string()).caused_by(error);

@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub const STARTS: f64 = 10.0;
 /// Calls a second of all that only reads.
 const READS: f64 = 10.0;
+/// Calls a second that read log streams: GetLogEvents allows ten in some regions, colleagues included.
+const LOGS: f64 = 10.0;
 /// How many may come at once after a rest.
 const BURST: f64 = 5.0;
 /// What ends or resumes something waits for no turn: who is interrupted has two seconds to leave nothing behind. Only so
@@ -46,7 +48,7 @@ const EPISODE: Duration = Duration::from_secs(1);
 /// The pace of one account and region. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Pace {
-    groups: Arc<Mutex<[Bucket; 2]>>,
+    groups: Arc<Mutex<[Bucket; 3]>>,
     ends: Arc<Semaphore>,
     closed: CancellationToken,
 }
@@ -56,6 +58,15 @@ pub(crate) struct Pace {
 enum Group {
     Starts,
     Reads,
+    Logs,
+}
+
+/// The run has ended before the call's turn came.
+#[derive(Debug, thiserror::Error)]
+#[error("the run has ended")]
+pub(crate) struct Closed {
+    /// It was not the first attempt.
+    pub(crate) repeated: bool,
 }
 
 impl Pace {
@@ -67,6 +78,7 @@ impl Pace {
             groups: Arc::new(Mutex::new([
                 Bucket::new(starts, burst, now),
                 Bucket::new(READS, BURST, now),
+                Bucket::new(LOGS, BURST, now),
             ])),
             ends: Arc::new(Semaphore::new(ENDS_AT_ONCE)),
             closed: CancellationToken::new(),
@@ -85,6 +97,7 @@ impl Pace {
         let group = match operation {
             "ExecuteCommand" | "StartSession" | "RunTask" => Group::Starts,
             operation if is_end(operation) => return None,
+            "GetLogEvents" => Group::Logs,
             _ => Group::Reads,
         };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,8 +105,8 @@ impl Pace {
     }
 
     /// Waits for the turn of a call; an error if nothing is started any more.
-    async fn turn(&self, at: Instant) -> Result<(), BoxError> {
-        let ended = || Err("the run has ended".into());
+    async fn turn(&self, at: Instant, repeated: bool) -> Result<(), BoxError> {
+        let ended = || Err(Closed { repeated }.into());
         if at <= Instant::now() {
             return match self.closed.is_cancelled() {
                 true => ended(),
@@ -197,7 +210,7 @@ impl ResolveCachedIdentity for Turns {
         let at = self.pace.reserve(operation, repeated, Instant::now());
         IdentityFuture::new(async move {
             if let Some(at) = at {
-                self.pace.turn(at).await?;
+                self.pace.turn(at, repeated).await?;
             }
             let keys = self
                 .keys
@@ -241,7 +254,7 @@ impl HttpConnector for Paced {
         let (pace, inner) = (self.pace.clone(), self.inner.clone());
         HttpConnectorFuture::new(async move {
             // Closed meanwhile: keys may have taken their time.
-            let turn = pace.turn(turn.unwrap_or(now)).await;
+            let turn = pace.turn(turn.unwrap_or(now), repeated).await;
             turn.map_err(ConnectorError::user)?;
             inner.call(request).await
         })

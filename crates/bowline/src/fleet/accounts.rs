@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -19,6 +19,7 @@ use crate::aws::call::text;
 use crate::aws::pace::Pace;
 use crate::aws::profiles;
 use crate::aws::regions::partition;
+use crate::run::looks::Looks;
 use crate::target::glob;
 use crate::{AwsError, Client, ClientOptions, ConnectError};
 
@@ -81,9 +82,17 @@ pub struct Place {
     /// The role that was assumed, by its name.
     pub role: Option<String>,
     pace: Pace,
+    /// Of the tasks that were started here, by whoever asks first.
+    looks: OnceLock<Looks>,
 }
 
 impl Place {
+    /// Looks at tasks here, many in a call.
+    pub(super) fn looks(&self) -> Looks {
+        let looks = || Looks::new(self.client.clone());
+        self.looks.get_or_init(looks).clone()
+    }
+
     /// No session is started here any more.
     pub(super) fn close(&self) {
         self.pace.close();
@@ -198,6 +207,7 @@ pub async fn places(
                     profile: None,
                     role: Some(role.clone()),
                     pace,
+                    looks: OnceLock::new(),
                 }));
             }
         }
@@ -258,6 +268,7 @@ pub async fn places(
                             profile: Some(profile.clone()),
                             role: None,
                             pace,
+                            looks: OnceLock::new(),
                         }));
                     }
                 }
@@ -274,6 +285,7 @@ pub async fn places(
             profile: None,
             role: None,
             pace,
+            looks: OnceLock::new(),
         }));
     }
     Ok(found)

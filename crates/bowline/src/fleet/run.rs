@@ -1,4 +1,4 @@
-//! Running it: one task for each session, a bounded number at a time, and one bounded queue of events.
+//! Running it: one task for each session or task of ECS's, a bounded number at a time, and one bounded queue of events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,19 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::attempt::{Attempt, Worker};
 use super::scheduler::{Ended, Limits, Scheduler, Step};
-use super::select::FleetTarget;
-use crate::session::exec::{ExecError, ExecEvent, ExecRequest};
-use crate::{AwsErrorKind, Client, ResolvedTarget};
+use super::target::FleetTarget;
+use crate::run::RunOptions;
+use crate::session::exec::ExecRequest;
 
 /// Events on their way to the reader, of all targets together.
 const EVENTS: usize = 64;
-/// Ended sessions are told to the service within two seconds; what hangs longer is left behind.
-const LEAVE_LIMIT: Duration = Duration::from_millis(2500);
 
 /// One of a command's two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,13 @@ pub enum FleetEvent {
         target: usize,
         /// The session.
         session_id: String,
+    },
+    /// A task was started for it.
+    Launched {
+        /// Which target.
+        target: usize,
+        /// The task.
+        task_arn: String,
     },
     /// Something was printed.
     Output {
@@ -118,7 +124,16 @@ impl Outcome {
     }
 }
 
-/// A run over many targets. Dropping it ends all sessions in the background.
+/// What is done with every target.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    /// A command in each container.
+    Exec(Arc<ExecRequest>),
+    /// Each task, from its start to its end.
+    Run(Arc<RunOptions>),
+}
+
+/// A run over many targets. Dropping it ends all sessions in the background, and leaves tasks that it has started running.
 pub struct Fleet {
     events: mpsc::Receiver<FleetEvent>,
     stop: CancellationToken,
@@ -126,16 +141,33 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts it. Targets are tried in their order; what goes wrong comes as events.
+    /// Runs a command in each of these containers. They are tried in their order; what goes wrong comes as events.
     #[must_use]
     pub fn start(targets: Arc<Vec<FleetTarget>>, request: ExecRequest, limits: Limits) -> Self {
+        Self::begin(targets, Deed::Exec(Arc::new(request)), limits)
+    }
+
+    /// Starts each of these tasks and follows it to its end. [`RunOptions::timeout`] is their time limit, not that of the
+    /// `limits`. Interrupted, they are asked to stop; that which could not be asked has the outcome
+    /// [`Outcome::Unknown`].
+    #[must_use]
+    pub fn start_tasks(
+        targets: Arc<Vec<FleetTarget>>,
+        options: RunOptions,
+        mut limits: Limits,
+    ) -> Self {
+        limits.time_limit = None;
+        Self::begin(targets, Deed::Run(Arc::new(options)), limits)
+    }
+
+    fn begin(targets: Arc<Vec<FleetTarget>>, deed: Deed, limits: Limits) -> Self {
         let (to_reader, events) = mpsc::channel(EVENTS);
         let stop = CancellationToken::new();
         let driver = Driver {
             limit: limits.time_limit.unwrap_or_default(),
             scheduler: Scheduler::new(limits, targets.iter().map(FleetTarget::account)),
             begun: Instant::now(),
-            request: Arc::new(request),
+            deed,
             reader: to_reader,
             stop: stop.clone(),
             running: JoinSet::new(),
@@ -165,7 +197,7 @@ impl Fleet {
 
 struct Driver {
     targets: Arc<Vec<FleetTarget>>,
-    request: Arc<ExecRequest>,
+    deed: Deed,
     scheduler: Scheduler,
     begun: Instant,
     limit: Duration,
@@ -178,14 +210,6 @@ struct Driver {
     first_starts: HashMap<usize, Instant>,
     expire: HashMap<usize, CancellationToken>,
     closed: bool,
-}
-
-/// How an attempt went.
-struct Attempt {
-    index: usize,
-    outcome: Outcome,
-    /// Nothing was run, and another attempt may fare better.
-    passing: bool,
 }
 
 impl Driver {
@@ -228,7 +252,7 @@ impl Driver {
                         // A defect of ours; the others go on.
                         Err(error) => self.indices.remove(&error.id()).map(|index| Attempt {
                             index,
-                            outcome: Outcome::Unknown("the session's task failed".to_owned()),
+                            outcome: Outcome::Unknown("its task failed".to_owned()),
                             passing: false,
                         }),
                     };
@@ -258,12 +282,10 @@ impl Driver {
         let expire = CancellationToken::new();
         self.expire.insert(index, expire.clone());
         self.first_starts.entry(index).or_insert_with(Instant::now);
-        let one = &self.targets[index];
         let worker = Worker {
             index,
-            client: one.place.client.clone(),
-            target: one.target.clone(),
-            request: Arc::clone(&self.request),
+            targets: Arc::clone(&self.targets),
+            deed: self.deed.clone(),
             reader: self.reader.clone(),
             started,
             stop: self.stop.clone(),
@@ -316,113 +338,5 @@ async fn at(wake: Option<Instant>) {
     match wake {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,
-    }
-}
-
-/// One attempt at one target.
-struct Worker {
-    index: usize,
-    client: Client,
-    target: ResolvedTarget,
-    request: Arc<ExecRequest>,
-    reader: mpsc::Sender<FleetEvent>,
-    started: mpsc::Sender<usize>,
-    stop: CancellationToken,
-    expire: CancellationToken,
-    limit: Duration,
-}
-
-impl Worker {
-    async fn run(self, attempt: u32) -> Attempt {
-        let target = self.index;
-        self.tell(FleetEvent::Starting { target, attempt }).await;
-        let mut exec = self
-            .client
-            .exec(self.target.clone(), (*self.request).clone());
-        let mut runs = false;
-        let cut = loop {
-            let event = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => break Outcome::Interrupted,
-                () = self.expire.cancelled() => break Outcome::TimedOut(self.limit),
-                event = exec.next() => event,
-            };
-            let event = match event {
-                Some(ExecEvent::Exit { code }) => return self.over(Outcome::Exit(code), false),
-                Some(ExecEvent::Closed { reason }) => {
-                    let (text, passing) = (words(&reason), !runs && may_pass(&reason));
-                    let outcome = match runs {
-                        true => Outcome::Unknown(text),
-                        false => Outcome::Unreachable(text),
-                    };
-                    return self.over(outcome, passing);
-                }
-                None => {
-                    return self.over(
-                        Outcome::Unknown("it ended without a word".to_owned()),
-                        false,
-                    );
-                }
-                Some(ExecEvent::Started { session_id }) => {
-                    runs = true;
-                    let _ = self.started.send(target).await;
-                    FleetEvent::Started { target, session_id }
-                }
-                Some(ExecEvent::Stdout(bytes)) => FleetEvent::Output {
-                    target,
-                    stream: Stream::Stdout,
-                    bytes,
-                },
-                Some(ExecEvent::Stderr(bytes)) => FleetEvent::Output {
-                    target,
-                    stream: Stream::Stderr,
-                    bytes,
-                },
-                Some(ExecEvent::Notice(text)) => FleetEvent::Notice { target, text },
-            };
-            // A reader that does not read must not keep a session from being ended.
-            tokio::select! {
-                () = self.tell(event) => {}
-                () = self.stop.cancelled() => break Outcome::Interrupted,
-                () = self.expire.cancelled() => break Outcome::TimedOut(self.limit),
-            }
-        };
-        let _ = timeout(LEAVE_LIMIT, exec.terminate()).await;
-        self.over(cut, false)
-    }
-
-    fn over(&self, outcome: Outcome, passing: bool) -> Attempt {
-        Attempt {
-            index: self.index,
-            outcome,
-            passing,
-        }
-    }
-
-    async fn tell(&self, event: FleetEvent) {
-        // The driver notices a reader that has left.
-        let _ = self.reader.send(event).await;
-    }
-}
-
-/// What happened, with its cause where the text does not say it already.
-fn words(error: &ExecError) -> String {
-    let cause = match error {
-        ExecError::Open(cause) | ExecError::Lost { source: cause, .. } => Some(cause.to_string()),
-        ExecError::Target(cause) => Some(cause.to_string()),
-        _ => None,
-    };
-    match cause {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
-/// Whether nothing was run, for certain, and another attempt may fare better. A session that was opened may have run
-/// its command already, and is never tried again.
-fn may_pass(error: &ExecError) -> bool {
-    match error {
-        ExecError::Aws(error) => error.is_throttled() || error.kind == AwsErrorKind::Unreachable,
-        _ => false,
     }
 }

@@ -1,36 +1,24 @@
 //! The containers of a fleet.
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Place, Problem};
+use super::target::{Aim, FleetTarget, label, unrepeated};
 use crate::target::several::{again, several};
 use crate::target::{EcsArn, TargetPattern};
 use crate::{ResolvedTarget, TargetError, TargetOptions};
 
 /// Places that are searched at once; each keeps its own pace.
-const AT_ONCE: usize = 32;
-/// So much of a task's id tells it from others, mostly.
-const SHORT_ID: usize = 8;
-
-/// One container of a fleet.
-#[derive(Debug)]
-pub struct FleetTarget {
-    /// Where it is.
-    pub place: Arc<Place>,
-    /// The container.
-    pub target: ResolvedTarget,
-    /// What tells it from the others: `demo/web/3f2a9c01`, with the place in front if there are several.
-    pub label: String,
-}
+pub(super) const AT_ONCE: usize = 32;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// The containers, in a lasting order.
+    /// The targets, in a lasting order.
     pub targets: Vec<FleetTarget>,
     /// Places that could not be searched.
     pub problems: Vec<Problem>,
@@ -46,6 +34,8 @@ pub struct Selection {
 pub enum Again {
     /// A container.
     Target(Failed),
+    /// A task that was to be started.
+    Run(FailedRun),
     /// A place that could not be searched.
     Place(FailedPlace),
 }
@@ -78,6 +68,33 @@ pub struct FailedPlace {
     pub container: Option<String>,
     /// Every task of it.
     pub every: bool,
+    /// A task was to be started of each, in place of a command in one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub run: bool,
+}
+
+/// A task that was to be started, as a file keeps it for another try.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRun {
+    /// Its label.
+    pub target: String,
+    /// What to run: `service:demo/web/app`, `family:demo/job:7`.
+    pub run: String,
+    /// The region.
+    pub region: String,
+    /// The account, where a role is to be assumed in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The profile it is reached with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Of a request that was not answered: with the same token it starts no second task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_token: Option<String>,
 }
 
 /// A container that failed, as a file keeps it for another try.
@@ -104,22 +121,33 @@ pub struct Failed {
 }
 
 impl FleetTarget {
-    /// The account it is in, by which those at once are counted: several profiles may lead to one.
-    pub(super) fn account(&self) -> String {
-        let arn: Option<EcsArn> = self.target.task.arn.parse().ok();
-        arn.map(|arn| arn.account).unwrap_or_default()
-    }
-
-    /// As a file keeps it.
-    pub fn failed(&self) -> Failed {
-        Failed {
-            target: self.label.clone(),
-            task_arn: self.target.task.arn.clone(),
-            container: self.target.container.clone(),
-            region: self.place.region().to_owned(),
-            account: self.place.account.clone(),
-            role: self.place.role.clone(),
-            profile: self.place.profile.clone(),
+    /// As a file keeps it. `is_open` says that a task may have been started that nobody knows of: another try is for
+    /// that one, not for a second.
+    pub fn again(&self, is_open: bool) -> Again {
+        let place = self.place.again();
+        let region = self.place.region().to_owned();
+        match &self.aim {
+            Aim::Container(target) => Again::Target(Failed {
+                target: self.label.clone(),
+                task_arn: target.task.arn.clone(),
+                container: target.container.clone(),
+                region,
+                account: place.account,
+                role: place.role,
+                profile: place.profile,
+            }),
+            Aim::Fresh(fresh) => {
+                let unknown = is_open && fresh.task_arn().is_none();
+                Again::Run(FailedRun {
+                    target: self.label.clone(),
+                    run: fresh.again(),
+                    client_token: unknown.then(|| fresh.plan.request.client_token.clone()),
+                    region,
+                    account: place.account,
+                    role: place.role,
+                    profile: place.profile,
+                })
+            }
         }
     }
 }
@@ -145,7 +173,7 @@ pub async fn select(
                 Err(error) => return (place, Err(error)),
             }
         }
-        (place, Ok(found))
+        (place, Ok(aims(found)))
     };
     let answers = stream::iter(places.iter().cloned().map(search)).buffered(AT_ONCE);
     let looked_for: Vec<String> = patterns.iter().map(ToString::to_string).collect();
@@ -178,6 +206,7 @@ pub async fn reselect(
                     }
                 }
                 Again::Place(one) => searches.push(one),
+                Again::Run(_) => {}
             }
         }
         let found = match pairs.is_empty() {
@@ -204,7 +233,7 @@ pub async fn reselect(
                 }
             }
         }
-        (place, gone, Ok(found))
+        (place, gone, Ok(aims(found)))
     };
     let answers = stream::iter(places.iter().cloned().map(search)).buffered(AT_ONCE);
     let answers: Vec<_> = answers.collect().await;
@@ -234,9 +263,19 @@ impl FailedPlace {
 }
 
 impl Again {
-    fn is_in(&self, place: &Place) -> bool {
+    /// Whether a task was to be started.
+    pub fn is_run(&self) -> bool {
+        match self {
+            Self::Target(_) => false,
+            Self::Run(_) => true,
+            Self::Place(one) => one.run,
+        }
+    }
+
+    pub(super) fn is_in(&self, place: &Place) -> bool {
         let (region, account, profile) = match self {
             Self::Target(one) => (Some(&one.region), &one.account, &one.profile),
+            Self::Run(one) => (Some(&one.region), &one.account, &one.profile),
             Self::Place(one) => (one.region.as_ref(), &one.account, &one.profile),
         };
         region.is_none_or(|region| region == place.region())
@@ -245,13 +284,15 @@ impl Again {
     }
 }
 
-type Answer = (Arc<Place>, Result<Vec<ResolvedTarget>, TargetError>);
+/// What was found in a place.
+pub(super) type Answer<E> = (Arc<Place>, Result<Vec<Aim>, E>);
 
-fn gathered(
-    answers: Vec<Answer>,
+/// Everything that was found; with an error in the `only` place there is that error.
+pub(super) fn gathered<E: Display>(
+    answers: Vec<Answer<E>>,
     only: bool,
     again: impl Fn(&Place) -> Vec<Again>,
-) -> Result<Selection, TargetError> {
+) -> Result<Selection, E> {
     let mut selection = Selection::default();
     for (place, found) in answers {
         match found {
@@ -263,11 +304,11 @@ fn gathered(
             }),
             Ok(found) if found.is_empty() => selection.empty += 1,
             Ok(found) => {
-                for target in found {
+                for aim in found {
                     selection.targets.push(FleetTarget {
                         place: Arc::clone(&place),
                         label: String::new(),
-                        target,
+                        aim,
                     });
                 }
             }
@@ -278,49 +319,12 @@ fn gathered(
     Ok(selection)
 }
 
-/// Two patterns may mean the same container, and two profiles lead to the same account.
-fn unrepeated(targets: &mut Vec<FleetTarget>) {
-    let mut seen = std::collections::BTreeSet::new();
-    targets.retain(|one| {
-        let target = &one.target;
-        seen.insert((target.task.arn.clone(), target.container.clone()))
-    });
+fn aims(found: Vec<ResolvedTarget>) -> Vec<Aim> {
+    let aims = found.into_iter().map(|one| Aim::Container(Box::new(one)));
+    aims.collect()
 }
 
-/// Gives each target a label of its own: with more of the task's id, and the container, only where that is needed.
-fn label(targets: &mut [FleetTarget], only: bool) {
-    let plain = |one: &FleetTarget, length: usize, container: bool| {
-        let target = &one.target;
-        let id = target.task.id.get(..length).unwrap_or(&target.task.id);
-        let mut label = match only {
-            true => String::new(),
-            false => format!("{}:", one.place.to_string().replace(' ', ":")),
-        };
-        label.push_str(&target.cluster.name);
-        for part in [target.service.as_deref(), Some(id)].into_iter().flatten() {
-            label.push('/');
-            label.push_str(part);
-        }
-        if container {
-            label.push('/');
-            label.push_str(&target.container);
-        }
-        label
-    };
-    let mut forms = vec![(SHORT_ID, false), (SHORT_ID, true), (usize::MAX, true)].into_iter();
-    let mut open: Vec<usize> = (0..targets.len()).collect();
-    while let Some((length, container)) = forms.next().filter(|_| !open.is_empty()) {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for index in &open {
-            let label = plain(&targets[*index], length, container);
-            *counts.entry(label.clone()).or_default() += 1;
-            targets[*index].label = label;
-        }
-        open.retain(|index| counts[&targets[*index].label] > 1);
-    }
-}
-
-fn is_absence(error: &TargetError) -> bool {
+pub(super) fn is_absence(error: &TargetError) -> bool {
     matches!(
         error,
         TargetError::NotFound { .. }

@@ -77,6 +77,12 @@ impl Sources {
         }
     }
 
+    /// Nobody needs to be asked for this definition.
+    pub(crate) fn know(&mut self, definition: Arc<TaskDefinition>) {
+        let arn = definition.task_definition_arn.clone();
+        self.definitions.insert(arn, Some(definition));
+    }
+
     /// The definition of a task, asked for once.
     pub(crate) async fn definition(&mut self, task: &Task) -> Option<Arc<TaskDefinition>> {
         let arn = task.task_definition_arn.as_deref()?;

@@ -35,8 +35,10 @@
 mod definition;
 mod error;
 mod failure;
+pub(crate) mod looks;
 mod outcome;
 mod overrides;
+mod pattern;
 mod plan;
 mod recorded;
 mod request;
@@ -56,6 +58,7 @@ pub use self::outcome::{Cause, Evidence, ExitFrom, Outcome, outcome};
 pub use self::overrides::{
     ContainerOverride, EnvironmentFile, EphemeralStorage, Overrides, ResourceRequirement, Variable,
 };
+pub use self::pattern::RunPattern;
 pub use self::plan::{PlanError, RunPlan, RunTarget, RunWish};
 use self::recorded::Recorded;
 pub use self::request::{
@@ -133,6 +136,8 @@ pub enum RunEvent {
         /// The reason that was given.
         reason: String,
     },
+    /// ECS has taken the request to stop: they will.
+    StopTaken,
     /// All tasks have stopped and their output is out.
     Ended(RunReport),
     /// It is not known how they ended.
@@ -149,6 +154,15 @@ pub struct RunReport {
     pub failures: Vec<PlacementFailure>,
     /// They were stopped because of [`RunOptions::timeout`].
     pub timed_out: bool,
+}
+
+/// What a run shares with others of its fleet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Company {
+    /// Looks at the tasks of all of them.
+    pub(crate) looks: Option<looks::Looks>,
+    /// What it is known to run.
+    pub(crate) definition: Option<std::sync::Arc<TaskDefinition>>,
 }
 
 /// Tasks being followed. Dropping it leaves them running.
@@ -168,7 +182,17 @@ impl Client {
     /// Starts tasks and follows them. Nothing is awaited here: what goes wrong comes as an event.
     #[must_use]
     pub fn run(&self, request: RunRequest, options: RunOptions) -> Run {
-        self.follow_tasks(Beginning::Launch(Box::new(request)), options)
+        self.run_among(request, options, Company::default())
+    }
+
+    /// The same as one of many.
+    pub(crate) fn run_among(
+        &self,
+        request: RunRequest,
+        options: RunOptions,
+        company: Company,
+    ) -> Run {
+        self.follow_tasks(Beginning::Launch(Box::new(request)), options, company)
     }
 
     /// Follows tasks of one cluster that were started elsewhere, from their first line on. `failures` are those that
@@ -188,7 +212,7 @@ impl Client {
             tasks,
             failures,
         };
-        self.follow_tasks(beginning, options)
+        self.follow_tasks(beginning, options, Company::default())
     }
 
     /// Starts tasks and does not follow them.
@@ -203,7 +227,7 @@ impl Client {
         worker::launch(self, request).await
     }
 
-    fn follow_tasks(&self, beginning: Beginning, options: RunOptions) -> Run {
+    fn follow_tasks(&self, beginning: Beginning, options: RunOptions, company: Company) -> Run {
         let (to_reader, events) = mpsc::channel(EVENTS);
         let (commands, from_caller) = mpsc::channel(COMMANDS);
         let caller = Caller {
@@ -212,13 +236,14 @@ impl Client {
         };
         // It ends by itself, and soon after the reader is gone; nobody needs its result.
         let (to_recorded, recorded) = recorded::pair(options.record.is_some());
-        self.sessions().spawn(recorded::run(
-            self.clone(),
+        let work = worker::Work {
+            client: self.clone(),
             beginning,
             options,
-            caller,
-            to_recorded,
-        ));
+            company,
+        };
+        self.sessions()
+            .spawn(recorded::run(work, caller, to_recorded));
         Run {
             events,
             commands,

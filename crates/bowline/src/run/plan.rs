@@ -65,6 +65,8 @@ pub struct RunPlan {
     pub request: RunRequest,
     /// The cluster's name.
     pub cluster: ClusterName,
+    /// The service whose definition it is; none for a family.
+    pub service: Option<String>,
     /// Its definition.
     pub definition: TaskDefinition,
     /// The container that a command is for.
@@ -77,6 +79,14 @@ pub struct RunPlan {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
+    /// No service is of a pattern.
+    #[error("no service of cluster {cluster} matches {pattern}")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+        /// The cluster, or a pattern of clusters.
+        cluster: String,
+    },
     /// The target is a task.
     #[error("{target} is a task, and run starts a new one")]
     Task {
@@ -243,9 +253,9 @@ impl RunTarget {
     }
 }
 
-struct Planner<'a> {
-    client: &'a Client,
-    cluster: ClusterName,
+pub(super) struct Planner<'a> {
+    pub(super) client: &'a Client,
+    pub(super) cluster: ClusterName,
 }
 
 impl Planner<'_> {
@@ -255,13 +265,27 @@ impl Planner<'_> {
         wish: &RunWish,
         options: &TargetOptions,
     ) -> Result<RunPlan, PlanError> {
-        let mut notes = Vec::new();
         let (name, own) = self.what(target, wish, options).await?;
+        let chosen = target.and_then(RunTarget::container);
+        let chosen = chosen.or(options.container.as_ref());
+        self.complete(&name, own, wish, chosen).await
+    }
+
+    /// The request for a definition, which may be that of a service.
+    pub(super) async fn complete(
+        &self,
+        name: &str,
+        own: Option<ServiceSettings>,
+        wish: &RunWish,
+        chosen: Option<&ContainerName>,
+    ) -> Result<RunPlan, PlanError> {
+        let mut notes = Vec::new();
+        let service = own.as_ref().map(|service| service.name.clone());
         let like = match &wish.like {
             Some(like) => Some(self.service(like).await?),
             None => own,
         };
-        let definition = self.client.ecs().definition(&name).await?;
+        let definition = self.client.ecs().definition(name).await?;
         let label = format!("{}:{}", definition.family, definition.revision);
 
         let arn = &definition.task_definition_arn;
@@ -292,12 +316,11 @@ impl Planner<'_> {
         } else {
             request.network_configuration = None;
         }
-        let chosen = target.and_then(RunTarget::container);
-        let chosen = chosen.or(options.container.as_ref());
         let container = container(&definition, &label, chosen, &mut notes)?;
         Ok(RunPlan {
             request,
-            cluster: self.cluster,
+            cluster: self.cluster.clone(),
+            service,
             definition,
             container,
             notes,

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::{self, Beginning, Caller};
-use super::{RunError, RunEvent, RunOptions, RunReport};
-use crate::Client;
+use super::worker::{self, Beginning, Caller, Work};
+use super::{RunError, RunEvent, RunReport};
 use crate::record::{End, Output, RecordError, Recorder};
 
 /// Hands events on once they are recorded. The tasks are never stopped for lack of a recording: what they do goes on
@@ -21,16 +20,10 @@ pub(super) struct Recorded {
 }
 
 /// Starts and follows tasks, once their recording has begun.
-pub(super) async fn run(
-    client: Client,
-    beginning: Beginning,
-    options: RunOptions,
-    caller: Caller,
-    to_recorded: oneshot::Sender<Recorder>,
-) {
-    if let Some(plan) = &options.record {
-        let (argv, target) = beginning.described();
-        match plan.begin(Some(&client), argv, target).await {
+pub(super) async fn run(work: Work, caller: Caller, to_recorded: oneshot::Sender<Recorder>) {
+    if let Some(plan) = &work.options.record {
+        let (argv, target) = work.beginning.described();
+        match plan.begin(Some(&work.client), argv, target).await {
             // Without a reader nothing is begun below.
             Ok(recorder) => drop(to_recorded.send(recorder)),
             Err(error) => {
@@ -41,7 +34,7 @@ pub(super) async fn run(
             }
         }
     }
-    worker::run(client, beginning, options, caller).await;
+    worker::run(work, caller).await;
 }
 
 impl Beginning {
@@ -146,6 +139,7 @@ async fn record(
             let event = json!({ "type": "notice", "text": text });
             recorder.event(event).await
         }
+        RunEvent::StopTaken => recorder.event(json!({ "type": "stop-taken" })).await,
         RunEvent::Ended(report) => {
             recorder.event(results(report)).await?;
             recorder.end(end(report)).await

@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::RunError;
 use super::failure::PlacementFailure;
+use super::looks::Looks;
 use super::outcome::{Evidence, outcome};
 use super::request::RunRequest;
 use super::stop::{PAUSE, may_pass, stop};
 use super::watch::{Change, Watch, is_stopped};
-use super::{RunEvent, RunOptions, RunReport};
+use super::{Company, RunEvent, RunOptions, RunReport};
 use crate::aws::run::LaunchError;
 use crate::logs::follow::Drain;
 use crate::logs::sources::{Output, Sources};
@@ -49,16 +50,19 @@ pub(super) struct Caller {
     pub(super) commands: mpsc::Receiver<String>,
 }
 
+/// What is to be done, and as whom.
+pub(super) struct Work {
+    pub(super) client: Client,
+    pub(super) beginning: Beginning,
+    pub(super) options: RunOptions,
+    pub(super) company: Company,
+}
+
 /// Follows tasks to their end, or until the reader is gone.
-pub(super) async fn run(
-    client: Client,
-    beginning: Beginning,
-    options: RunOptions,
-    mut caller: Caller,
-) {
+pub(super) async fn run(work: Work, mut caller: Caller) {
     let reader = caller.reader.clone();
     let work = async {
-        let last = match follow(client, beginning, &options, &mut caller).await {
+        let last = match follow(work, &mut caller).await {
             Ok(report) => RunEvent::Ended(report),
             Err(error) => RunEvent::Failed(error),
         };
@@ -97,12 +101,13 @@ pub(super) async fn launch(
     }
 }
 
-async fn follow(
-    client: Client,
-    beginning: Beginning,
-    options: &RunOptions,
-    caller: &mut Caller,
-) -> Result<RunReport, RunError> {
+async fn follow(work: Work, caller: &mut Caller) -> Result<RunReport, RunError> {
+    let Work {
+        client,
+        beginning,
+        options,
+        company,
+    } = work;
     let (cluster, tasks, failures) = match beginning {
         Beginning::Launch(request) => {
             let (tasks, failures) = launch(&client, &request).await?;
@@ -122,12 +127,13 @@ async fn follow(
         sources: Sources::new(client.clone(), Drain::within(options.log_wait)),
         client,
         cluster,
-        options: options.clone(),
+        looks: company.looks,
         watch: Watch::new(now.into_std(), tasks.clone()),
         next_look: now,
         look: None,
         blind_since: None,
         deadline: options.timeout.map(|timeout| now + timeout),
+        options,
         stopping: None,
         stop: None,
         words: String::new(),
@@ -139,6 +145,9 @@ async fn follow(
         tasks: tasks.clone(),
         failures: failures.clone(),
     });
+    if let Some(definition) = company.definition {
+        worker.sources.know(definition);
+    }
     for task in &tasks {
         worker.sources.definition(task).await;
     }
@@ -179,6 +188,8 @@ struct Worker {
     client: Client,
     cluster: String,
     options: RunOptions,
+    /// Whom others ask as well.
+    looks: Option<Looks>,
     watch: Watch,
     sources: Sources,
     next_look: Instant,
@@ -246,8 +257,12 @@ impl Worker {
     fn look(&mut self) {
         let (client, cluster, asked) =
             (self.client.clone(), self.cluster.clone(), self.watch.open());
+        let looks = self.looks.clone();
         self.look = Some(Box::pin(async move {
-            let answer = client.ecs().tasks(&cluster, &asked).await;
+            let answer = match looks {
+                Some(looks) => looks.tasks(&cluster, &asked).await,
+                None => client.ecs().tasks(&cluster, &asked).await,
+            };
             (asked, answer)
         }));
     }
@@ -355,6 +370,7 @@ impl Worker {
         let Some((_, error)) = failed.get(worst.unwrap_or(0)) else {
             // All were asked; from now on they may take their time.
             self.stopping = Some(now);
+            self.queue.push_back(RunEvent::StopTaken);
             return Ok(());
         };
         if worst.is_none() {

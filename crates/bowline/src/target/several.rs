@@ -93,7 +93,7 @@ async fn globbed(
         wanted.container = Some(ContainerPart::Every);
     }
     let mut found = Vec::new();
-    for cluster in clusters(client, pattern, &options).await? {
+    for cluster in clusters(client, pattern, options.cluster.as_ref()).await? {
         let arns = client.ecs().task_arns(cluster.as_str(), TaskFilter::All);
         let arns = in_cluster(client, &cluster, arns.await).await?;
         let mut tasks = client.ecs().tasks(cluster.as_str(), &arns).await?;
@@ -110,15 +110,14 @@ async fn globbed(
     }
 }
 
-async fn clusters(
+/// The clusters of a pattern; `given` is that of a pattern without one.
+pub(crate) async fn clusters(
     client: &Client,
     pattern: &TargetGlob,
-    options: &TargetOptions,
+    given: Option<&ClusterName>,
 ) -> Result<Vec<ClusterName>, TargetError> {
     match &pattern.cluster {
-        None => Ok(vec![
-            current_cluster(client, options.cluster.as_ref()).await?,
-        ]),
+        None => Ok(vec![current_cluster(client, given).await?]),
         Some(name) if !name.contains(['*', '?']) => Ok(name.parse().into_iter().collect()),
         Some(of) => {
             let names = cluster_names(client).await?;

@@ -213,9 +213,11 @@ async fn many(
     let words = args.command.iter().map(|word| word.to_string_lossy());
     let task = fleet::Task {
         args: &args.fleet,
-        targets: &args.targets,
-        request,
-        time_limit: args.timeout,
+        deed: fleet::Deed::Exec {
+            targets: &args.targets,
+            request: Box::new(request),
+            time_limit: args.timeout,
+        },
         what: shell_words::join(words),
         json: report == Report::Json,
     };

@@ -40,11 +40,11 @@ impl Board {
             FleetEvent::Starting { target, .. } => {
                 let row = Row {
                     since: Instant::now(),
-                    state: "connecting",
+                    state: "starting",
                 };
                 self.running.insert(*target, row);
             }
-            FleetEvent::Started { target, .. } => {
+            FleetEvent::Started { target, .. } | FleetEvent::Launched { target, .. } => {
                 if let Some(row) = self.running.get_mut(target) {
                     row.state = "running";
                 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use bowline::fleet::{Again, FleetTarget, Outcome, Paces, PlaceOptions, Problem};
+use bowline::run::RunPattern;
 
 use super::options::FleetArgs;
 use super::summary::Summary;
@@ -33,7 +34,7 @@ pub(super) fn save(
     Ok(())
 }
 
-/// What did not go well, one JSON object a line: containers, and places that could not be searched.
+/// What did not go well, one JSON object a line: containers, tasks that were to be started, and places that could not be searched.
 pub(super) fn text(
     targets: &[FleetTarget],
     problems: &[Problem],
@@ -43,7 +44,11 @@ pub(super) fn text(
         .iter()
         .enumerate()
         .filter(|(index, _)| !summary.outcome(*index).is_some_and(Outcome::is_good));
-    let failed = failed.map(|(_, one)| Again::Target(one.failed()));
+    let failed = failed.map(|(index, one)| {
+        let outcome = summary.outcome(index);
+        let open = [None, Some("unknown"), Some("interrupted")];
+        one.again(open.contains(&outcome.map(Outcome::as_str)))
+    });
     let unsearched = problems.iter().flat_map(|problem| problem.again.clone());
     let mut text = String::new();
     for one in failed.chain(unsearched) {
@@ -55,7 +60,8 @@ pub(super) fn text(
     Ok(text)
 }
 
-pub(super) fn read(file: &Path) -> Result<Vec<Again>, CommandError> {
+/// What such a file holds: of `run`, or of commands in containers.
+pub(super) fn read(file: &Path, is_run: bool) -> Result<Vec<Again>, CommandError> {
     let shown = file.display();
     let text = fs::read_to_string(file)
         .map_err(|error| CommandError::usage(format!("cannot read {shown}: {error}")))?;
@@ -65,10 +71,34 @@ pub(super) fn read(file: &Path) -> Result<Vec<Again>, CommandError> {
         .filter(|(_, line)| !line.trim().is_empty());
     let entries: Result<Vec<Again>, CommandError> = lines
         .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                CommandError::usage(format!("{shown} line {}: {error}", number + 1))
-                    .hint("such a file is written with --save-failed")
-            })
+            let wrong = |text: String, hint: &str| {
+                CommandError::usage(format!("{shown} line {}: {text}", number + 1)).hint(hint)
+            };
+            let entry: Again = serde_json::from_str(line).map_err(|error| {
+                wrong(
+                    error.to_string(),
+                    "such a file is written with --save-failed",
+                )
+            })?;
+            if let Again::Run(one) = &entry {
+                one.run.parse::<RunPattern>().map_err(|error| {
+                    wrong(
+                        error.to_string(),
+                        "such a file is written with --save-failed",
+                    )
+                })?;
+            }
+            match (entry.is_run(), is_run) {
+                (true, false) => Err(wrong(
+                    "this is of `bowline run`, which starts tasks".to_owned(),
+                    "try it again with `bowline run --retry-failed`",
+                )),
+                (false, true) => Err(wrong(
+                    "this is a container, and run starts fresh tasks".to_owned(),
+                    "try it again with the command that has written it",
+                )),
+                _ => Ok(entry),
+            }
         })
         .collect();
     match entries? {
@@ -94,6 +124,7 @@ pub(super) fn places(args: &FleetArgs, entries: &[Again], context: &Context) -> 
     for entry in entries {
         let (account, role, profile, region) = match entry {
             Again::Target(one) => (&one.account, &one.role, &one.profile, Some(&one.region)),
+            Again::Run(one) => (&one.account, &one.role, &one.profile, Some(&one.region)),
             Again::Place(one) => (&one.account, &one.role, &one.profile, one.region.as_ref()),
         };
         let role = args.role.as_deref().or(role.as_deref());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use bowline::fleet::{FleetEvent, FleetTarget, Outcome, Problem, Stream as Output};
+use bowline::fleet::{FleetEvent, FleetTarget, FreshTask, Outcome, Problem, Stream as Output};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +34,9 @@ pub(super) fn event(event: &FleetEvent, targets: &[FleetTarget]) -> Pieces {
         FleetEvent::Starting { .. } => return Pieces::new(),
         FleetEvent::Started { target, session_id } => {
             json!({"type": "started", "target": label(target), "sessionId": session_id})
+        }
+        FleetEvent::Launched { target, task_arn } => {
+            json!({"type": "started", "target": label(target), "taskArn": task_arn})
         }
         FleetEvent::Output {
             target,
@@ -77,20 +80,25 @@ pub(super) fn ended(one: &FleetTarget, outcome: &Outcome, elapsed: Duration) -> 
         "type": "ended",
         "target": one.label,
         "region": one.place.region(),
-        "cluster": one.target.cluster.name,
-        "taskArn": one.target.task.arn,
-        "container": one.target.container,
+        "cluster": one.cluster(),
+        "container": one.container(),
         "outcome": outcome.as_str(),
         "elapsedSeconds": (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
     });
+    let definition = one.fresh().map(|fresh| &fresh.plan.definition);
     let optional = [
-        ("account", &one.place.account),
-        ("profile", &one.place.profile),
-        ("service", &one.target.service),
+        ("account", one.place.account.as_deref()),
+        ("profile", one.place.profile.as_deref()),
+        ("service", one.service()),
+        ("taskArn", one.task_arn()),
+        (
+            "taskDefinition",
+            definition.map(|it| it.task_definition_arn.as_str()),
+        ),
     ];
     for (name, member) in optional {
         if let Some(member) = member {
-            value[name] = member.as_str().into();
+            value[name] = member.into();
         }
     }
     match outcome {
@@ -100,6 +108,21 @@ pub(super) fn ended(one: &FleetTarget, outcome: &Outcome, elapsed: Duration) -> 
         }
         _ => {}
     }
+    value
+}
+
+/// What RunTask would be asked for, and where.
+pub(super) fn request(one: &FleetTarget, fresh: &FreshTask) -> Value {
+    let mut value = json!({"target": one.label, "region": one.place.region()});
+    for (name, member) in [
+        ("account", &one.place.account),
+        ("profile", &one.place.profile),
+    ] {
+        if let Some(member) = member {
+            value[name] = member.as_str().into();
+        }
+    }
+    value["request"] = json!(fresh.plan.request);
     value
 }
 

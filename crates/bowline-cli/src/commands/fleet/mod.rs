@@ -1,7 +1,8 @@
-//! One command on many targets: what exec, script and op do when more than one is meant.
+//! One command on many targets: what exec, script, op and run do when more than one is meant.
 
 mod board;
 mod failed;
+mod find;
 mod folder;
 mod groups;
 mod json;
@@ -14,9 +15,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bowline::config::GuardedPlace;
 use bowline::fleet::{
-    self, Again, Fleet, FleetError, FleetEvent, FleetTarget, Places, Problem, Selection,
+    Aim, Fleet, FleetError, FleetEvent, FleetTarget, FreshTask, Problem, Selection,
 };
+use bowline::run::{RunOptions, RunPattern, RunWish};
 use bowline::session::exec::ExecRequest;
 use bowline::target::TargetPattern;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -46,23 +49,45 @@ const NAMES_SHOWN: usize = 5;
 /// What is to be done.
 pub(crate) struct Task<'a> {
     pub(crate) args: &'a FleetArgs,
-    pub(crate) targets: &'a [TargetPattern],
-    pub(crate) request: ExecRequest,
-    /// How long each command may run.
-    pub(crate) time_limit: Option<Duration>,
+    pub(crate) deed: Deed<'a>,
     /// The command, as it is shown.
     pub(crate) what: String,
     pub(crate) json: bool,
 }
 
+/// In containers that run, or in fresh tasks.
+pub(crate) enum Deed<'a> {
+    /// A command in each container.
+    Exec {
+        targets: &'a [TargetPattern],
+        request: Box<ExecRequest>,
+        /// How long each command may run.
+        time_limit: Option<Duration>,
+    },
+    /// A fresh task of each.
+    Run(Box<Runs<'a>>),
+}
+
+/// The tasks to be started.
+pub(crate) struct Runs<'a> {
+    pub(crate) targets: &'a [RunPattern],
+    pub(crate) wish: RunWish,
+    pub(crate) options: RunOptions,
+    /// Completes a request with what is different from the definition.
+    pub(crate) complete: &'a (dyn Fn(&mut FreshTask) -> Result<(), CommandError> + Sync),
+    /// The requests are only printed.
+    pub(crate) dry_run: bool,
+}
+
 /// Runs a command on all targets there are.
 pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, CommandError> {
-    task.args.check(task.targets)?;
+    task.args.check(task.names_targets())?;
+    let dry_run = matches!(&task.deed, Deed::Run(runs) if runs.dry_run);
     let mut show = Show::new(task.args, task.json)?;
     let mut signals = Signals::listen()?;
     more_files();
     let selection = tokio::select! {
-        found = find(&task, context) => found?,
+        found = find::find(&task, context) => found?,
         code = signals.next() => return Ok(code),
     };
     let Selection {
@@ -72,6 +97,9 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
         gone,
         ..
     } = selection;
+    if dry_run {
+        return print_requests(&targets, &problems, empty, context);
+    }
     let targets = Arc::new(targets);
     say_problems(&problems, empty, task.json, context);
     if targets.is_empty() && problems.is_empty() && gone == 0 {
@@ -87,11 +115,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     }
     let mut summary = Summary::new(targets.len(), problems.len(), gone);
     let begin = show.begin(&targets, &problems);
-    let fleet = Fleet::start(
-        Arc::clone(&targets),
-        task.request.clone(),
-        task.args.limits(task.time_limit),
-    );
+    let fleet = task.start(&targets);
     let end = watch(
         fleet,
         &targets,
@@ -127,101 +151,70 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     Ok(left.unwrap_or_else(|| summary.code()))
 }
 
-/// Accounts and regions, then the containers in them.
-async fn find(task: &Task<'_>, context: &Context) -> Result<Selection, CommandError> {
-    let home = context.client().await?;
-    let options = context.global.client_options();
-    let target_options = context.global.target_options();
-    if let Some(file) = &task.args.retry_failed {
-        let entries = failed::read(file)?;
-        let mut all = Places::default();
-        for wish in failed::places(task.args, &entries, context) {
-            let some = fleet::places(&home, &options, &wish.places).await?;
-            all.places.extend(some.places);
-            all.problems
-                .extend(some.problems.into_iter().map(|problem| Problem {
-                    again: wish.entries.clone(),
-                    ..problem
-                }));
+impl Task<'_> {
+    fn names_targets(&self) -> bool {
+        match &self.deed {
+            Deed::Exec { targets, .. } => !targets.is_empty(),
+            Deed::Run(runs) => !runs.targets.is_empty(),
         }
-        let mut selection = fleet::reselect(&all.places, &entries, &target_options).await?;
-        if selection.gone > 0 {
-            context.printer.note(&format!(
-                "{} tasks of {} run no more",
-                selection.gone,
-                file.display()
-            ));
-        }
-        selection.problems.extend(all.problems);
-        return Ok(selection);
     }
-    let places = fleet::places(&home, &options, &task.args.places(context)).await?;
-    let patterns = patterns(task, context);
-    let mut selection = match patterns.is_empty() {
-        false => fleet::select(&places.places, &patterns, &target_options, task.args.all).await?,
-        true => only(&places, context).await?,
-    };
-    let looked_for: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-    for mut problem in places.problems {
-        for again in &mut problem.again {
-            if let Again::Place(place) = again {
-                place.look_for(&looked_for, &target_options, task.args.all);
+
+    fn start(&self, targets: &Arc<Vec<FleetTarget>>) -> Fleet {
+        let targets = Arc::clone(targets);
+        match &self.deed {
+            Deed::Exec {
+                request,
+                time_limit,
+                ..
+            } => {
+                let limits = self.args.limits(*time_limit);
+                Fleet::start(targets, (**request).clone(), limits)
+            }
+            Deed::Run(runs) => {
+                Fleet::start_tasks(targets, runs.options.clone(), self.args.limits(None))
             }
         }
-        selection.problems.push(problem);
     }
-    Ok(selection)
+
+    /// What is asked about before it is done with many, and the question.
+    fn question(&self, count: usize, names: &str) -> (String, &'static str) {
+        let what = &self.what;
+        match &self.deed {
+            Deed::Exec { .. } => (
+                format!("run {what} in {count} containers ({names})"),
+                "run it?",
+            ),
+            Deed::Run(_) if what.is_empty() => {
+                (format!("start {count} tasks ({names})"), "start them?")
+            }
+            Deed::Run(_) => (
+                format!("start {count} tasks with {what} ({names})"),
+                "start them?",
+            ),
+        }
+    }
 }
 
-/// The targets of the command line, with aliases replaced; else the configured one, or that of the options.
-fn patterns(task: &Task<'_>, context: &Context) -> Vec<TargetPattern> {
-    let given = task.targets.iter().map(|pattern| match pattern.one() {
-        Some(spec) => context
-            .target(Some(spec))
-            .map_or_else(|| pattern.clone(), Into::into),
-        None => pattern.clone(),
-    });
-    let given: Vec<TargetPattern> = given.collect();
-    if !given.is_empty() {
-        return given;
+/// What would be asked of ECS, one JSON document a line.
+fn print_requests(
+    targets: &[FleetTarget],
+    problems: &[Problem],
+    empty: usize,
+    context: &Context,
+) -> Result<ExitCode, CommandError> {
+    say_problems(problems, empty, false, context);
+    let mut text = String::new();
+    for one in targets {
+        if let Some(fresh) = one.fresh() {
+            text.push_str(&json::request(one, fresh).to_string());
+            text.push('\n');
+        }
     }
-    let global = &context.global;
-    let by_option = match (&global.task, &global.service) {
-        (Some(task), _) => Some(format!("task:{task}")),
-        (None, Some(service)) => Some(format!("service:{service}")),
-        (None, None) => None,
-    };
-    let by_option = by_option.and_then(|text| text.parse().ok());
-    by_option
-        .or_else(|| context.target(None).map(Into::into))
-        .into_iter()
-        .collect()
-}
-
-/// The tasks of the only service there is, as everywhere without a target.
-async fn only(places: &Places, context: &Context) -> Result<Selection, CommandError> {
-    let [place] = &places.places[..] else {
-        return Err(
-            CommandError::usage("several accounts or regions need a target")
-                .hint("name one; '*' means every service of the current cluster"),
-        );
-    };
-    let one = place
-        .client
-        .resolve_only(&context.global.target_options())
-        .await?;
-    let text = match &one.service {
-        Some(service) => format!("service:{}/{service}", one.cluster.name),
-        None => format!("task:{}/{}", one.cluster.name, one.task.id),
-    };
-    let pattern: TargetPattern = text
-        .parse()
-        .map_err(|error| CommandError::usage(format!("{error}")))?;
-    let options = bowline::TargetOptions {
-        container: context.global.container.clone(),
-        ..bowline::TargetOptions::default()
-    };
-    Ok(fleet::select(&places.places, &[pattern], &options, true).await?)
+    context.printer.document(&text)?;
+    Ok(match problems.is_empty() {
+        true => ExitCode::Success,
+        false => ExitCode::SomeFailed,
+    })
 }
 
 fn say_problems(problems: &[Problem], empty: usize, json: bool, context: &Context) {
@@ -258,8 +251,28 @@ async fn ask(
 ) -> Result<(), CommandError> {
     let mut asked = std::collections::BTreeSet::new();
     for one in targets {
-        if asked.insert(one.target.cluster.arn.clone()) {
-            guard::check(context, &one.target).await?;
+        let (arn, what) = match &one.aim {
+            Aim::Container(target) => (&target.cluster.arn, target.to_string()),
+            Aim::Fresh(fresh) => (
+                &fresh.plan.definition.task_definition_arn,
+                format!("a fresh task of {}", one.label),
+            ),
+        };
+        let account = guard::account(arn).or_else(|| guard::account(one.task_arn()?));
+        let own = &context.global;
+        let own = own.profile.as_deref().or(own.default_profile.as_deref());
+        let place = GuardedPlace {
+            account,
+            cluster: one.cluster(),
+            profile: one.place.profile.as_deref().or(own),
+        };
+        let key = (
+            account.map(str::to_owned),
+            one.place.region(),
+            one.cluster(),
+        );
+        if asked.insert(key) {
+            guard::check_guarded(context, &place, &what).await?;
         }
     }
     if targets.len() <= UNASKED {
@@ -273,13 +286,8 @@ async fn ask(
     if targets.len() > NAMES_SHOWN {
         names.push("…");
     }
-    let what = format!(
-        "run {} in {} containers ({})",
-        task.what,
-        targets.len(),
-        names.join(", ")
-    );
-    confirm(context, &[what], "run it?").await
+    let (what, question) = task.question(targets.len(), &names.join(", "));
+    confirm(context, &[what], question).await
 }
 
 enum End {
@@ -377,7 +385,7 @@ async fn watch(
         }
         Some((code, _)) => {
             let _ = timeout(Duration::from_millis(200), writers.finish()).await;
-            summary.interrupted();
+            summary.interrupted(targets);
             Ok(End::Left(code))
         }
     }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline::fleet::{Limits, MaxFailures, Paces, PlaceOptions, USUAL_RATE};
+use bowline::run::RunPattern;
 use bowline::target::TargetPattern;
 use clap::Args;
 
 use crate::commands::Context;
 use crate::error::CommandError;
 
-/// Where to run it and how much at once: the same for exec, script and op.
+/// Where to run it and how much at once: the same for exec, script, op and run.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Many targets")]
 pub(crate) struct FleetArgs {
@@ -63,7 +64,7 @@ pub(crate) struct FleetArgs {
     /// Start no more when more than so many have failed
     #[arg(long, value_name = "N|PERCENT%", value_parser = max_failures, hide_short_help = true)]
     pub(super) max_fail: Option<MaxFailures>,
-    /// Sessions started in a second, in one account and region
+    /// Sessions or tasks started in a second, in one account and region
     #[arg(long, value_name = "N", default_value_t = USUAL_RATE, value_parser = rate, hide_short_help = true)]
     pub(super) rate: f64,
     /// Write what failed to this file
@@ -83,9 +84,16 @@ pub(crate) struct FleetArgs {
 impl FleetArgs {
     /// Whether a command line means many targets.
     pub(crate) fn is_asked(&self, targets: &[TargetPattern]) -> bool {
+        targets.len() > 1 || targets.iter().any(TargetPattern::is_many) || self.means_many()
+    }
+
+    /// The same for tasks to be started.
+    pub(crate) fn is_asked_to_run(&self, targets: &[RunPattern]) -> bool {
+        targets.len() > 1 || targets.iter().any(RunPattern::is_many) || self.means_many()
+    }
+
+    fn means_many(&self) -> bool {
         self.all
-            || targets.len() > 1
-            || targets.iter().any(TargetPattern::is_many)
             || !self.accounts.is_empty()
             || !self.profiles.is_empty()
             || !self.regions.is_empty()
@@ -101,7 +109,7 @@ impl FleetArgs {
     }
 
     /// What cannot be meant.
-    pub(super) fn check(&self, targets: &[TargetPattern]) -> Result<(), CommandError> {
+    pub(super) fn check(&self, names_targets: bool) -> Result<(), CommandError> {
         if !self.accounts.is_empty() && self.role.is_none() {
             return Err(
                 CommandError::usage("--accounts needs a role to assume in each of them")
@@ -114,7 +122,7 @@ impl FleetArgs {
                     .hint("add --accounts all, or @group, names or ids"),
             );
         }
-        let placed = self.all || !targets.is_empty() || !self.accounts.is_empty();
+        let placed = self.all || names_targets || !self.accounts.is_empty();
         if self.retry_failed.is_some()
             && (placed || !self.profiles.is_empty() || !self.regions.is_empty())
         {

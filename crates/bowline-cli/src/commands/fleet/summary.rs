@@ -45,10 +45,15 @@ impl Summary {
         self.ends[target] = Some((outcome, elapsed));
     }
 
-    /// Everything whose end is not known was interrupted.
-    pub(super) fn interrupted(&mut self) {
-        for end in &mut self.ends {
-            end.get_or_insert((Outcome::Interrupted, Duration::ZERO));
+    /// Everything whose end is not known was interrupted. A task that was started may go on.
+    pub(super) fn interrupted(&mut self, targets: &[FleetTarget]) {
+        for (end, one) in self.ends.iter_mut().zip(targets) {
+            let task = one.fresh().and_then(|fresh| fresh.task_arn());
+            let outcome = || match task {
+                Some(task) => Outcome::Unknown(format!("{task} may still run")),
+                None => Outcome::Interrupted,
+            };
+            end.get_or_insert_with(|| (outcome(), Duration::ZERO));
         }
     }
 
@@ -161,7 +166,8 @@ fn render(
         .iter()
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    let _ = write!(text, "{} targets", ends.len());
+    let word = if ends.len() == 1 { "target" } else { "targets" };
+    let _ = write!(text, "{} {word}", ends.len());
     if !counts.is_empty() {
         let _ = write!(text, ": {}", counts.join(", "));
     }

@@ -178,9 +178,11 @@ impl Call<'_> {
         };
         let task = fleet::Task {
             args: &args.fleet,
-            targets,
-            request,
-            time_limit: operation.time_limit(),
+            deed: fleet::Deed::Exec {
+                targets,
+                request: Box::new(request),
+                time_limit: operation.time_limit(),
+            },
             what: shown(&bound.argv),
             json: self.json,
         };

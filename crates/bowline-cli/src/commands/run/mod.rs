@@ -4,6 +4,7 @@ mod bastion;
 mod environment;
 pub(super) mod follow;
 mod launch;
+mod many;
 mod network;
 mod options;
 pub(super) mod report;
@@ -15,7 +16,7 @@ pub(crate) use self::report::who;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline::run::{ExitFrom, RunError, RunOptions, RunPlan, RunTarget};
+use bowline::run::{ExitFrom, Overrides, RunError, RunOptions, RunPattern, RunPlan, RunTarget};
 use clap::Args;
 
 use self::launch::Launched;
@@ -23,6 +24,7 @@ use self::network::NetworkArgs;
 use self::options::OverrideArgs;
 use self::report::Report;
 use self::signals::Signals;
+use super::fleet::FleetArgs;
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
@@ -37,20 +39,29 @@ use crate::exit_code::ExitCode;
 /// asks whether to stop the task; in scripts it does so at once, as SIGTERM does. A
 /// second one leaves the task running.
 ///
+/// With several TARGETs, patterns and accounts or regions each target, and each service that
+/// a pattern matches, stands for one fresh task.
+///
 /// Examples:
 ///   bowline run web -- ./manage.py migrate
 ///   bowline run family:job:7 --like web --env MODE=full --timeout 30m
 ///   bowline run family:job --subnets subnet-1,subnet-2 --security-groups sg-1 -d
 ///   bowline run web --rm -it
 ///   bowline run web --dry-run -- ls
+///   bowline run web worker -- ./migrate                 one task of each of two services
+///   bowline run --group '*/web' -- cat /app/version     of service web in every cluster
+///   bowline run family:job --accounts @prod --role ops --regions all --timeout 30m
 #[derive(Args, Debug)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "bowline run [OPTIONS] [TARGET] [-- <COMMAND>...]"
+    override_usage = "bowline run [OPTIONS] [TARGET]... [-- <COMMAND>...]",
+    mut_arg("all", |arg| arg.help("Every service of the cluster; without a target"))
 )]
 pub struct RunArgs {
-    /// A service, or family:NAME[:REVISION]; not needed where there is only one service
-    target: Option<RunTarget>,
+    /// A service, or family:NAME[:REVISION]; not needed where there is only one service. Several, and patterns such as
+    /// 'web-*' or '*/web', are many targets
+    #[arg(value_name = "TARGET")]
+    targets: Vec<RunPattern>,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -81,6 +92,8 @@ pub struct RunArgs {
     /// The command and its arguments, in place of the definition's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// How tasks are followed: the same for run and attach.
@@ -145,6 +158,10 @@ async fn start(
             "start one with `bowline sandbox`, load its variables, and leave out --sandbox",
         ));
     }
+    if args.fleet.is_asked_to_run(&args.targets) {
+        let code = many::run(args, context, report).await?;
+        return Ok(code.into());
+    }
     bastion::check(args)?;
     let mut signals = Signals::listen()?;
     // Nothing has been started yet, so a signal only ends us.
@@ -193,62 +210,80 @@ async fn start(
 
 /// Whether somebody has said which container the task is for.
 fn is_chosen(args: &RunArgs, context: &Context) -> bool {
-    let by_target = match &args.target {
-        Some(RunTarget::Definition { container, .. }) => container.is_some(),
-        Some(RunTarget::Spec(spec)) => spec.container.is_some(),
-        _ => false,
-    };
-    by_target || !args.command.is_empty() || context.global.target_options().container.is_some()
+    args.targets.iter().any(RunPattern::names_container)
+        || !args.command.is_empty()
+        || context.global.target_options().container.is_some()
 }
 
 /// The whole request, checked as far as that is possible without starting anything.
 async fn prepare(args: &RunArgs, context: &Context) -> Result<RunPlan, CommandError> {
-    let overrides = args.overrides.read()?;
+    let changes = Changes::read(args)?;
     let client = context.client().await?;
     let options = context.global.target_options();
     let wish = args.network.wish();
-    let target = match &args.target {
+    let target = match args.targets.first().and_then(RunPattern::one) {
         Some(RunTarget::Spec(spec)) => context.target(Some(spec)).map(RunTarget::Spec),
         Some(definition) => Some(definition.clone()),
         None if wish.like.is_some() => None,
         None => context.target(None).map(RunTarget::Spec),
     };
     let mut plan = client.plan_run(target.as_ref(), &wish, &options).await?;
-    let container = plan.container.clone();
-    plan.request.overrides = overrides;
-    args.overrides.apply(&mut plan.request, &container)?;
-    let names: Vec<&str> = plan.request.overrides.names().collect();
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| plan.definition.container(name).is_none())
-    {
-        let known = plan.definition.container_definitions.iter();
-        let known: Vec<&str> = known.map(|container| container.name.as_str()).collect();
-        let text = format!(
-            "the overrides name a container {unknown} that the task definition does not have"
-        );
-        return Err(
-            CommandError::usage(text).hint(format!("its containers are {}", known.join(", ")))
-        );
-    }
-    if let Some(from) = &args.follow.exit_from
-        && from != "any"
-        && plan.definition.container(from).is_none()
-    {
-        let text =
-            format!("--exit-from names a container {from} that the task definition does not have");
-        return Err(CommandError::usage(text));
-    }
-    if !args.command.is_empty() && !args.rm {
-        let target = plan.request.overrides.container(&container);
-        target.command = Some(args.command.clone());
-    }
-    plan.request.count = args.count;
-    if args.rm {
-        bastion::prepare(args, &mut plan);
-    }
-    plan.request.check().map_err(CommandError::usage)?;
+    changes.complete(args, &mut plan)?;
     Ok(plan)
+}
+
+/// What is different from the definition, read once.
+struct Changes {
+    overrides: Overrides,
+    variables: Vec<(String, String)>,
+}
+
+impl Changes {
+    fn read(args: &RunArgs) -> Result<Self, CommandError> {
+        Ok(Self {
+            overrides: args.overrides.read()?,
+            variables: args.overrides.variables()?,
+        })
+    }
+
+    fn complete(&self, args: &RunArgs, plan: &mut RunPlan) -> Result<(), CommandError> {
+        let container = plan.container.clone();
+        plan.request.overrides = self.overrides.clone();
+        args.overrides
+            .apply(&mut plan.request, &container, &self.variables);
+        let names: Vec<&str> = plan.request.overrides.names().collect();
+        if let Some(unknown) = names
+            .iter()
+            .find(|name| plan.definition.container(name).is_none())
+        {
+            let known = plan.definition.container_definitions.iter();
+            let known: Vec<&str> = known.map(|container| container.name.as_str()).collect();
+            let text = format!(
+                "the overrides name a container {unknown} that the task definition does not have"
+            );
+            return Err(
+                CommandError::usage(text).hint(format!("its containers are {}", known.join(", ")))
+            );
+        }
+        if let Some(from) = &args.follow.exit_from
+            && from != "any"
+            && plan.definition.container(from).is_none()
+        {
+            let text = format!(
+                "--exit-from names a container {from} that the task definition does not have"
+            );
+            return Err(CommandError::usage(text));
+        }
+        if !args.command.is_empty() && !args.rm {
+            let target = plan.request.overrides.container(&container);
+            target.command = Some(args.command.clone());
+        }
+        plan.request.count = args.count;
+        if args.rm {
+            bastion::prepare(args, plan);
+        }
+        plan.request.check().map_err(CommandError::usage)
+    }
 }
 
 /// Starts the tasks and prints what names them.

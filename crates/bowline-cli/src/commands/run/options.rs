@@ -68,21 +68,35 @@ impl OverrideArgs {
         Overrides::parse(&text).map_err(|error| CommandError::usage(format!("{shown}: {error}")))
     }
 
-    /// The options, over what is there already.
-    pub(super) fn apply(
-        &self,
-        request: &mut RunRequest,
-        container: &str,
-    ) -> Result<(), CommandError> {
+    /// The variables, with their values.
+    pub(super) fn variables(&self) -> Result<Vec<(String, String)>, CommandError> {
         let mut variables = Vec::new();
         for path in &self.env_file {
             variables.extend(environment::file(path)?);
         }
         variables.extend(self.env.iter().cloned());
-        for variable in variables {
+        let valued = variables.into_iter().map(|variable| {
             let name = variable.name.clone();
             let value = variable.value(|name| std::env::var(name).ok())?;
-            request.overrides.container(container).set(&name, &value);
+            Ok((name, value))
+        });
+        valued.collect()
+    }
+
+    /// Whether a client token is given.
+    pub(super) fn has_token(&self) -> bool {
+        self.client_token.is_some()
+    }
+
+    /// The options and variables, over what is there already.
+    pub(super) fn apply(
+        &self,
+        request: &mut RunRequest,
+        container: &str,
+        variables: &[(String, String)],
+    ) {
+        for (name, value) in variables {
+            request.overrides.container(container).set(name, value);
         }
         let overrides = &mut request.overrides;
         let set = |to: &mut Option<String>, from: &Option<String>| {
@@ -103,7 +117,6 @@ impl OverrideArgs {
         if let Some(token) = &self.client_token {
             request.client_token.clone_from(token);
         }
-        Ok(())
     }
 }
 
