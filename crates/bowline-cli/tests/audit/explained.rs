@@ -84,6 +84,7 @@ fn every_call_is_among_those_explained_and_what_is_always_made_is() {
         (&["cp", "web:/etc/hosts", target], 0),
         (&["run", "family:job", "--like", "web"], 0),
         (&["run", "web", "--tag", "a=b", "-d", "--", "true"], 0),
+        (&["run", "w*", "family:job", "--", "true"], 0),
         (&["logs", "web"], 0),
         (&["ls"], 0),
         (&["ls", "clusters"], 0),
