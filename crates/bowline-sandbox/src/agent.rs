@@ -4,7 +4,7 @@
 //! on a terminal is in `agent/interactive.rs`, what runs without one in `agent/pipes.rs`, ports are in `agent/port/`. The other half of the
 //! service, tokens and sockets, is in `channel.rs`.
 //!
-//! These agents have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
+//! Agents from outside are in `attached.rs`. These here have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
 //! (114 s, then 60 s after each pong) have no counterpart; what a client notices when an agent reconnects is the fault
 //! `pause`.
 
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use handshake::Encryption;
-pub use options::{AgentError, AgentOptions};
+pub use options::{AgentError, AgentOptions, Outside};
 
 use crate::image::Place;
 use crate::logs::SessionLog;
@@ -56,6 +56,11 @@ pub(crate) enum FromService {
 #[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) session_id: String,
+    /// `ecs:<cluster>_<task id>_<runtime id>`.
+    pub(crate) target: String,
+    /// The document's name, and who asked; agents from outside are told.
+    pub(crate) document: String,
+    pub(crate) owner: String,
     pub(crate) kind: SessionKind,
     pub(crate) place: Place,
     /// Where output is copied to.

@@ -21,6 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::attached::view;
 use crate::{demo_web, image};
 
 pub(crate) mod sweep;
@@ -47,6 +48,9 @@ pub(crate) struct Start {
     pub(crate) directory: PathBuf,
     /// The folder with the image's programs; `None` if it has all of the host's.
     pub(crate) programs: Option<PathBuf>,
+    /// It is in a container that has another init: what it did not start itself stays.
+    #[serde(default)]
+    pub(crate) apart: bool,
 }
 
 /// What an init tells the sandbox.
@@ -62,13 +66,15 @@ pub(crate) enum Report {
     Signaled(i32),
 }
 
-/// Runs the container init, or the built-in web server when its word is in `arguments`.
+/// Runs the container init, or what else a word in `arguments` names: the built-in web server, or an agent in its view.
 ///
 /// `arguments` are the words after the hidden subcommand. Call this before any tokio runtime exists, and make its
 /// result the result of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match arguments.into_iter().next() {
+    let mut arguments = arguments.into_iter();
+    let result = match arguments.next() {
         None => run(supervise()),
+        Some(word) if word == view::WORD => view::enter(arguments),
         Some(word) if word == DEMO_WEB => run(demo_web::serve()),
         Some(word) => Err(io::Error::other(format!(
             "container-init does not know {word:?}"
@@ -140,7 +146,7 @@ async fn supervise() -> io::Result<()> {
     let mark = start
         .environment
         .iter()
-        .rfind(|(name, _)| name == sweep::MARK);
+        .rfind(|(name, _)| name == sweep::MARK && !start.apart);
     Sweep::new(Some(own), mark.map(|(_, value)| value.as_str())).run(|| reap(main, &mut end));
     // A main process that even SIGKILL has not ended yet is as good as killed.
     let _ = report(
@@ -283,6 +289,7 @@ mod tests {
             environment,
             directory: directory.to_owned(),
             programs: None,
+            apart: false,
         }
     }
 

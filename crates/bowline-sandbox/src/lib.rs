@@ -135,6 +135,7 @@
 
 mod agent;
 mod api;
+mod attached;
 mod auth;
 mod automation;
 mod channel;
@@ -189,6 +190,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use attached::program::Supply;
 use auth::Credentials;
 use clock::SandboxClock;
 use faults::Switch;
@@ -204,11 +206,15 @@ use scenario::Plan;
 pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
 use sessions::Sessions;
-pub use sessions::{AgentError, AgentOptions};
+pub use sessions::{AgentError, AgentOptions, Outside};
 pub use simulated::Fleet;
 use state::Shared;
+use state::task::AgentStatus;
 use tls::Tls;
 pub use world_file::{WorldFile, WorldFileError};
+
+/// For real agents to come before the sandbox says that it is ready; they need one to two seconds.
+const AGENTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the demo world may take to be up; it needs some tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -294,6 +300,9 @@ pub enum StartError {
     /// There is no certificate.
     #[error("cannot make a certificate for TLS")]
     Certificate(#[source] io::Error),
+    /// The real agents cannot be used.
+    #[error("cannot start real agents")]
+    Agents(#[source] io::Error),
     /// The world file names what it does not have, or wants too much.
     #[error(transparent)]
     World(#[from] WorldFileError),
@@ -312,6 +321,8 @@ pub struct Sandbox {
     server: AbortOnDropHandle<()>,
     /// The authority's certificate, with TLS.
     authority: Option<PathBuf>,
+    /// The one that agents from outside have to trust.
+    agents_authority: Option<PathBuf>,
     /// Dropped after everything that uses it was told to stop.
     _stop: DropGuard,
     _root: TempDir,
@@ -343,8 +354,13 @@ impl Sandbox {
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let names = options.host_names;
+        let endpoint = format!("{scheme}://{address}");
+        let own = authority.as_deref().filter(|_| tls.is_some());
+        let outside = Supply::new(&options.agent, own, root.path(), &endpoint);
+        let outside = outside.map_err(StartError::Agents)?;
         let front = Front {
             tls,
+            agents: outside.tls,
             door: Door { scheme, names },
             impersonation,
         };
@@ -366,10 +382,11 @@ impl Sandbox {
                 Arc::clone(&kms),
             ),
             faults: options.faults,
-            endpoint: format!("{scheme}://{address}"),
+            endpoint,
             channel_host,
             root: root.path().to_owned(),
             init: options.init,
+            programs: outside.programs,
             agent_pending: options.agent_pending,
             clock,
             pace: options.pace,
@@ -398,10 +415,14 @@ impl Sandbox {
             Arc::new(Landscape::new(Arc::clone(&shared), blueprint)),
             shared.stop.clone(),
         ));
+        if shared.programs.is_some() {
+            agents_up(&shared).await;
+        }
         Ok(Self {
             shared,
             server: AbortOnDropHandle::new(server),
             authority,
+            agents_authority: outside.authority,
             _stop: stop,
             _root: root,
         })
@@ -444,6 +465,10 @@ impl Sandbox {
             let path = path.to_string_lossy().into_owned();
             ("AWS_CA_BUNDLE".to_owned(), Some(path))
         });
+        let agents = self.agents_authority.iter().map(|path| {
+            let path = path.to_string_lossy().into_owned();
+            ("BOWLINE_AGENT_CA".to_owned(), Some(path))
+        });
         let impersonation = self.shared.channel_host.iter().flat_map(|_| {
             let authority = self.authority.iter();
             let authority = authority.map(|path| path.to_string_lossy().into_owned());
@@ -461,6 +486,7 @@ impl Sandbox {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
         set.chain(authority)
+            .chain(agents)
             .chain(impersonation)
             .chain(unset.into_iter().map(|name| (name.to_owned(), None)))
             .collect()
@@ -519,6 +545,26 @@ async fn ready(shared: &Arc<Shared>) -> Result<(), StartError> {
     };
     let result = tokio::time::timeout(READY_LIMIT, steady).await;
     result.unwrap_or_else(|_| Err(StartError::NotReady { reason: late() }))
+}
+
+/// Waits until no agent of the tasks that run is on its way any more; one that does not come is shown by its task.
+async fn agents_up(shared: &Shared) {
+    let mut changes = shared.watch();
+    let pending = || {
+        let world = shared.world();
+        let mut containers = world.tasks().flat_map(|task| &task.containers);
+        containers.any(|container| container.agent_status() == Some(AgentStatus::Pending))
+    };
+    let up = async {
+        while pending() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(AGENTS_LIMIT, up).await.is_err() {
+        tracing::warn!("some agents are not connected yet");
+    }
 }
 
 /// Ends all sessions and containers.

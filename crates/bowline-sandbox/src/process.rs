@@ -111,7 +111,17 @@ pub struct Container {
 impl Container {
     /// Starts the process; returns once it was executed or could not be.
     pub async fn start(spec: ContainerSpec) -> Result<Self, StartError> {
-        let started = timeout(START_LIMIT, launch(spec)).await;
+        Self::start_with(spec, false).await
+    }
+
+    /// The same for a program that belongs to a container beside its main process: what else is in the container
+    /// does not end with it.
+    pub(crate) async fn start_apart(spec: ContainerSpec) -> Result<Self, StartError> {
+        Self::start_with(spec, true).await
+    }
+
+    async fn start_with(spec: ContainerSpec, apart: bool) -> Result<Self, StartError> {
+        let started = timeout(START_LIMIT, launch(spec, apart)).await;
         started.unwrap_or_else(|_| {
             Err(StartError(format!(
                 "the container's init did not answer within {} s",
@@ -156,7 +166,7 @@ impl Drop for Container {
 
 const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
 
-async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
+async fn launch(spec: ContainerSpec, apart: bool) -> Result<Container, StartError> {
     let target = open(spec.output).await?;
     let failed = |error| StartError(format!("cannot start the container's init: {error}"));
     let (init, control, output) = spawn_init(&spec.init).map_err(failed)?;
@@ -171,13 +181,14 @@ async fn launch(spec: ContainerSpec) -> Result<Container, StartError> {
     } = spec;
     let mark = environment
         .iter()
-        .rfind(|(name, _)| name == MARK)
+        .rfind(|(name, _)| name == MARK && !apart)
         .map(|(_, value)| value.clone());
     let start = Request::Start(Start {
         argv,
         environment,
         directory,
         programs,
+        apart,
     });
     let mut line = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
     line.push(b'\n');

@@ -39,6 +39,13 @@ pub struct RemoteHost {
     at: SocketAddr,
 }
 
+impl RemoteHost {
+    /// Name, port, and where it really is.
+    pub(crate) fn parts(&self) -> (&str, u16, SocketAddr) {
+        (&self.name, self.port, self.at)
+    }
+}
+
 /// Why a text is no [`RemoteHost`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not of the form NAME:PORT=127.0.0.1:PORT")]

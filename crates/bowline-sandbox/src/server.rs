@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
+use crate::attached;
 use crate::guard::{self, Door};
 use crate::iam;
 use crate::impersonation::{self, Impersonation};
@@ -44,6 +45,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the port speaks and to whom.
 pub(crate) struct Front {
     pub(crate) tls: Option<Tls>,
+    /// TLS for agents from outside, who speak nothing else, on a port that is plain otherwise.
+    pub(crate) agents: Option<Tls>,
     pub(crate) door: Door,
     /// Also the proxy to AWS's data channels.
     pub(crate) impersonation: Option<Impersonation>,
@@ -100,7 +103,15 @@ async fn receive(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = &front.tls else {
+    let plain = match &front.tls {
+        Some(_) => Entrance::MetadataOnly,
+        None => Entrance::Main,
+    };
+    let secured = match &front.tls {
+        Some(_) => Entrance::Main,
+        None => Entrance::Agents,
+    };
+    let Some(tls) = front.tls.as_ref().or(front.agents.as_ref()) else {
         return serve_connection(stream, Entrance::Main, front, landscape, stop).await;
     };
     let accepted = tokio::select! {
@@ -109,10 +120,10 @@ async fn receive(
     };
     match accepted {
         Ok(Accepted::Tls(stream)) => {
-            serve_connection(*stream, Entrance::Main, front, landscape, stop).await;
+            serve_connection(*stream, secured, front, landscape, stop).await;
         }
         Ok(Accepted::Plain(stream)) => {
-            serve_connection(stream, Entrance::MetadataOnly, front, landscape, stop).await;
+            serve_connection(stream, plain, front, landscape, stop).await;
         }
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
@@ -127,6 +138,8 @@ pub(crate) enum Entrance {
     MetadataOnly,
     /// AWS's host of data channels, through the proxy.
     Channels,
+    /// Channels of agents, by TLS on a plain port.
+    Agents,
 }
 
 pub(crate) async fn serve_connection<S>(
@@ -181,12 +194,26 @@ async fn route(
         }
     };
     let metadata = head.method == Method::GET && head.uri.path().starts_with("/v4/");
-    if entrance == Entrance::MetadataOnly && !metadata {
+    let outside = landscape.home.sessions.outside();
+    // An agent of a sandbox with TLS does not trust it with its keys, other than for its channels.
+    let decrypt = || {
+        let target = head.headers.get("x-amz-target");
+        target.is_some_and(|target| target == "TrentService.Decrypt")
+            && outside.signer(&head.headers).is_some()
+    };
+    if entrance == Entrance::MetadataOnly && !metadata && !decrypt() {
         // The words of nginx and of AWS's load balancers, which people and programs know.
         let text = "The plain HTTP request was sent to HTTPS port\n";
         let mut refusal = Response::new(Body::from(text));
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         return refusal;
+    }
+    if attached::wants(outside, &head) && entrance != Entrance::Channels {
+        return attached::answer(outside, Request::from_parts(head, Body::new(body))).await;
+    }
+    if entrance == Entrance::Agents {
+        let text = "only channels of agents are here";
+        return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
     }
     if let Some(session_id) = head.uri.path().strip_prefix("/v1/data-channel/") {
         let session_id = session_id.to_owned();
@@ -202,7 +229,7 @@ async fn route(
         return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
     }
     if metadata {
-        return api::metadata(&landscape.home, head.uri.path());
+        return api::metadata(&landscape.worlds().await, head.uri.path());
     }
     let target = head.headers.get("x-amz-target");
     let put = target.is_some_and(|target| target == "Logs_20140328.PutLogEvents");

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Buckets;
+use crate::attached::Programs;
 use crate::auth::Credentials;
 use crate::automation::Automation;
 use crate::clock::SandboxClock;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
+    /// Real agents to start, if there are any.
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) mishaps: Mishaps,
     pub(crate) automation: Automation,
@@ -89,6 +92,7 @@ pub(crate) struct Setting {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) agents: Agents,
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) mishaps: Mishaps,
     pub(crate) clock: SandboxClock,
     pub(crate) clock_ahead: i64,
@@ -151,6 +155,7 @@ impl Shared {
             root: setting.root,
             init: setting.init,
             agents: setting.agents,
+            programs: setting.programs,
             logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),
             mishaps: setting.mishaps,
             automation: Automation::default(),

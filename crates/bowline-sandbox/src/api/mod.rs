@@ -36,7 +36,7 @@ use crate::state::{Shared, TaskKey};
 
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
-pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
+pub(crate) use reply::{ApiError, Protocol, RequestId, escape_xml, prune};
 pub(crate) use s3::Buckets;
 pub(crate) use ssm::fill as fill_sessions;
 pub(crate) use stores::stored as parameter;
@@ -93,6 +93,11 @@ pub(crate) async fn respond(
         return dated(shared, protocol.auth_error(&error, &request_id));
     }
     let answered = match sabotage(shared, service, &body).await {
+        Ok(()) if admitted.agent.is_some() && !agent_may(&admitted, service, &body) => {
+            let text = "the keys of a container are for its agent: its channels, and kms:Decrypt if the task's role \
+                allows it";
+            Err(ApiError::new("AccessDeniedException", text))
+        }
         Ok(()) if matches!(service, Service::Lambda) => {
             let response = lambda::respond(shared, head, &body, &request_id).await;
             return dated(shared, response);
@@ -159,6 +164,20 @@ pub(crate) fn authenticate(
         },
         shared.time(),
     )
+}
+
+/// What an agent calls with the keys of its container, besides its channels.
+fn agent_may(admitted: &Admitted, service: Service<'_>, body: &[u8]) -> bool {
+    let Service::Kms {
+        operation: "Decrypt",
+    } = service
+    else {
+        return false;
+    };
+    let input: Value = serde_json::from_slice(body).unwrap_or_default();
+    let key = input["KeyId"].as_str().unwrap_or("*");
+    let agent = admitted.agent.as_ref();
+    agent.is_some_and(|agent| agent.may("kms:Decrypt", key))
 }
 
 /// Latency and throttling on purpose; not of the sandbox's own calls.
