@@ -76,20 +76,26 @@ pub(crate) async fn serve(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
 ) -> String {
+    let split = |command: &str| {
+        words::split(command).map_err(|error| format!("Failed to parse commands input: {error}"))
+    };
     match &job.kind {
         SessionKind::NonInteractive { command, separate } => {
-            let words = words::split(command).map_err(|error| error.to_string());
+            let words = split(command);
             pipes::serve(&job, words, *separate, options, service, cancel).await
         }
-        SessionKind::Interactive { command } if !command.trim().is_empty() => {
-            let words = words::split(command).map_err(|error| error.to_string());
+        SessionKind::Interactive { command } if command.trim().is_empty() => {
+            "Commands cannot be empty for session type InteractiveCommands".to_owned()
+        }
+        SessionKind::Interactive { command } => {
+            let words = split(command);
             if let Some(fate) = job.place.simulated {
                 return simulated::serve(&job, words, fate, options, service, cancel).await;
             }
             interactive::serve(&job, words, options, service, cancel).await
         }
         SessionKind::Port(request) => port::serve(&job, request, options, service, cancel).await,
-        SessionKind::Interactive { .. } | SessionKind::Shell => {
+        SessionKind::Shell => {
             interactive::serve(&job, Ok(vec!["sh".to_owned()]), options, service, cancel).await
         }
     }

@@ -29,6 +29,9 @@ impl Terminal {
             return Err("Commands cannot be empty".to_owned());
         };
         let failed = |reason: String| format!("Failed to start pty: {reason}");
+        if program.is_empty() {
+            return Err(failed("exec: no command".to_owned()));
+        }
         let file = image::locate(place.programs.as_deref(), &place.directory, program);
         let file = file.ok_or_else(|| failed(failure(program, &io::ErrorKind::NotFound.into())))?;
         let (pty, pts) = pty_process::open().map_err(|error| failed(error.to_string()))?;

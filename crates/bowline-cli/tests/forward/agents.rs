@@ -50,7 +50,7 @@ fn where_nobody_listens_the_connection_ends_and_the_forward_goes_on() {
     let server = Server::start();
     let words = server.behind_tasks();
     let sandbox = Sandbox::start(&[&words[0], &words[1]]);
-    let mut forwarding = Forwarding::start(&sandbox, &["web", "0:nowhere:1", "0:bulk:9"]);
+    let mut forwarding = Forwarding::start(&sandbox, &["web", "0:bulk:1", "0:bulk:9"]);
     for _ in 0..2 {
         let mut stream = forwarding.connect(0);
         assert!(!matches!(stream.read(&mut [0]), Ok(1..)));

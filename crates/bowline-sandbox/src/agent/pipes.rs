@@ -81,6 +81,9 @@ fn start(words: &[String], place: &Place, separate: bool) -> Result<(Child, Outp
     let Some((program, arguments)) = words.split_first() else {
         return Err("Commands cannot be empty".to_owned());
     };
+    if program.is_empty() {
+        return Err("exec: no command".to_owned());
+    }
     let file = image::locate(place.programs.as_deref(), &place.directory, program);
     let file = file.ok_or_else(|| failure(program, &io::ErrorKind::NotFound.into()))?;
     let pipe = || -> io::Result<(pipe::Receiver, io::PipeWriter)> {

@@ -36,7 +36,7 @@ use crate::state::{Shared, TaskKey};
 
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
-pub(crate) use reply::{ApiError, Protocol, RequestId, escape_xml, prune};
+pub(crate) use reply::{ApiError, Protocol, RequestId, escape_xml, prune, stamp};
 pub(crate) use s3::Buckets;
 pub(crate) use ssm::fill as fill_sessions;
 pub(crate) use stores::stored as parameter;

@@ -101,7 +101,8 @@ fn document(job: &Job) -> Value {
 }
 
 fn commands(command: &str, separate: Option<bool>) -> Value {
-    let mut linux = json!({ "commands": command, "runAsElevated": true });
+    // Elevated, in ECS, means HOME=/root: here that would be the home of whoever runs the sandbox.
+    let mut linux = json!({ "commands": command, "runAsElevated": false });
     if let Some(separate) = separate {
         linux["separateOutputStream"] = separate.into();
     }

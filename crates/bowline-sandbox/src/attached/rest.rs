@@ -187,5 +187,6 @@ fn xml(status: StatusCode, text: String) -> Response<Body> {
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/xml");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    api::stamp(&mut response, &api::RequestId::new());
     response
 }

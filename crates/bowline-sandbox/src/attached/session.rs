@@ -20,10 +20,14 @@ use crate::logs::LogStream;
 
 /// For an agent that has lost its control channel to have another one.
 const ARRIVAL: Duration = Duration::from_secs(10);
-/// For an agent to come for a session, and to come back: it gives up after five tries within some ten seconds.
+/// For an agent to come for a session; it needs some 30 ms.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// For the last word after the agent said that it is terminating; it comes within milliseconds.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// For an agent to come back: it gives up after five tries within some ten seconds. If its session's process has
+/// died instead, it notices after a minute, and says so.
+const RETURN_LIMIT: Duration = Duration::from_secs(90);
+/// For the last word after the agent said that it is terminating. It comes within milliseconds, or two seconds after a
+/// command that could not be started.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// For the socket to end after the last word.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 /// For a client to come for what a command has left that has ended already.
@@ -200,7 +204,7 @@ impl Relay {
             // It asks for another one at once, unless it has ended.
             self.agent = None;
             if self.stage == Stage::Open {
-                self.deadline = Some(Instant::now() + CALL_LIMIT);
+                self.deadline = Some(Instant::now() + RETURN_LIMIT);
             }
             return;
         };
