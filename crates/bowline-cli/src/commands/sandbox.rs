@@ -33,6 +33,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 /// Examples:
 ///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
 ///   bowline sandbox --agent stock         the real agent's delay and faults
+///   bowline sandbox --agent real=./agent  AWS's own agent, from ./agent
 ///   bowline sandbox --scenario no-base64  an image without base64
 ///   bowline sandbox --fault loss=10%      messages that vanish
 ///   bowline sandbox --world shop.yaml     clusters and services of your own
@@ -51,6 +52,9 @@ pub struct SandboxArgs {
     /// More words after commas change that: start-delay=1s (before the first output), ready-delay=2s (input is refused
     /// so long), no-reack (as agents before 3.2.1041.0), handshake-wait=5s, require-challenge, session-limit=5 (instead
     /// of 2), dial-delay=2s (of forwarded ports), no-hosts (only ports of the task are forwarded), payload=1024 (of one message), version=3.1.0.0.
+    ///
+    /// real=FOLDER starts the public amazon-ssm-agent in each container, from the programs in that folder; real alone waits
+    /// for one that comes by itself.
     #[arg(long, default_value = "fast", value_name = "KIND[,WORD…]")]
     agent: AgentOptions,
     /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s

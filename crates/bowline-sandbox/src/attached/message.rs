@@ -130,3 +130,87 @@ fn frame(kind: &str, payload: impl FnOnce(String) -> Value) -> Bytes {
     };
     frame.encode()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::image::Place;
+
+    /// The messages of a recorded control channel of the real agent, by their kind.
+    fn recorded(kind: &str) -> Vec<Bytes> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path =
+            folder.join("../bowline-proto/tests/fixtures/transcripts/agent-control-channel.json");
+        let recording: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let events = recording["events"].as_array().unwrap().iter();
+        let found: Vec<Bytes> = events
+            .filter(|event| event["header"]["message_type"] == kind)
+            .map(|event| hex::decode(event["hex"].as_str().unwrap()).unwrap().into())
+            .collect();
+        assert!(!found.is_empty(), "no {kind} was recorded");
+        found
+    }
+
+    fn payload(message: &Bytes) -> Value {
+        let frame = Frame::decode(message, DigestCheck::Enforce).unwrap();
+        serde_json::from_slice(&frame.payload).unwrap()
+    }
+
+    #[test]
+    fn the_real_agents_last_words_are_understood_and_answered_as_it_wants() {
+        for message in recorded("agent_task_complete") {
+            let (completion, answer) = completion(&message).unwrap();
+            assert!(!completion.task_id.is_empty() && completion.output.is_empty());
+            let id = Frame::decode(&message, DigestCheck::Enforce).unwrap().id;
+            assert_eq!(payload(&answer)["MessageId"], id.to_string());
+        }
+        assert!(super::completion(&recorded("interactive_shell")[0]).is_none());
+    }
+
+    #[test]
+    fn sessions_are_asked_for_in_a_shape_that_the_real_agent_took() {
+        let recorded = payload(&recorded("interactive_shell")[0]);
+        let job = Job {
+            session_id: "s".to_owned(),
+            target: "ecs:c_t_r".to_owned(),
+            document: "d".to_owned(),
+            owner: "o".to_owned(),
+            kind: SessionKind::Interactive {
+                command: "sh".to_owned(),
+            },
+            place: Place {
+                environment: Vec::new(),
+                directory: "/".into(),
+                programs: None,
+                simulated: None,
+            },
+            log: None,
+            encryption: None,
+        };
+        let ours = payload(&start(&job));
+        let content =
+            |order: &Value| serde_json::from_str(order["Content"].as_str().unwrap()).unwrap();
+        assert_holds(&ours, &recorded);
+        assert_holds(&content(&ours), &content(&recorded));
+    }
+
+    /// Every member of what was recorded is there, with the same type.
+    fn assert_holds(ours: &Value, recorded: &Value) {
+        let Some(members) = recorded.as_object() else {
+            assert_eq!(
+                std::mem::discriminant(ours),
+                std::mem::discriminant(recorded),
+                "{ours} {recorded}"
+            );
+            return;
+        };
+        for (name, member) in members {
+            // Commands run with the agent's own HOME here.
+            if name != "runAsElevated" {
+                assert_holds(&ours[name], member);
+            }
+        }
+    }
+}
