@@ -166,7 +166,7 @@ mod tests {
             let id = Frame::decode(&message, DigestCheck::Enforce).unwrap().id;
             assert_eq!(payload(&answer)["MessageId"], id.to_string());
         }
-        assert!(super::completion(&recorded("interactive_shell")[0]).is_none());
+        assert!(completion(&recorded("interactive_shell")[0]).is_none());
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Relay {
                     None => return String::new(),
                 },
                 () = pass_up(to_agent, &mut self.upward), if self.agent.is_some() && self.upward.is_some() => {}
-                sent = pass_down(&self.client, &mut self.downward), if self.client.is_some() && !reading => {
+                sent = pass_down(self.client.as_ref(), &mut self.downward), if self.client.is_some() && !reading => {
                     if !sent {
                         self.client = None;
                     }
@@ -286,7 +286,7 @@ async fn pass_up(agent: Option<mpsc::Sender<(Instant, Bytes)>>, message: &mut Op
 
 /// The same towards the client; false if it is gone.
 async fn pass_down(
-    client: &Option<(u64, mpsc::Sender<Bytes>)>,
+    client: Option<&(u64, mpsc::Sender<Bytes>)>,
     message: &mut Option<Bytes>,
 ) -> bool {
     let Some((_, client)) = client else {

@@ -165,8 +165,9 @@ async fn read(mut stream: SplitStream<Socket>, words: mpsc::Sender<Bytes>) {
     while let Ok(Some(Ok(said))) = timeout(SILENCE, stream.next()).await {
         match said {
             Message::Binary(bytes) => {
-                if words.send(bytes).await.is_err() {
-                    // The session is over. The rest of what it was told goes out meanwhile.
+                let over = words.send(bytes).await.is_err();
+                if over {
+                    // The rest of what the agent was told goes out meanwhile.
                     return std::future::pending().await;
                 }
             }
