@@ -46,6 +46,14 @@ fn a_host_that_the_agent_refuses_is_an_error_with_a_way_out() {
 }
 
 #[test]
+fn a_name_that_the_agent_cannot_resolve_is_an_error() {
+    let sandbox = Sandbox::start(&[]);
+    run(&mut sandbox.bowline(&["forward", "web", "0:nowhere:1"]))
+        .code(125)
+        .stderr_has("refused: lookup nowhere on 10.0.0.2:53: no such host");
+}
+
+#[test]
 fn where_nobody_listens_the_connection_ends_and_the_forward_goes_on() {
     let server = Server::start();
     let words = server.behind_tasks();
