@@ -301,8 +301,8 @@ pub enum StartError {
     #[error("cannot make a certificate for TLS")]
     Certificate(#[source] io::Error),
     /// The real agents cannot be used.
-    #[error("cannot start real agents")]
-    Agents(#[source] io::Error),
+    #[error("cannot start real agents: {0}")]
+    Agents(io::Error),
     /// The world file names what it does not have, or wants too much.
     #[error(transparent)]
     World(#[from] WorldFileError),

@@ -328,6 +328,9 @@ impl From<StartError> for CommandError {
             StartError::Listen { .. } => {
                 Some("choose another port with --port, or let --port 0 find one")
             }
+            StartError::Agents(_) => Some(
+                "real=FOLDER wants amazon-ssm-agent, ssm-agent-worker and ssm-session-worker there, and Linux namespaces",
+            ),
             _ => None,
         };
         let error = Self::new(ErrorKind::Unavailable, error);
