@@ -351,6 +351,15 @@ impl Pass {
             .ok_or("the container does not run")
     }
 
+    /// Who calls with these keys: the task's role, under the name of the task. `None` without a role.
+    pub(crate) fn caller(&self) -> Option<String> {
+        let world = self.shared.world();
+        let role = world.task(&self.task).and_then(prerequisites::role)?;
+        let name = role.rsplit('/').next().unwrap_or(role);
+        let (account, task) = (&self.shared.account.id, &self.task.id);
+        Some(format!("arn:aws:sts::{account}:assumed-role/{name}/{task}"))
+    }
+
     /// Whether the task's role allows an action.
     pub(crate) fn may(&self, action: &str, resource: &str) -> bool {
         let world = self.shared.world();

@@ -381,10 +381,8 @@ impl Sandbox {
         );
         let isolated = match (options.isolation, &options.agent.outside) {
             (Isolation::On, Some(_)) => return Err(StartError::AgentsIsolated),
-            // What is with the sandbox's address on the machine is not with it in a task.
-            (Isolation::Auto, Some(_)) => {
-                Ok(Isolated::No(Some("its agents are real ones".to_owned())))
-            }
+            // They are started beside the tasks, and what they run would not be in them.
+            (Isolation::Auto, Some(_)) => Ok(Isolated::No(None)),
             (wish, _) => makings.decide(wish, root.path()).await,
         };
         let isolated = isolated.map_err(|reason| StartError::Isolation { reason })?;

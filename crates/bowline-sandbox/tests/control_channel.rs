@@ -10,11 +10,12 @@ mod channel;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod client;
 
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_proto::{Acknowledge, DigestCheck, Flags, Frame, IdSource, MessageType, PayloadType};
-use bowline_sandbox::Sandbox;
+use bowline_sandbox::{AccessLog, Isolated, Isolation, Sandbox, StartError};
 use channel::{Channel, now};
 use client::{Answer, Client, Request};
 use futures_util::{SinkExt, StreamExt};
@@ -541,4 +542,81 @@ async fn nobody_else_is_let_in() {
     })
     .await;
     sandbox.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reset_has_agents_of_its_own_and_the_log_tells_of_all() {
+    let told = Told::default();
+    let mut options = client::options();
+    options.agent = "real".parse().unwrap();
+    options.access_log = Some(AccessLog::new(told.clone()));
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let client = Client::of(&sandbox);
+    let (_, uri) = task(&client).await;
+    let old = Agent::new(&sandbox, &uri).await;
+    let mut control = old.attach().await;
+
+    sandbox.reset().await.unwrap();
+    assert!(hear(&mut control).await.is_none());
+    let path = format!("/v1/control-channel/{}", old.target);
+    let answer = old.create(&path).await;
+    assert!(
+        answer.status == 403 && answer.body.contains("Unrecognized"),
+        "{answer:?}"
+    );
+    let (one, uri) = task(&client).await;
+    let agent = Agent::new(&sandbox, &uri).await;
+    let _control = agent.attach().await;
+    eventually("the agent is RUNNING", async || {
+        (agent_status(&client, &one).await["lastStatus"] == "RUNNING").then_some(())
+    })
+    .await;
+    sandbox.shutdown().await;
+
+    let told = told.text();
+    let id = one["taskArn"].as_str().unwrap().rsplit('/').next().unwrap();
+    for call in ["CreateControlChannel 201", "OpenControlChannel 101"] {
+        let line = format!("/{id} ssmmessages.{call} ");
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    assert!(
+        told.contains(" - - ssmmessages.CreateControlChannel 403/UnrecognizedClientException "),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn tasks_with_such_agents_are_not_isolated() {
+    let mut options = client::options();
+    options.agent = "real".parse().unwrap();
+    options.isolation = Isolation::On;
+    let refused = Sandbox::start(options.clone()).await;
+    assert!(
+        matches!(refused, Err(StartError::AgentsIsolated)),
+        "{refused:?}"
+    );
+    options.isolation = Isolation::Auto;
+    let sandbox = Sandbox::start(options).await.unwrap();
+    assert_eq!(*sandbox.isolated(), Isolated::No(None));
+    sandbox.shutdown().await;
+}
+
+/// What an access log has told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

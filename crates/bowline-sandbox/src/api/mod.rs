@@ -81,7 +81,13 @@ pub(crate) async fn respond(
     let service = Service::of(head);
     let verified = authenticate(&admitted, head, &body, service.scope(), false);
     let told = Told {
-        caller: verified.is_ok().then(|| shared.account.caller()),
+        caller: verified
+            .is_ok()
+            .then(|| match &admitted.agent {
+                Some(pass) => pass.caller(),
+                None => Some(shared.account.caller()),
+            })
+            .flatten(),
         operation: format!(
             "{}.{}",
             service.scope(),

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use super::{Attached, Pass, socket};
+use crate::access::{Code, Told};
 use crate::api;
 use crate::auth::{self, Expected};
 use crate::channel;
@@ -42,29 +44,51 @@ pub(crate) async fn answer(attached: &Attached, request: Request<Body>) -> Respo
             return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
         }
     };
-    let Some(pass) = attached.signer(&head.headers) else {
-        let text = "The security token included in the request is invalid.";
-        return refusal("UnrecognizedClientException", text);
+    let upgrade = head.method == Method::GET;
+    let mut told = Told {
+        caller: None,
+        operation: channel.action(upgrade).replace(':', "."),
     };
-    if head.method == Method::GET {
-        return match admit(&pass, &head, b"", &channel) {
-            Ok(target) => open(
-                attached,
-                pass,
-                target,
-                channel,
-                Request::from_parts(head, body),
-            ),
-            Err(response) => response,
-        };
-    }
-    let Ok(Ok(body)) = timeout(READ_LIMIT, to_bytes(body, BODY_LIMIT)).await else {
-        return refusal("BadRequest", "the body is too long, or did not arrive");
-    };
-    match admit(&pass, &head, &body, &channel) {
-        Ok(target) => create(attached, &target, &channel),
+    let mut response = match enter(attached, &head, body, &channel).await {
+        Ok((pass, target)) => {
+            told.caller = pass.caller();
+            match upgrade {
+                true => {
+                    let request = Request::from_parts(head, Body::empty());
+                    open(attached, pass, target, channel, request)
+                }
+                false => create(attached, &target, &channel),
+            }
+        }
         Err(response) => response,
-    }
+    };
+    response.extensions_mut().insert(told);
+    response
+}
+
+/// Who asks, and the target that is asked for.
+async fn enter(
+    attached: &Attached,
+    head: &Parts,
+    body: Body,
+    channel: &Wanted,
+) -> Result<(Pass, String), Response<Body>> {
+    let pass = attached.signer(&head.headers).ok_or_else(|| {
+        let text = "The security token included in the request is invalid.";
+        refusal("UnrecognizedClientException", text)
+    })?;
+    let body = match head.method {
+        Method::GET => Bytes::new(),
+        _ => match timeout(READ_LIMIT, to_bytes(body, BODY_LIMIT)).await {
+            Ok(Ok(body)) => body,
+            _ => {
+                let text = "the body is too long, or did not arrive";
+                return Err(refusal("BadRequest", text));
+            }
+        },
+    };
+    let target = admit(&pass, head, &body, channel)?;
+    Ok((pass, target))
 }
 
 /// The channel that a request is about: by the agent's name, or by a session's.
@@ -173,13 +197,16 @@ fn decoded(name: &str) -> String {
 }
 
 fn refusal(code: &str, text: &str) -> Response<Body> {
-    xml(
+    let mut response = xml(
         StatusCode::FORBIDDEN,
         format!(
             "<{code}><Message>{}</Message></{code}>",
             api::escape_xml(text)
         ),
-    )
+    );
+    let code = Code(code.to_owned().into());
+    response.extensions_mut().insert(code);
+    response
 }
 
 fn xml(status: StatusCode, text: String) -> Response<Body> {

@@ -98,7 +98,7 @@ pub(super) struct ServeArgs {
     /// Whether each task has its own files, processes and network (Linux namespaces)
     ///
     /// auto isolates tasks where the machine allows it; on refuses to start where it does not; off never tries. The
-    /// line that says the sandbox is ready tells which it is.
+    /// line that says the sandbox is ready tells which it is. With --agent real no task is isolated, and on is refused.
     #[arg(long, value_enum, default_value_t = Isolation::Off, value_name = "WHEN")]
     isolation: Isolation,
     /// Ends when stdin does: the private sandbox of one command
