@@ -34,8 +34,9 @@ use crate::common::{End, START, read_ack};
 const PENDING: [&str; 3] = [
     // Only its beginning and its end were kept; read by a test of its own.
     "agent-plugin-port-mux-relay",
-    // The control channel and the HTTP calls around a session.
+    // No data channel: the sandbox reads it, in `attached/message.rs`.
     "agent-control-channel",
+    // The HTTP calls around a session; their signatures are the sandbox's test vectors.
     "agent-http",
 ];
 

@@ -4,7 +4,7 @@
 //! on a terminal is in `agent/interactive.rs`, what runs without one in `agent/pipes.rs`, ports are in `agent/port/`. The other half of the
 //! service, tokens and sockets, is in `channel.rs`.
 //!
-//! These agents have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
+//! Agents from outside are in `attached.rs`. These here have no connection of their own to the service, so the real one's pings (every 54 s) and read deadlines
 //! (114 s, then 60 s after each pong) have no counterpart; what a client notices when an agent reconnects is the fault
 //! `pause`.
 
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use handshake::Encryption;
-pub use options::{AgentError, AgentOptions};
+pub use options::{AgentError, AgentOptions, Outside};
 
 use crate::image::Place;
 use crate::logs::SessionLog;
@@ -56,6 +56,11 @@ pub(crate) enum FromService {
 #[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) session_id: String,
+    /// `ecs:<cluster>_<task id>_<runtime id>`.
+    pub(crate) target: String,
+    /// The document's name, and who asked; agents from outside are told.
+    pub(crate) document: String,
+    pub(crate) owner: String,
     pub(crate) kind: SessionKind,
     pub(crate) place: Place,
     /// Where output is copied to.
@@ -71,20 +76,26 @@ pub(crate) async fn serve(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
 ) -> String {
+    let split = |command: &str| {
+        words::split(command).map_err(|error| format!("Failed to parse commands input: {error}"))
+    };
     match &job.kind {
         SessionKind::NonInteractive { command, separate } => {
-            let words = words::split(command).map_err(|error| error.to_string());
+            let words = split(command);
             pipes::serve(&job, words, *separate, options, service, cancel).await
         }
-        SessionKind::Interactive { command } if !command.trim().is_empty() => {
-            let words = words::split(command).map_err(|error| error.to_string());
+        SessionKind::Interactive { command } if command.trim().is_empty() => {
+            "Commands cannot be empty for session type InteractiveCommands".to_owned()
+        }
+        SessionKind::Interactive { command } => {
+            let words = split(command);
             if let Some(fate) = job.place.simulated {
                 return simulated::serve(&job, words, fate, options, service, cancel).await;
             }
             interactive::serve(&job, words, options, service, cancel).await
         }
         SessionKind::Port(request) => port::serve(&job, request, options, service, cancel).await,
-        SessionKind::Interactive { .. } | SessionKind::Shell => {
+        SessionKind::Shell => {
             interactive::serve(&job, Ok(vec!["sh".to_owned()]), options, service, cancel).await
         }
     }

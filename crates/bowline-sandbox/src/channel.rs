@@ -54,13 +54,27 @@ pub(crate) fn upgrade(
     ticket: Ticket,
     mut request: Request<Body>,
 ) -> (Response<Body>, Option<impl Future<Output = ()> + Send>) {
+    match switch(&mut request) {
+        Ok((response, pending)) => (response, Some(serve(sessions, ticket, pending))),
+        Err(refusal) => (refusal, None),
+    }
+}
+
+/// The answer to an upgrade request, and what it upgrades to; or a refusal.
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer is what it is, and made once"
+)]
+pub(crate) fn switch(
+    request: &mut Request<Body>,
+) -> Result<(Response<Body>, OnUpgrade), Response<Body>> {
     let Some(key) = websocket_key(request.headers()) else {
         let mut refusal = Response::new(Body::from("not a WebSocket upgrade\n"));
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
-        return (refusal, None);
+        return Err(refusal);
     };
     let accept = derive_accept_key(key.as_bytes());
-    let pending = hyper::upgrade::on(&mut request);
+    let pending = hyper::upgrade::on(request);
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
@@ -68,7 +82,7 @@ pub(crate) fn upgrade(
         .header(header::SEC_WEBSOCKET_ACCEPT, accept)
         .body(Body::empty())
         .expect("constant headers and base64 are valid");
-    (response, Some(serve(sessions, ticket, pending)))
+    Ok((response, pending))
 }
 
 fn websocket_key(headers: &HeaderMap) -> Option<String> {

@@ -21,6 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::attached::view;
 use crate::{demo_web, image};
 
 mod link;
@@ -57,6 +58,8 @@ pub(crate) struct Start {
     pub(crate) programs: Option<PathBuf>,
     /// In the namespaces of an isolated task.
     pub(crate) within: Option<Within>,
+    /// It is in a container that has another init: what it did not start itself stays.
+    pub(crate) apart: bool,
 }
 
 /// Which files an isolated process has.
@@ -83,14 +86,16 @@ pub(crate) enum Report {
     Signaled(i32),
 }
 
-/// Runs the container init, or what the word in `arguments` names: the built-in web server, the processes of a task's
-/// namespaces.
+/// Runs the container init, or what else a word in `arguments` names: the built-in web server, an agent in its view, the
+/// processes of a task's namespaces.
 ///
 /// `arguments` are the words after the hidden subcommand. Call this before any tokio runtime exists, and make its
 /// result the result of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match arguments.into_iter().next() {
+    let mut arguments = arguments.into_iter();
+    let result = match arguments.next() {
         None => run(supervise()),
+        Some(word) if word == view::WORD => view::enter(arguments),
         Some(word) if word == DEMO_WEB => run(demo_web::serve()),
         Some(word) if word == space::OUTER => space::outer(),
         Some(word) if word == space::INNER => run(space::inner()),
@@ -176,7 +181,7 @@ async fn supervise() -> io::Result<()> {
     let mark = start
         .environment
         .iter()
-        .rfind(|(name, _)| name == sweep::MARK);
+        .rfind(|(name, _)| name == sweep::MARK && !start.apart);
     Sweep::new(Some(own), mark.map(|(_, value)| value.as_str())).run(|| reap(main, &mut end));
     // A main process that even SIGKILL has not ended yet is as good as killed.
     let _ = report(
@@ -320,6 +325,7 @@ mod tests {
             directory: directory.to_owned(),
             programs: None,
             within: None,
+            apart: false,
         }
     }
 

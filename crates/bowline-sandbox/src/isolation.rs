@@ -24,7 +24,7 @@ pub enum Isolation {
     /// Their containers are processes of this machine like any others.
     #[default]
     Off,
-    /// They are if the machine allows it; this is tried at the start.
+    /// They are if the machine allows it; this is tried at the start. Not with agents from outside.
     Auto,
     /// They are, or the sandbox does not start.
     On,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::ApiError;
+use crate::attached::{Pass, Programs};
 use crate::auth::{self, Credentials};
 use crate::clock::SandboxClock;
 use crate::faults::{Faults, Switch};
@@ -67,6 +68,7 @@ pub(crate) struct Blueprint {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) isolation: Option<Makings>,
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) agent_pending: Duration,
     pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
@@ -99,6 +101,7 @@ impl Blueprint {
                 pending: plan.agent_pending.unwrap_or(self.agent_pending),
                 stopped: plan.agent_stopped.clone().into(),
             },
+            programs: self.programs.clone(),
             mishaps: plan.mishaps(),
             clock: self.clock.clone(),
             clock_ahead: plan.prerequisites.clock_ahead(),
@@ -133,6 +136,8 @@ struct Key {
 pub(crate) struct Admitted {
     pub(crate) shared: Arc<Shared>,
     pub(crate) credentials: Credentials,
+    /// The keys are a container's.
+    pub(crate) agent: Option<Pass>,
 }
 
 /// One account of the organisation.
@@ -162,6 +167,13 @@ impl Landscape {
 
     /// The world that a request is for. An unknown key or region leads home, where it is refused.
     pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, StartError> {
+        if let Some(pass) = self.home.sessions.outside().signer(headers) {
+            return Ok(Admitted {
+                shared: Arc::clone(&pass.shared),
+                credentials: pass.credentials.clone(),
+                agent: Some(pass),
+            });
+        }
         let (key_id, region) = auth::signer(headers).unwrap_or_default();
         let key = self.keys().get(key_id).cloned();
         let home = &self.home.account;
@@ -178,6 +190,7 @@ impl Landscape {
         Ok(Admitted {
             shared,
             credentials,
+            agent: None,
         })
     }
 

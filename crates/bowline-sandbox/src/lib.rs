@@ -144,6 +144,7 @@
 mod access;
 mod agent;
 mod api;
+mod attached;
 mod auth;
 mod automation;
 mod census;
@@ -206,6 +207,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use access::Access;
 pub use access::AccessLog;
+use attached::program::Supply;
 use auth::Credentials;
 pub use census::Census;
 use clock::SandboxClock;
@@ -222,7 +224,7 @@ pub use process::InitCommand;
 pub use reach::{RemoteHost, RemoteHostError};
 pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
-pub use sessions::{AgentError, AgentOptions};
+pub use sessions::{AgentError, AgentOptions, Outside};
 pub use simulated::Fleet;
 use stage::{Props, Stage};
 use tls::Tls;
@@ -319,6 +321,12 @@ pub enum StartError {
     /// There is no certificate.
     #[error("cannot make a certificate for TLS")]
     Certificate(#[source] io::Error),
+    /// The real agents cannot be used.
+    #[error("cannot start real agents: {0}")]
+    Agents(io::Error),
+    /// Tasks shall be isolated and their agents real ones, which is not possible together.
+    #[error("real agents cannot be in isolated tasks")]
+    AgentsIsolated,
     /// The world file names what it does not have, or wants too much.
     #[error(transparent)]
     World(#[from] WorldFileError),
@@ -348,6 +356,8 @@ pub struct Sandbox {
     /// The authority's certificate, with TLS.
     authority: Option<PathBuf>,
     isolated: Isolated,
+    /// The one that agents from outside have to trust.
+    agents_authority: Option<PathBuf>,
     /// Dropped after everything that uses it was told to stop.
     _stop: DropGuard,
     _root: TempDir,
@@ -369,7 +379,12 @@ impl Sandbox {
             address.port(),
             options.without_overlays,
         );
-        let isolated = makings.decide(options.isolation, root.path()).await;
+        let isolated = match (options.isolation, &options.agent.outside) {
+            (Isolation::On, Some(_)) => return Err(StartError::AgentsIsolated),
+            // They are started beside the tasks, and what they run would not be in them.
+            (Isolation::Auto, Some(_)) => Ok(Isolated::No(None)),
+            (wish, _) => makings.decide(wish, root.path()).await,
+        };
         let isolated = isolated.map_err(|reason| StartError::Isolation { reason })?;
         let makings = (isolated == Isolated::Yes).then_some(makings);
         let account = Account::new(&options.region);
@@ -387,8 +402,13 @@ impl Sandbox {
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let names = options.host_names;
+        let endpoint = format!("{scheme}://{address}");
+        let own = authority.as_deref().filter(|_| tls.is_some());
+        let outside = Supply::new(&options.agent, own, root.path(), &endpoint);
+        let outside = outside.map_err(StartError::Agents)?;
         let front = Front {
             tls,
+            agents: outside.tls,
             door: Door { scheme, names },
             impersonation,
         };
@@ -405,11 +425,12 @@ impl Sandbox {
             accept_any_credentials: options.accept_any_credentials,
             agent: options.agent,
             faults: options.faults,
-            endpoint: format!("{scheme}://{address}"),
+            endpoint,
             channel_host,
             root: root.path().to_owned(),
             init: options.init,
             isolation: makings,
+            programs: outside.programs,
             agent_pending: options.agent_pending,
             clock: SandboxClock::start(options.clock_speed),
             pace: options.pace,
@@ -421,12 +442,14 @@ impl Sandbox {
         let keeper = keeper.map(|keeper| keeper.keep(Arc::clone(&stage)));
         let served = server::serve(listener, doors, front, Arc::clone(&stage), stop);
         let server = tokio::spawn(served);
+        stage.open().await;
         Ok(Self {
             stage,
             server: AbortOnDropHandle::new(server),
             keeper,
             authority,
             isolated,
+            agents_authority: outside.authority,
             _stop: guard,
             _root: root,
         })
@@ -474,6 +497,10 @@ impl Sandbox {
             let path = path.to_string_lossy().into_owned();
             ("AWS_CA_BUNDLE".to_owned(), Some(path))
         });
+        let agents = self.agents_authority.iter().map(|path| {
+            let path = path.to_string_lossy().into_owned();
+            ("BOWLINE_AGENT_CA".to_owned(), Some(path))
+        });
         let impersonation = self.stage.props().channel_host.iter().flat_map(|_| {
             let authority = self.authority.iter();
             let authority = authority.map(|path| path.to_string_lossy().into_owned());
@@ -491,6 +518,7 @@ impl Sandbox {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
         set.chain(authority)
+            .chain(agents)
             .chain(impersonation)
             .chain(unset.into_iter().map(|name| (name.to_owned(), None)))
             .collect()

@@ -2,6 +2,7 @@
 
 mod begin;
 mod birth;
+mod escort;
 mod health;
 mod order;
 mod stop;
@@ -26,6 +27,7 @@ use crate::state::task::{
 use crate::state::{Agents, Shared, Tag, TaskKey, World};
 use begin::Beginning;
 pub(crate) use birth::{host_name, new_task};
+use escort::Escort;
 use order::Prospect;
 pub(crate) use order::check as check_dependencies;
 
@@ -84,6 +86,7 @@ pub(crate) struct Life {
     pub(crate) halt: CancellationToken,
     pace: Duration,
     dormant: Option<Dormant>,
+    escort: Escort,
 }
 
 /// A container that was started, and its place in the definition.
@@ -115,6 +118,7 @@ impl Life {
             halt: task.halt.clone(),
             pace: task.pace,
             dormant: task.dormant.clone(),
+            escort: Escort::default(),
         }
     }
 
@@ -138,6 +142,7 @@ impl Life {
         self.stop(&running).await;
         // Dropping kills what may be left of them.
         drop(running);
+        self.escort.end().await;
         self.finish().await;
     }
 
@@ -413,10 +418,19 @@ impl Life {
 
     /// One that nobody has given another state meanwhile.
     fn start_agent(&self, index: usize) {
+        let mut escorted = false;
         self.change(|task| {
             let stops = prerequisites::stops(task, index);
             let container = &mut task.containers[index];
             let pending = container.agent_status() == Some(AgentStatus::Pending);
+            if pending
+                && stops.is_none()
+                && self.shared.sessions.attached(&container.place).is_some()
+            {
+                // It is RUNNING when it has come.
+                escorted = true;
+                return;
+            }
             if let Some(agent) = container.agent.as_mut().filter(|_| pending) {
                 self.shared.agents.start(agent);
                 if let Some(reason) = stops {
@@ -424,6 +438,9 @@ impl Life {
                 }
             }
         });
+        if escorted {
+            self.start_outside(index);
+        }
     }
 
     /// The network goes away, then the task is STOPPED.
@@ -448,6 +465,7 @@ impl Life {
             () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}
         }
+        self.shared.sessions.outside().forget(&self.key);
         let now = self.shared.clock.now();
         self.shared.change(|world| {
             if let Some(task) = world.task_mut(&self.key) {

@@ -118,7 +118,8 @@ fn definition<'t>(task: &'t Task, container: &str) -> Option<&'t ContainerDefini
     Some(&outline.container_definitions[outline.container(container)?])
 }
 
-fn role(task: &Task) -> Option<&str> {
+/// The role that the task's programs and its agents have.
+pub(crate) fn role(task: &Task) -> Option<&str> {
     let overridden = task.overrides.task_role_arn.as_deref();
     overridden.or(task.definition.outline.task_role_arn.as_deref())
 }

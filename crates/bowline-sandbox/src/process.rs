@@ -121,7 +121,21 @@ impl Container {
         spec: ContainerSpec,
         inside: Option<(Inside, Option<PathBuf>)>,
     ) -> Result<Self, StartError> {
-        let started = timeout(START_LIMIT, launch(spec, inside)).await;
+        Self::start_with(spec, inside, false).await
+    }
+
+    /// The same as [`Self::start`] for a program that belongs to a container beside its main process: what else is in the
+    /// container does not end with it.
+    pub(crate) async fn start_apart(spec: ContainerSpec) -> Result<Self, StartError> {
+        Self::start_with(spec, None, true).await
+    }
+
+    async fn start_with(
+        spec: ContainerSpec,
+        inside: Option<(Inside, Option<PathBuf>)>,
+        apart: bool,
+    ) -> Result<Self, StartError> {
+        let started = timeout(START_LIMIT, launch(spec, inside, apart)).await;
         started.unwrap_or_else(|_| {
             Err(StartError(format!(
                 "the container's init did not answer within {} s",
@@ -169,6 +183,7 @@ const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
 async fn launch(
     spec: ContainerSpec,
     inside: Option<(Inside, Option<PathBuf>)>,
+    apart: bool,
 ) -> Result<Container, StartError> {
     let target = open(spec.output).await?;
     let failed = |error| StartError(format!("cannot start the container's init: {error}"));
@@ -198,7 +213,7 @@ async fn launch(
     } = spec;
     let mark = environment
         .iter()
-        .rfind(|(name, _)| name == MARK)
+        .rfind(|(name, _)| name == MARK && !apart)
         .map(|(_, value)| value.clone());
     let start = Request::Start(Start {
         argv,
@@ -206,6 +221,7 @@ async fn launch(
         directory,
         programs,
         within,
+        apart,
     });
     let mut line = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
     line.push(b'\n');

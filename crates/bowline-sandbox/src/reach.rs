@@ -21,6 +21,8 @@ use crate::isolation::Space;
 const REFUSES_LOOPBACK: [u32; 4] = [3, 3, 4851, 0];
 /// Older agents know nothing of hosts, and connect to the task itself.
 const KNOWS_HOSTS: [u32; 4] = [3, 1, 1188, 0];
+/// Whom tasks ask for names: the VPC's second address.
+const RESOLVER: &str = "10.0.0.2:53";
 /// For the target to answer; nothing here is further away than this machine.
 const DIAL: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,13 @@ pub struct RemoteHost {
     name: String,
     port: u16,
     at: SocketAddr,
+}
+
+impl RemoteHost {
+    /// Name, port, and where it really is.
+    pub(crate) fn parts(&self) -> (&str, u16, SocketAddr) {
+        (&self.name, self.port, self.at)
+    }
 }
 
 /// Why a text is no [`RemoteHost`].
@@ -118,10 +127,8 @@ enum Place {
     Database {
         task: String,
     },
-    /// Found out by whoever dials, as with the reference.
-    Unknown {
-        host: String,
-    },
+    /// A port of a known host where nobody listens.
+    Closed,
 }
 
 impl Reach {
@@ -149,7 +156,7 @@ impl Reach {
                 return Err(format!("Forwarding to IP address {host} is forbidden."));
             }
             Some(host) if is_loopback(host) => own,
-            Some(host) => remote(host, request, options),
+            Some(host) => remote(host, request, options)?,
         };
         Ok(Self {
             place,
@@ -174,10 +181,7 @@ impl Reach {
             Place::Isolated { space, port } => return within(space.connect(*port)).await,
             Place::At(address) => *address,
             Place::Database { task } => return Ok(Box::new(database::connect(task))),
-            Place::Unknown { host } => {
-                let text = format!("lookup {host}: no such host");
-                return Err(io::Error::new(io::ErrorKind::NotFound, text));
-            }
+            Place::Closed => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
         connect(address).await
     }
@@ -196,18 +200,18 @@ async fn within(connecting: impl Future<Output = io::Result<TcpStream>>) -> io::
     Ok(Box::new(stream))
 }
 
-fn remote(host: &str, request: &PortRequest, options: &AgentOptions) -> Place {
+/// A name that does not resolve ends the session, as with the real agent: it looks it up once, at the beginning.
+fn remote(host: &str, request: &PortRequest, options: &AgentOptions) -> Result<Place, String> {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let known = options
-        .hosts
-        .iter()
-        .find(|known| known.name == name && known.port == request.port);
+    let same = options.hosts.iter().filter(|known| known.name == name);
+    let known = same.clone().find(|known| known.port == request.port);
     match known {
-        Some(known) => Place::At(known.at),
-        None if name == database::HOST && request.port == database::PORT => Place::Database {
+        Some(known) => Ok(Place::At(known.at)),
+        None if name == database::HOST && request.port == database::PORT => Ok(Place::Database {
             task: request.task.clone(),
-        },
-        None => Place::Unknown { host: name },
+        }),
+        None if name == database::HOST || same.count() > 0 => Ok(Place::Closed),
+        None => Err(format!("lookup {host} on {RESOLVER}: no such host")),
     }
 }
 
@@ -246,7 +250,7 @@ mod tests {
             Place::Own { .. } | Place::Isolated { .. } => "own",
             Place::At(_) => "at",
             Place::Database { .. } => "database",
-            Place::Unknown { .. } => "unknown",
+            Place::Closed => "closed",
         })
     }
 
@@ -262,7 +266,8 @@ mod tests {
         assert_eq!(place(Some("localhost"), &usual), Ok("own"));
         assert_eq!(place(Some("pg.internal"), &usual), Ok("at"));
         assert_eq!(place(Some("DB.demo.internal."), &usual), Ok("database"));
-        assert_eq!(place(Some("example.com"), &usual), Ok("unknown"));
+        let unknown = "lookup example.com on 10.0.0.2:53: no such host".to_owned();
+        assert_eq!(place(Some("example.com"), &usual), Err(unknown));
         let forbidden = |host: &str| Err(format!("Forwarding to IP address {host} is forbidden."));
         assert_eq!(
             place(Some("169.254.169.254"), &usual),

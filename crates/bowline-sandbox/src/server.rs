@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Told;
 use crate::api;
+use crate::attached;
 use crate::guard::{self, Door};
 use crate::iam;
 use crate::impersonation::{self, Impersonation};
@@ -55,6 +56,8 @@ const CHANNEL_OPERATION: &str = "ssmmessages.OpenDataChannel";
 /// What the port speaks and to whom.
 pub(crate) struct Front {
     pub(crate) tls: Option<Tls>,
+    /// TLS for agents from outside, who speak nothing else, on a port that is plain otherwise.
+    pub(crate) agents: Option<Tls>,
     pub(crate) door: Door,
     /// Also the proxy to AWS's data channels.
     pub(crate) impersonation: Option<Impersonation>,
@@ -135,7 +138,15 @@ async fn receive(stream: TcpStream, front: Arc<Front>, stage: Arc<Stage>, stop: 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = &front.tls else {
+    let plain = match &front.tls {
+        Some(_) => Entrance::MetadataOnly,
+        None => Entrance::Main,
+    };
+    let secured = match &front.tls {
+        Some(_) => Entrance::Main,
+        None => Entrance::Agents,
+    };
+    let Some(tls) = front.tls.as_ref().or(front.agents.as_ref()) else {
         return serve_connection(stream, Entrance::Main, front, stage, stop).await;
     };
     let accepted = tokio::select! {
@@ -144,10 +155,10 @@ async fn receive(stream: TcpStream, front: Arc<Front>, stage: Arc<Stage>, stop: 
     };
     match accepted {
         Ok(Accepted::Tls(stream)) => {
-            serve_connection(*stream, Entrance::Main, front, stage, stop).await;
+            serve_connection(*stream, secured, front, stage, stop).await;
         }
         Ok(Accepted::Plain(stream)) => {
-            serve_connection(stream, Entrance::MetadataOnly, front, stage, stop).await;
+            serve_connection(stream, plain, front, stage, stop).await;
         }
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
@@ -162,6 +173,8 @@ pub(crate) enum Entrance {
     MetadataOnly,
     /// AWS's host of data channels, through the proxy.
     Channels,
+    /// Channels of agents, by TLS on a plain port.
+    Agents,
 }
 
 pub(crate) async fn serve_connection<S>(
@@ -240,15 +253,29 @@ async fn answer(
             );
         }
     };
+    let landscape = &stage.landscape();
+    let outside = landscape.home.sessions.outside();
     let metadata = head.method == Method::GET && head.uri.path().starts_with(METADATA);
-    if entrance == Entrance::MetadataOnly && !metadata {
+    // An agent of a sandbox with TLS does not trust it with its keys, other than for its channels.
+    let decrypt = || {
+        let target = head.headers.get("x-amz-target");
+        target.is_some_and(|target| target == "TrentService.Decrypt")
+            && outside.signer(&head.headers).is_some()
+    };
+    if entrance == Entrance::MetadataOnly && !metadata && !decrypt() {
         // The words of nginx and of AWS's load balancers, which people and programs know.
         let text = "The plain HTTP request was sent to HTTPS port\n";
         let mut refusal = Response::new(Body::from(text));
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         return refusal;
     }
-    let landscape = &stage.landscape();
+    if attached::wants(outside, &head) && entrance != Entrance::Channels {
+        return attached::answer(outside, Request::from_parts(head, Body::new(body))).await;
+    }
+    if entrance == Entrance::Agents {
+        let text = "only channels of agents are here";
+        return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
+    }
     if let Some(session_id) = head.uri.path().strip_prefix(CHANNEL) {
         let session_id = session_id.to_owned();
         return open_channel(
@@ -263,7 +290,7 @@ async fn answer(
         return api::refuse(StatusCode::NOT_FOUND, "UnknownOperationException", text);
     }
     if metadata {
-        return api::metadata(&landscape.home, head.uri.path());
+        return api::metadata(&landscape.worlds().await, head.uri.path());
     }
     if head.uri.path().starts_with(page::ROOT) {
         return page::respond(stage, &head);

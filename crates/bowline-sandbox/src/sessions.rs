@@ -11,13 +11,14 @@ use axum::body::Body;
 use base64::Engine;
 use http::{Request, Response, StatusCode};
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::agent::{self, Encryption, FromService, Job};
-pub use crate::agent::{AgentError, AgentOptions};
+pub use crate::agent::{AgentError, AgentOptions, Outside};
+use crate::attached::{self, Attached};
 use crate::channel::{self, Ticket};
 use crate::clock::SandboxClock;
 use crate::faults::session::{SessionFaults, SocketFaults};
@@ -139,6 +140,7 @@ struct Shared {
     faults: Switch,
     kms: Arc<Kms>,
     access: Arc<Access>,
+    attached: Attached,
     strays: Arc<Semaphore>,
     /// How many sessions and sockets there have been.
     sessions: AtomicU64,
@@ -219,6 +221,7 @@ impl Sessions {
             faults,
             kms,
             access,
+            attached: Attached::new(),
             strays: Arc::new(Semaphore::new(STRAY_SOCKETS)),
             sessions: AtomicU64::new(0),
             sockets: AtomicU64::new(0),
@@ -236,6 +239,7 @@ impl Sessions {
         let (agent, from_service) = mpsc::channel(QUEUE);
         let (closing, closed) = watch::channel(None);
         let cancel = self.shared.stop.child_token();
+        let (document, owner) = (request.document.clone(), request.owner.clone());
         let info = SessionInfo {
             id: session_id.clone(),
             target: request.target.clone(),
@@ -284,6 +288,9 @@ impl Sessions {
         };
         let job = Job {
             session_id: session_id.clone(),
+            target: target.clone(),
+            document,
+            owner,
             kind: request.kind,
             place: request.place,
             log: request.log,
@@ -297,7 +304,18 @@ impl Sessions {
         self.shared.tasks.spawn(async move {
             let options = sessions.shared.options.clone();
             let delay = sessions.shared.faults.now().agent_delay();
-            let serving = serve_in_turn(job, options, from_service, cancel.clone(), places, delay);
+            let attached = sessions.attached(&job.place);
+            let serving = async {
+                let Some(_place) = turn(places, delay, &cancel).await else {
+                    return String::new();
+                };
+                match attached {
+                    Some(attached) => {
+                        attached::serve(attached, &job, from_service, cancel.clone()).await
+                    }
+                    None => agent::serve(job, options, from_service, cancel.clone()).await,
+                }
+            };
             let output = match refusal {
                 Some(text) => text,
                 None => within_idle_limit(serving, &idle, &cancel).await,
@@ -305,6 +323,22 @@ impl Sessions {
             sessions.ended(&session_id, &closing, output);
         });
         grant
+    }
+
+    /// Agents that come over the control channel, wherever the containers are.
+    pub(crate) fn outside(&self) -> &Attached {
+        &self.shared.attached
+    }
+
+    /// The same, if the container at this place has such an agent. Containers without processes have the built-in one.
+    pub(crate) fn attached(&self, place: &Place) -> Option<&Attached> {
+        let outside = self.shared.options.outside.is_some() && place.simulated.is_none();
+        outside.then_some(&self.shared.attached)
+    }
+
+    /// How agents behave.
+    pub(crate) fn options(&self) -> &AgentOptions {
+        &self.shared.options
     }
 
     /// A fresh token and stream URL for a session that lives, or that ended before its client was told.
@@ -424,6 +458,7 @@ impl Sessions {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.shared.attached.shutdown().await;
     }
 
     /// Uses up `token`. `None` if it is not the session's current one: unknown, used before, or the session is over.
@@ -519,26 +554,20 @@ fn cell_number() -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Waits for a place in the container: a session beyond the limit is open but silent.
-async fn serve_in_turn(
-    job: Job,
-    options: AgentOptions,
-    service: mpsc::Receiver<FromService>,
-    cancel: CancellationToken,
+/// Waits for a place in the container: a session beyond the limit is open but silent. `None` if it is to end.
+async fn turn(
     places: Arc<Semaphore>,
     delay: Duration,
-) -> String {
+    cancel: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
     let start = async {
         tokio::time::sleep(delay).await;
-        places.acquire_owned().await
+        places.acquire_owned().await.ok()
     };
-    let place = tokio::select! {
+    tokio::select! {
         place = start => place,
-        () = cancel.cancelled() => return String::new(),
-    };
-    let output = agent::serve(job, options, service, cancel).await;
-    drop(place);
-    output
+        () = cancel.cancelled() => None,
+    }
 }
 
 /// Ends a session whose client has been silent for too long; its text then says so.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
+use crate::attached::Programs;
 use crate::auth::Credentials;
 use crate::clock::SandboxClock;
 use crate::faults::{Faults, Switch};
@@ -26,6 +27,7 @@ use crate::process::InitCommand;
 use crate::scenario::{Plan, Scenario};
 use crate::sessions::{AgentOptions, Sessions};
 use crate::state::Shared;
+use crate::state::task::AgentStatus;
 use crate::world_file::{WorldFile, WorldFileError};
 use crate::{IDLE_LIMIT, StartError, scheduler, tls, world};
 
@@ -34,6 +36,9 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// The same for tasks that were kept: what could not run before does not keep a sandbox from starting.
 const KEPT_LIMIT: Duration = Duration::from_secs(3);
+
+/// For real agents to come before the sandbox says that it is ready; they need one to two seconds.
+const AGENTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long sessions and containers may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -53,6 +58,8 @@ pub(crate) struct Props {
     pub(crate) init: InitCommand,
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
+    /// Real agents to start, if there are any.
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) agent_pending: Duration,
     pub(crate) clock: SandboxClock,
     pub(crate) pace: Duration,
@@ -104,6 +111,13 @@ impl Stage {
         &self.props
     }
 
+    /// Requests are served from now on: real agents are started, and waited for.
+    pub(crate) async fn open(&self) {
+        let home = self.home();
+        home.sessions.outside().open();
+        self.props.agents_up(&home).await;
+    }
+
     /// The world of the start again. The old set ends when the new one is up; if that fails it stays.
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
         let mut number = self.changes.lock().await;
@@ -113,7 +127,10 @@ impl Stage {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, landscape)
         };
+        let home = self.home();
+        home.sessions.outside().open();
         wind_down(&old.home).await;
+        self.props.agents_up(&home).await;
         Ok(())
     }
 
@@ -159,6 +176,7 @@ impl Props {
             root: self.root_of(number).map_err(StartError::Directory)?,
             init: self.init.clone(),
             isolation: self.isolation.clone(),
+            programs: self.programs.clone(),
             agent_pending: self.agent_pending,
             clock: self.clock.clone(),
             pace: self.pace,
@@ -198,6 +216,30 @@ impl Props {
         }
         world::finish(shared, plan);
         Ok(())
+    }
+
+    /// Waits until none of the agents that the sandbox starts is on its way any more; one that does not come is shown by
+    /// its task.
+    async fn agents_up(&self, shared: &Shared) {
+        if self.programs.is_none() {
+            return;
+        }
+        let mut changes = shared.watch();
+        let pending = || {
+            let world = shared.world();
+            let mut containers = world.tasks().flat_map(|task| &task.containers);
+            containers.any(|container| container.agent_status() == Some(AgentStatus::Pending))
+        };
+        let up = async {
+            while pending() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(AGENTS_LIMIT, up).await.is_err() {
+            tracing::warn!("some agents are not connected yet");
+        }
     }
 
     /// The folder of a set: the first has the sandbox's own.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Buckets;
+use crate::attached::Programs;
 use crate::auth::Credentials;
 use crate::automation::Automation;
 use crate::clock::SandboxClock;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
     pub(crate) agents: Agents,
+    /// Real agents to start, if there are any.
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) mishaps: Mishaps,
     pub(crate) automation: Automation,
@@ -96,6 +99,7 @@ pub(crate) struct Setting {
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
     pub(crate) agents: Agents,
+    pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) mishaps: Mishaps,
     pub(crate) clock: SandboxClock,
     pub(crate) clock_ahead: i64,
@@ -159,6 +163,7 @@ impl Shared {
             init: setting.init,
             isolation: setting.isolation,
             agents: setting.agents,
+            programs: setting.programs,
             logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),
             mishaps: setting.mishaps,
             automation: Automation::default(),

@@ -30,6 +30,9 @@ impl Terminal {
         let Some((program, _)) = words.split_first() else {
             return Err("Commands cannot be empty".to_owned());
         };
+        if program.is_empty() {
+            return Err("Failed to start pty: exec: no command".to_owned());
+        }
         let started = match &place.inside {
             None => start_here(words, place),
             Some(inside) => match inside.run(words, place, Asked::Terminal).await {

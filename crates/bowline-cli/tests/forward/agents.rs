@@ -46,11 +46,19 @@ fn a_host_that_the_agent_refuses_is_an_error_with_a_way_out() {
 }
 
 #[test]
+fn a_name_that_the_agent_cannot_resolve_is_an_error() {
+    let sandbox = Sandbox::start(&[]);
+    run(&mut sandbox.bowline(&["forward", "web", "0:nowhere:1"]))
+        .code(125)
+        .stderr_has("refused: lookup nowhere on 10.0.0.2:53: no such host");
+}
+
+#[test]
 fn where_nobody_listens_the_connection_ends_and_the_forward_goes_on() {
     let server = Server::start();
     let words = server.behind_tasks();
     let sandbox = Sandbox::start(&[&words[0], &words[1]]);
-    let mut forwarding = Forwarding::start(&sandbox, &["web", "0:nowhere:1", "0:bulk:9"]);
+    let mut forwarding = Forwarding::start(&sandbox, &["web", "0:bulk:1", "0:bulk:9"]);
     for _ in 0..2 {
         let mut stream = forwarding.connect(0);
         assert!(!matches!(stream.read(&mut [0]), Ok(1..)));

@@ -24,6 +24,16 @@ pub(crate) struct Encryption {
     pub(crate) kms: Arc<Kms>,
 }
 
+impl Encryption {
+    /// The key's ARN. One that does not exist is named as it was configured; the client finds out.
+    pub(crate) fn arn(&self) -> String {
+        match self.kms.describe(&self.key) {
+            Ok(key) => self.kms.arn(&key.id),
+            Err(_) => self.key.clone(),
+        }
+    }
+}
+
 /// The agent's side of a handshake.
 pub(super) struct Handshake {
     session_id: String,
@@ -55,12 +65,7 @@ impl Handshake {
         let challenge = STANDARD.encode(identifiers::random::<16>());
         let mut request = HandshakeRequest::new(&options.version, kind, properties);
         if let Some(encryption) = &job.encryption {
-            // A key that does not exist is named as it was configured; the client finds out.
-            let key = match encryption.kms.describe(&encryption.key) {
-                Ok(key) => encryption.kms.arn(&key.id),
-                Err(_) => encryption.key.clone(),
-            };
-            request = request.with_encryption(&key, Some(&challenge));
+            request = request.with_encryption(&encryption.arn(), Some(&challenge));
         }
         let handshake = Self {
             session_id: job.session_id.clone(),

@@ -1,5 +1,6 @@
 //! How agents behave: fast, or as the real ones with their faults.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +39,19 @@ pub struct AgentOptions {
     pub refuses_hosts: bool,
     /// Hosts that tasks reach besides the demo database.
     pub hosts: Vec<RemoteHost>,
+    /// Agents are real ones that come over the control channel, not the built-in one; of the other options only
+    /// `session_limit` and `hosts` count then.
+    pub outside: Option<Outside>,
+}
+
+/// Where agents from outside come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// Whoever has a container's credentials, most likely a program in it.
+    Anywhere,
+    /// The sandbox starts one for each container: `amazon-ssm-agent` in this folder, with `ssm-agent-worker` and
+    /// `ssm-session-worker` beside it.
+    Programs(PathBuf),
 }
 
 impl Default for AgentOptions {
@@ -55,6 +69,7 @@ impl Default for AgentOptions {
             dial_delay: Duration::ZERO,
             refuses_hosts: false,
             hosts: Vec::new(),
+            outside: None,
         }
     }
 }
@@ -82,7 +97,7 @@ impl AgentOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{word:?} says nothing about agents; there are fast, stock, start-delay=TIME, ready-delay=TIME, no-reack, \
-     handshake-wait=TIME, require-challenge, session-limit=N, dial-delay=TIME, no-hosts, payload=BYTES, version=A.B.C.D"
+     handshake-wait=TIME, require-challenge, session-limit=N, dial-delay=TIME, no-hosts, payload=BYTES, version=A.B.C.D, real, real=FOLDER"
 )]
 pub struct AgentError {
     word: String,
@@ -107,6 +122,12 @@ impl FromStr for AgentOptions {
                 ("ready-delay", _) => options.ready_delay = time()?,
                 ("handshake-wait", _) => options.handshake_wait = time()?,
                 ("dial-delay", _) => options.dial_delay = time()?,
+                ("real", _) => {
+                    options.outside = Some(match value {
+                        "" => Outside::Anywhere,
+                        folder => Outside::Programs(folder.into()),
+                    });
+                }
                 ("no-hosts", "") => options.refuses_hosts = true,
                 ("no-reack", "") => options.reacknowledge = false,
                 ("require-challenge", "") => options.require_challenge = true,
@@ -156,6 +177,12 @@ mod tests {
             (options.session_limit, options.version.as_str()),
             (5, "3.1.0.0")
         );
+        let outside = |text: &str| text.parse::<AgentOptions>().unwrap().outside;
+        assert_eq!(outside("real"), Some(Outside::Anywhere));
+        assert_eq!(
+            outside("real=/opt/agent,session-limit=5"),
+            Some(Outside::Programs("/opt/agent".into()))
+        );
         for wrong in [
             "",
             "stocks",
@@ -165,7 +192,7 @@ mod tests {
             "start-delay=1",
         ] {
             let error = wrong.parse::<AgentOptions>().unwrap_err().to_string();
-            assert!(error.ends_with("version=A.B.C.D"), "{error}");
+            assert!(error.ends_with("real=FOLDER"), "{error}");
         }
     }
 }

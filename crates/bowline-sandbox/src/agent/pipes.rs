@@ -91,6 +91,9 @@ async fn start(
     let Some((program, _)) = words.split_first() else {
         return Err("Commands cannot be empty".to_owned());
     };
+    if program.is_empty() {
+        return Err("exec: no command".to_owned());
+    }
     let pipe = || -> io::Result<(pipe::Receiver, io::PipeWriter)> {
         let (reader, writer) = io::pipe()?;
         Ok((pipe::Receiver::from_owned_fd(reader.into())?, writer))

@@ -2,44 +2,64 @@
 //!
 //! The path is the secret: each container has its own, in its environment.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::{RequestId, refuse, reply};
 use crate::identifiers::Account;
+use crate::prerequisites;
 use crate::state::Shared;
 use crate::state::task::{Container, Task};
 
-/// Answers `GET /v4/<key>` and `GET /v4/<key>/task`.
-pub(crate) fn respond(shared: &Shared, path: &str) -> Response<Body> {
+/// As of a task's role. They go on being good: whoever asks again is given the same ones.
+const KEYS_LIFE: Duration = Duration::from_secs(6 * 3600);
+
+/// Answers `GET /v4/<key>`, `GET /v4/<key>/task`, and `GET /v4/<key>/credentials` where agents come from outside.
+pub(crate) fn respond(worlds: &[Arc<Shared>], path: &str) -> Response<Body> {
     let rest = path.strip_prefix("/v4/").unwrap_or_default();
-    let (key, whole_task) = match rest.strip_suffix("/task") {
-        Some(key) => (key, true),
-        None => (rest, false),
-    };
+    let (key, what) = rest.split_once('/').unwrap_or((rest, ""));
+    worlds
+        .iter()
+        .find_map(|shared| show(shared, key, what))
+        .unwrap_or_else(|| {
+            let text = "no container has this metadata path";
+            refuse(StatusCode::NOT_FOUND, "NotFoundException", text)
+        })
+}
+
+fn show(shared: &Arc<Shared>, key: &str, what: &str) -> Option<Response<Body>> {
     let world = shared.world();
-    let found = world.tasks().find_map(|task| {
-        let container = task
-            .containers
-            .iter()
-            .find(|container| container.metadata_key == key)?;
+    let (task, container) = world.tasks().find_map(|task| {
+        let mut containers = task.containers.iter();
+        let container = containers.find(|container| container.metadata_key == key)?;
         Some((task, container))
-    });
-    match found {
-        Some((task, _)) if whole_task => {
-            reply::json(show_task(&shared.account, task), &RequestId::new())
-        }
-        Some((task, container)) => reply::json(
-            show_container(&shared.account, task, container),
-            &RequestId::new(),
-        ),
-        None => refuse(
-            StatusCode::NOT_FOUND,
-            "NotFoundException",
-            "no container has this metadata path",
-        ),
-    }
+    })?;
+    let shown = match what {
+        "" => show_container(&shared.account, task, container),
+        "task" => show_task(&shared.account, task),
+        "credentials" => credentials(shared, task, container)?,
+        _ => return None,
+    };
+    Some(reply::json(shown, &RequestId::new()))
+}
+
+/// Keys of the task's role, good for the container's agent only.
+fn credentials(shared: &Arc<Shared>, task: &Task, container: &Container) -> Option<Value> {
+    let role = prerequisites::role(task)?;
+    container.agent_status()?;
+    let outside = shared.sessions.attached(&container.place)?;
+    let keys = outside.keys(shared, task, container);
+    Some(json!({
+        "RoleArn": role,
+        "AccessKeyId": keys.access_key_id,
+        "SecretAccessKey": keys.secret_access_key,
+        "Token": keys.session_token,
+        "Expiration": timestamp(shared.time() + KEYS_LIFE),
+    }))
 }
 
 fn show_task(account: &Account, task: &Task) -> Value {

@@ -41,7 +41,7 @@ use crate::state::{Shared, TaskKey};
 pub(crate) use ecs::check_containers;
 pub(crate) use metadata::respond as metadata;
 pub(crate) use parameters::{check_name as check_parameter, stored as parameter};
-pub(crate) use reply::{ApiError, Protocol, RequestId, prune};
+pub(crate) use reply::{ApiError, Protocol, RequestId, escape_xml, prune, stamp};
 pub(crate) use s3::Buckets;
 pub(crate) use secrets::check_name as check_secret;
 use service::Service;
@@ -81,7 +81,13 @@ pub(crate) async fn respond(
     let service = Service::of(head);
     let verified = authenticate(&admitted, head, &body, service.scope(), false);
     let told = Told {
-        caller: verified.is_ok().then(|| shared.account.caller()),
+        caller: verified
+            .is_ok()
+            .then(|| match &admitted.agent {
+                Some(pass) => pass.caller(),
+                None => Some(shared.account.caller()),
+            })
+            .flatten(),
         operation: format!(
             "{}.{}",
             service.scope(),
@@ -89,7 +95,7 @@ pub(crate) async fn respond(
         ),
     };
     let response = match verified {
-        Ok(()) => serve(landscape, shared, host, service, head, &body).await,
+        Ok(()) => serve(landscape, &admitted, host, service, head, &body).await,
         Err(error) => locked_out(service, &error),
     };
     let mut response = dated(shared, response);
@@ -112,15 +118,21 @@ fn locked_out(service: Service<'_>, error: &AuthError) -> Response<Body> {
 
 async fn serve(
     landscape: &Landscape,
-    shared: &Arc<Shared>,
+    admitted: &Admitted,
     host: &str,
     service: Service<'_>,
     head: &Parts,
     body: &Bytes,
 ) -> Response<Body> {
+    let shared = &admitted.shared;
     let request_id = RequestId::new();
     let protocol = service.protocol();
     let answered = match sabotage(shared, service, body).await {
+        Ok(()) if admitted.agent.is_some() && !agent_may(admitted, service, body) => {
+            let text = "the keys of a container are for its agent: its channels, and kms:Decrypt if the task's role \
+                allows it";
+            Err(ApiError::new("AccessDeniedException", text))
+        }
         Ok(()) if matches!(service, Service::Lambda) => {
             return lambda::respond(shared, head, body, &request_id).await;
         }
@@ -184,6 +196,20 @@ pub(crate) fn authenticate(
         },
         shared.time(),
     )
+}
+
+/// What an agent calls with the keys of its container, besides its channels.
+fn agent_may(admitted: &Admitted, service: Service<'_>, body: &[u8]) -> bool {
+    let Service::Kms {
+        operation: "Decrypt",
+    } = service
+    else {
+        return false;
+    };
+    let input: Value = serde_json::from_slice(body).unwrap_or_default();
+    let key = input["KeyId"].as_str().unwrap_or("*");
+    let agent = admitted.agent.as_ref();
+    agent.is_some_and(|agent| agent.may("kms:Decrypt", key))
 }
 
 /// Latency and throttling on purpose; not of the sandbox's own calls.

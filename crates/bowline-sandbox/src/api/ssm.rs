@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::parameters;
 use crate::api::pages::{PageRequest, page};
 use crate::api::{ApiError, Call};
-use crate::identifiers::{Account, CALLER_NAME};
+use crate::identifiers::CALLER_NAME;
 use crate::prerequisites;
 use crate::reach::PortRequest;
 use crate::sessions::{
@@ -73,7 +73,7 @@ pub(crate) fn needed(call: &Call<'_>) -> Option<TaskKey> {
         return None;
     }
     let input: Start = call.input().ok()?;
-    reachable(&call.shared.world(), &call.shared.account, &input.target)?;
+    reachable(&call.shared.world(), call.shared, &input.target)?;
     Some(Target::parse(&input.target)?.task)
 }
 
@@ -130,7 +130,7 @@ fn start(call: &Call<'_>) -> Result<Value, ApiError> {
     // The session starts while the world stands still: a container that ends then ends the session too.
     let world = call.shared.world();
     // The service answers alike for whatever it cannot reach: wrong names, stopped, started without exec.
-    let container = reachable(&world, &call.shared.account, &input.target).ok_or_else(|| {
+    let container = reachable(&world, call.shared, &input.target).ok_or_else(|| {
         ApiError::new(
             "TargetNotConnected",
             format!("{} is not connected.", input.target),
@@ -434,7 +434,7 @@ struct ConnectionStatus {
 fn connection_status(call: &Call<'_>) -> Result<Value, ApiError> {
     let input: ConnectionStatus = call.input()?;
     let world = call.shared.world();
-    let connected = reachable(&world, &call.shared.account, &input.target).is_some();
+    let connected = reachable(&world, call.shared, &input.target).is_some();
     let status = if connected {
         "connected"
     } else {
@@ -444,8 +444,8 @@ fn connection_status(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// The container behind a target, if sessions can be opened to it now.
-fn reachable<'w>(world: &'w World, account: &Account, target: &str) -> Option<&'w Container> {
-    let target = Target::parse(target)?;
+fn reachable<'w>(world: &'w World, shared: &Shared, name: &str) -> Option<&'w Container> {
+    let target = Target::parse(name)?;
     let task = world.task(&target.task)?;
     let mut named = task
         .containers
@@ -453,7 +453,11 @@ fn reachable<'w>(world: &'w World, account: &Account, target: &str) -> Option<&'
         .filter(|container| container.runtime_id.as_deref() == Some(target.runtime_id));
     named.find(|container| {
         container.agent_status() == Some(AgentStatus::Running)
-            && prerequisites::is_connected(world, account, task, &container.name)
+            && prerequisites::is_connected(world, &shared.account, task, &container.name)
+            && shared
+                .sessions
+                .attached(&container.place)
+                .is_none_or(|agents| agents.is_online(name))
     })
 }
 

@@ -125,6 +125,7 @@ impl Inside {
             directory: place.directory.clone(),
             programs: place.programs.clone(),
             within: Some(Within::Container(Session { container, kind })),
+            apart: false,
         });
         lines.send(&start, &[]).await?;
         let line = lines.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;

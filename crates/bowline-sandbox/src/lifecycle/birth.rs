@@ -84,6 +84,22 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                 );
                 set(&mut environment, "BOWLINE_TASK_ID", &key.id);
             }
+            let mut place = Place {
+                environment,
+                directory,
+                programs,
+                simulated: fate,
+                inside,
+            };
+            if shared.sessions.attached(&place).is_some() {
+                let metadata = place.variable("ECS_CONTAINER_METADATA_URI_V4");
+                let credentials = format!("{}/credentials", metadata.unwrap_or_default());
+                set(
+                    &mut place.environment,
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                    &credentials,
+                );
+            }
             Container {
                 id,
                 name: definition.name.clone(),
@@ -98,17 +114,12 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                 log: log_target(definition, &key.id, &runtime_id),
                 health: definition.health_check.as_ref().map(|_| Health::Unknown),
                 killed: CancellationToken::new(),
-                place: Place {
-                    environment,
-                    directory,
-                    programs,
-                    simulated: fate,
-                    inside,
-                },
+                place,
             }
         })
         .collect();
     let awsvpc = order.subnet.is_some();
+    let outside = shared.sessions.options().outside.is_some();
     Task {
         key,
         definition: order.definition,
@@ -134,7 +145,8 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
         start_failure: order.start_failure,
         visible_from: order.visible_from,
         over_since: None,
-        dormant: (order.lazy || simulated).then(Dormant::default),
+        // Agents from outside need the processes that they are among.
+        dormant: (order.lazy && !outside || simulated).then(Dormant::default),
         version: 1,
     }
 }

@@ -134,8 +134,8 @@ impl Client {
         let request = request.header("x-amz-date", &time);
         let upgrade = request.service == "ssmmessages";
         let mut signed = vec![("host", self.authority.as_str())];
-        // The reference client signs nothing else of an upgrade.
-        let also = |name: &&(String, String)| name.0 == "x-amz-date" || !upgrade;
+        // The reference programs sign nothing else of an upgrade.
+        let also = |name: &&(String, String)| name.0.starts_with("x-amz-") || !upgrade;
         signed.extend(
             request
                 .headers
@@ -156,6 +156,7 @@ impl Client {
             .unwrap_or((&request.target, ""));
         // Targets of these tests are chosen so that only their query needs care, and it comes sorted.
         let query = query.replace('+', "%20").replace('/', "%2F");
+        let path = path.replace(':', "%3A");
         let canonical = format!(
             "{}\n{path}\n{query}\n{lines}\n{names}\n{}",
             request.method,

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connection::{self, FromLocal, PIECES};
 use super::error::ForwardError;
 use super::listener::Accepted;
-use super::session::refusal;
+use super::session::{is_unresolved, refusal};
 use super::spec::Remote;
 use super::tunnel::Work;
 use super::{Carriage, ForwardEvent, Teller};
@@ -263,7 +263,9 @@ impl Carrier<'_> {
             }
             ChannelEvent::Closed { output, .. } => {
                 return Some(match refusal(&output, container.to_owned(), remote) {
-                    ForwardError::Refused { reason, .. } => ForwardError::Ended { reason },
+                    ForwardError::Refused { reason, .. } if !is_unresolved(&reason) => {
+                        ForwardError::Ended { reason }
+                    }
                     other => other,
                 });
             }

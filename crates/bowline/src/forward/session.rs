@@ -200,6 +200,11 @@ pub(super) fn refusal(output: &str, container: String, remote: &Remote) -> Forwa
     }
 }
 
+/// Whether the agent's words are that a name does not resolve.
+pub(super) fn is_unresolved(reason: &str) -> bool {
+    reason.contains("no such host")
+}
+
 fn is_at_least(version: &str, least: [u32; 4]) -> bool {
     let parts = version.split('.').map(str::parse);
     parts

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ForwardError;
 use super::listener::{Accepted, Listener};
 use super::places::{Place, Places};
-use super::session::PortSession;
+use super::session::{PortSession, is_unresolved};
 use super::spec::Remote;
 use super::{Again, Carriage, ForwardEvent, Teller, many, single};
 use crate::session::chain;
@@ -81,27 +81,7 @@ impl Tunnel {
             let (mut session, place) = match started {
                 Ok(started) => started,
                 Err(ForwardError::Closed) => return,
-                Err(error) if !ready_before && self.on_demand => {
-                    let text = format!("{}: {}", self.remote, chain(&error));
-                    let minor = false;
-                    self.tell(|forward| ForwardEvent::Notice {
-                        forward,
-                        text,
-                        minor,
-                    })
-                    .await;
-                    // Those that come before this is known are broken off too.
-                    accepted.close();
-                    while let Some(accepted) = accepted.recv().await {
-                        accepted.stream.break_off();
-                    }
-                    return;
-                }
-                Err(error) if !ready_before => {
-                    self.tell(|forward| ForwardEvent::Failed { forward, error })
-                        .await;
-                    return;
-                }
+                Err(error) if !ready_before => return self.give_up(error, accepted).await,
                 Err(error) => {
                     let reason = chain(&error);
                     tracing::debug!(reason, "no session yet");
@@ -135,6 +115,9 @@ impl Tunnel {
             if matches!(error, ForwardError::Closed) {
                 return;
             }
+            if !again && is_verdict(&error) {
+                return self.give_up(error, accepted).await;
+            }
             down = Some(Instant::now());
             let reason = chain(&error);
             let unneeded = is_idle_end(&reason);
@@ -155,6 +138,28 @@ impl Tunnel {
             } else {
                 pauses = Pauses::default();
             }
+        }
+    }
+
+    /// There will be no session.
+    async fn give_up(&self, error: ForwardError, mut accepted: mpsc::Receiver<Accepted>) {
+        if !self.on_demand {
+            self.tell(|forward| ForwardEvent::Failed { forward, error })
+                .await;
+            return;
+        }
+        let text = format!("{}: {}", self.remote, chain(&error));
+        let minor = false;
+        self.tell(|forward| ForwardEvent::Notice {
+            forward,
+            text,
+            minor,
+        })
+        .await;
+        // Those that come before this is known are broken off too.
+        accepted.close();
+        while let Some(accepted) = accepted.recv().await {
+            accepted.stream.break_off();
         }
     }
 
@@ -339,6 +344,15 @@ impl Pauses {
 }
 
 /// Whether the service ended the session because nothing went through it.
+/// The agent looks at the host once, right after the handshake: another session would end in the same way.
+fn is_verdict(error: &ForwardError) -> bool {
+    match error {
+        ForwardError::Forbidden { .. } => true,
+        ForwardError::Refused { reason, .. } => is_unresolved(reason),
+        _ => false,
+    }
+}
+
 fn is_idle_end(reason: &str) -> bool {
     reason.contains("inactivity") || reason.contains("idle")
 }

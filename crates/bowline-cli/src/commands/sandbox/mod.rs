@@ -38,6 +38,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 ///   bowline sandbox --env-file env &      then, when the file is there:  . ./env
 ///   eval "$(bowline sandbox up -d)"       one in the background, and a shell that is led there
 ///   bowline sandbox --agent stock         the real agent's delay and faults
+///   bowline sandbox --agent real=./agent  AWS's own agent, from ./agent
 ///   bowline sandbox --scenario no-base64  an image without base64
 ///   bowline sandbox --fault loss=10%      messages that vanish
 ///   bowline sandbox --world shop.yaml     clusters and services of your own

@@ -36,6 +36,9 @@ pub(super) struct ServeArgs {
     /// More words after commas change that: start-delay=1s (before the first output), ready-delay=2s (input is refused
     /// so long), no-reack (as agents before 3.2.1041.0), handshake-wait=5s, require-challenge, session-limit=5 (instead
     /// of 2), dial-delay=2s (of forwarded ports), no-hosts (only ports of the task are forwarded), payload=1024 (of one message), version=3.1.0.0.
+    ///
+    /// real=FOLDER starts the public amazon-ssm-agent in each container, from the programs in that folder; real alone waits
+    /// for one that comes by itself.
     #[arg(long, default_value = "fast", value_name = "KIND[,WORD…]")]
     agent: AgentOptions,
     /// The pause before an agent reads a command's first output (500ms, 2s); the stock agent's is 1s
@@ -95,7 +98,7 @@ pub(super) struct ServeArgs {
     /// Whether each task has its own files, processes and network (Linux namespaces)
     ///
     /// auto isolates tasks where the machine allows it; on refuses to start where it does not; off never tries. The
-    /// line that says the sandbox is ready tells which it is.
+    /// line that says the sandbox is ready tells which it is. With --agent real no task is isolated, and on is refused.
     #[arg(long, value_enum, default_value_t = Isolation::Off, value_name = "WHEN")]
     isolation: Isolation,
     /// Ends when stdin does: the private sandbox of one command
@@ -404,6 +407,10 @@ impl From<StartError> for CommandError {
             StartError::Isolation { .. } => {
                 Some("--isolation off runs its containers as plain processes of this machine")
             }
+            StartError::AgentsIsolated => Some("--agent real needs --isolation off"),
+            StartError::Agents(_) => Some(
+                "real=FOLDER wants amazon-ssm-agent, ssm-agent-worker and ssm-session-worker there, and Linux namespaces",
+            ),
             _ => None,
         };
         let error = Self::new(ErrorKind::Unavailable, error);

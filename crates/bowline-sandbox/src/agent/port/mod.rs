@@ -30,11 +30,6 @@ pub(super) async fn serve(
     service: mpsc::Receiver<FromService>,
     cancel: CancellationToken,
 ) -> String {
-    let space = job.place.inside.as_ref().map(|inside| inside.space.clone());
-    let reach = match Reach::new(request, space, &options) {
-        Ok(reach) => reach,
-        Err(reason) => return failure(&reason),
-    };
     let (handshake, asked) =
         Handshake::with_properties(job, &SessionType::Port, &options, &request.properties());
     let window = (WINDOW / options.chunk()).max(32);
@@ -42,6 +37,12 @@ pub(super) async fn serve(
     let mut line = Line::with_window(session_id, &options, Some(asked), service, window);
     let version = match handshake.shake(&mut line, &cancel).await {
         Ok(version) => version.unwrap_or_default(),
+        Err(reason) => return reason,
+    };
+    // Only now, and bare: the real agent's words for what it does not even try.
+    let space = job.place.inside.as_ref().map(|inside| inside.space.clone());
+    let reach = match Reach::new(request, space, &options) {
+        Ok(reach) => reach,
         Err(reason) => return reason,
     };
     let mode = match request.forwards && options.is_at_least(MULTIPLEXES) {

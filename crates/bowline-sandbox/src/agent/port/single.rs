@@ -10,6 +10,7 @@ use bowline_proto::{Event, Flag, PayloadType};
 use super::connection::{self, FromTarget, PIECES};
 use crate::agent::AgentOptions;
 use crate::agent::line::{Line, Turn};
+use crate::init::system_text;
 use crate::reach::Reach;
 
 /// Input that waits for the target; beyond it input is not acknowledged and comes again.
@@ -46,7 +47,8 @@ pub(super) async fn serve(
 }
 
 fn refused(error: &std::io::Error) -> String {
-    super::failure(&format!("Unable to connect to specified port: {error}"))
+    let reason = system_text(error);
+    format!("Unable to connect to specified port: dial tcp: connect: {reason}")
 }
 
 struct Agent {

@@ -66,6 +66,10 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Value, ApiError> {
     let target = container
         .target(&task.key)
         .ok_or_else(|| ApiError::invalid_parameter(NOT_ENABLED))?;
+    let outside = call.shared.sessions.attached(&container.place);
+    if outside.is_some_and(|agents| !agents.is_online(&target)) {
+        return Err(ApiError::new("TargetNotConnectedException", NOT_CONNECTED));
+    }
     let grant = call.shared.sessions.start(SessionRequest {
         id_prefix: "ecs-execute-command".to_owned(),
         target,
