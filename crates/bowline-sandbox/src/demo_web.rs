@@ -31,8 +31,26 @@ pub(crate) const TASK_ID: &str = "BOWLINE_TASK_ID";
 const CONNECTIONS: usize = 128;
 /// How long a connection may stay open without a request.
 const IDLE: Duration = Duration::from_secs(60);
+/// For the server to listen; it needs some milliseconds.
+const LISTENING: Duration = Duration::from_secs(2);
+/// Between looks whether it does.
+const LOOK: Duration = Duration::from_millis(2);
 /// Pause after a failed accept, which would otherwise fail again at once (out of file descriptors).
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits until the server with this environment listens. A container of the demo world is only RUNNING when its server
+/// answers, so that nobody who is told of it finds the port closed.
+pub(crate) async fn await_listening(environment: &[(String, String)]) {
+    let address = environment.iter().rfind(|(name, _)| name == LISTEN);
+    let Some((_, address)) = address else { return };
+    let listens = async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // One that does not listen by then has ended, or says why in its log.
+    let _ = tokio::time::timeout(LISTENING, listens).await;
+}
 
 /// Serves until SIGTERM.
 pub(crate) async fn serve() -> io::Result<()> {

@@ -164,6 +164,13 @@ async fn supervise() -> io::Result<()> {
         Ok(main) => main,
         Err(text) => return report(&mut reports, &Report::Failed(text)).await,
     };
+    if start
+        .argv
+        .first()
+        .is_some_and(|word| word == demo_web::PROGRAM)
+    {
+        demo_web::await_listening(&start.environment).await;
+    }
     let mut end = None;
     // From here on a sandbox that went away is no error: the requests end, and that ends the container.
     let _ = report(&mut reports, &Report::Started).await;

@@ -5,9 +5,10 @@ use std::fs;
 use crate::support::{Process, SOON, Sandbox, run, signal, wait_for};
 use crate::{inside, isolated, tasks};
 
-/// A process that forgets everything that could lead back to its container.
-const STRAY: &str =
-    "env -i setsid sh -c 'trap \"\" HUP TERM; sleep 600 & sleep 600' </dev/null >/dev/null 2>&1 &";
+/// A process that forgets everything that could lead back to its container. Its session stays until it has done so, or
+/// would take it along.
+const STRAY: &str = "env -i setsid sh -c 'trap \"\" HUP TERM; : >astray; sleep 600 & sleep 600' </dev/null >/dev/null 2>&1 & \
+                     until [ -e astray ]; do sleep 0.02; done";
 
 fn mounts() -> usize {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
