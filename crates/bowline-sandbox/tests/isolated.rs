@@ -18,9 +18,24 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Writes where a container may, and tries to where it may not; the code tells what was wrong.
 const SCRIPT: &str = "touch /etc/x /tmp/x /var/tmp/x /root/x /run/x || exit 11
     grep -q localhost /etc/hosts && rm /etc/hosts || exit 12
-    touch /usr/x 2>/dev/null && exit 13
-    touch /var/x 2>/dev/null && exit 14
+    for folder in $READ_ONLY; do touch $folder/x 2>/dev/null && exit 13; done
     exit 42";
+
+/// Those of the machine's folders that have no mounts below: the others are made anew, of what is in them.
+fn whole_folders() -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points: Vec<&str> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .collect();
+    let is_whole = |folder: &&str| !points.iter().any(|point| point.starts_with(*folder));
+    let whole: Vec<&str> = ["/usr/", "/var/", "/opt/"]
+        .into_iter()
+        .filter(is_whole)
+        .collect();
+    assert!(!whole.is_empty(), "{points:?}");
+    whole.join(" ")
+}
 
 #[tokio::test]
 async fn without_overlays_the_machine_is_read_only() {
@@ -28,7 +43,9 @@ async fn without_overlays_the_machine_is_read_only() {
         return;
     };
     let client = Client::of(&sandbox);
-    let command = json!([{ "name": "job", "command": ["sh", "-c", SCRIPT] }]);
+    let environment = json!([{ "name": "READ_ONLY", "value": whole_folders() }]);
+    let command =
+        json!([{ "name": "job", "command": ["sh", "-c", SCRIPT], "environment": environment }]);
     let overrides = json!({ "containerOverrides": command });
     let task = run(&client, "job", &overrides).await;
     assert_eq!(task["containers"][0]["exitCode"], 42, "{task}");
