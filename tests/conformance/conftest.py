@@ -53,7 +53,7 @@ def bowline():
 class Started:
     """A sandbox this run started itself."""
 
-    def __init__(self, binary, place, *options):
+    def __init__(self, binary, place, *options, extra=None):
         self.env_file = Path(place) / "env"
         self.log = Path(place) / "log"
         self.home = Path(place) / "home"
@@ -64,7 +64,12 @@ class Started:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={"PATH": os.environ["PATH"], "HOME": str(self.home), "BOWLINE_CONFORMANCE_LEAK": "1"},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(self.home),
+                    "BOWLINE_CONFORMANCE_LEAK": "1",
+                    **(extra or {}),
+                },
             )
         try:
             self.env = self._wait()

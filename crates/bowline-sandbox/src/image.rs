@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-use crate::isolation::Inside;
+use crate::room::Room;
 use crate::simulated::Fate;
 
 /// The label's name.
@@ -50,8 +50,8 @@ pub(crate) struct Place {
     pub(crate) programs: Option<PathBuf>,
     /// There are no processes, and the agent plays them.
     pub(crate) simulated: Option<Fate>,
-    /// In the namespaces of an isolated task, where the directories above are.
-    pub(crate) inside: Option<Inside>,
+    /// What it is in, where the directories above are; `None` if it is a plain process.
+    pub(crate) room: Option<Room>,
 }
 
 impl Place {

@@ -3,7 +3,6 @@
 //! A task's namespaces are made when its first container starts (`isolation/space.rs`), and all of its containers share
 //! them but for their files. What runs in them is in `init/`.
 
-mod session;
 mod space;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use session::{Asked, Attached};
 pub(crate) use space::{Inside, Space};
 
 use crate::process::InitCommand;

@@ -21,6 +21,7 @@ use crate::identifiers::{self, Account};
 use crate::isolation::Makings;
 use crate::kms::Kms;
 use crate::process::InitCommand;
+use crate::runtime::Engine;
 use crate::scenario::Plan;
 use crate::sessions::Sessions;
 use crate::stage::ready;
@@ -68,6 +69,7 @@ pub(crate) struct Blueprint {
     pub(crate) root: PathBuf,
     pub(crate) init: InitCommand,
     pub(crate) isolation: Option<Makings>,
+    pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) agent_pending: Duration,
     pub(crate) clock: SandboxClock,
@@ -97,6 +99,7 @@ impl Blueprint {
             streams: self.root.join(streams),
             init: self.init.clone(),
             isolation: self.isolation.clone(),
+            engine: self.engine.clone(),
             agents: Agents {
                 pending: plan.agent_pending.unwrap_or(self.agent_pending),
                 stopped: plan.agent_stopped.clone().into(),

@@ -178,7 +178,9 @@ mod reach;
 // Public for tests/containers.rs: only an integration test is told the path of the init's binary.
 #[doc(hidden)]
 pub mod process;
+mod room;
 mod root;
+mod runtime;
 mod scenario;
 mod scheduler;
 mod server;
@@ -222,6 +224,8 @@ use keep::{Keeper, Keeping};
 use page::Page;
 pub use process::InitCommand;
 pub use reach::{RemoteHost, RemoteHostError};
+use runtime::Engine;
+pub use runtime::Runtime;
 pub use scenario::{ExecLogging, Prerequisite, Scenario, ScenarioError};
 use server::Front;
 pub use sessions::{AgentError, AgentOptions, Outside};
@@ -270,6 +274,9 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Whether tasks are isolated from the machine and from each other.
     pub isolation: Isolation,
+    /// What runs the images of task definitions for real; `None` runs their commands as processes of this machine. Not
+    /// together with isolated tasks, nor with agents from outside.
+    pub runtime: Option<Runtime>,
     /// Isolates without overlays, as on a machine that refuses them: for tests of what is done then.
     #[doc(hidden)]
     pub without_overlays: bool,
@@ -297,6 +304,7 @@ impl Options {
             access_log: None,
             state: None,
             isolation: Isolation::default(),
+            runtime: None,
             without_overlays: false,
             init,
         }
@@ -339,6 +347,17 @@ pub enum StartError {
         /// What was refused.
         reason: String,
     },
+    /// Images shall be run, and nothing runs them.
+    #[error("cannot run images with {runtime}: {reason}")]
+    Runtime {
+        /// What was asked.
+        runtime: Runtime,
+        /// What it said, or what is missing.
+        reason: String,
+    },
+    /// Images shall be run, which does not go together with isolated tasks or agents from outside.
+    #[error("images are not run with {0}")]
+    Together(&'static str),
     /// The services that start with the sandbox did not come up.
     #[error("the services do not come up: {reason}")]
     NotReady {
@@ -374,6 +393,12 @@ impl Sandbox {
         let address = listener.local_addr().map_err(unusable)?;
         dispositions::catch_ignored();
         let root = root::make().map_err(StartError::Directory)?;
+        if options.runtime.is_some() && options.isolation == Isolation::On {
+            return Err(StartError::Together("isolated tasks"));
+        }
+        if options.runtime.is_some() && options.agent.outside.is_some() {
+            return Err(StartError::Together("real agents"));
+        }
         let (makings, doors) = Makings::new(
             options.init.clone(),
             address.port(),
@@ -383,10 +408,19 @@ impl Sandbox {
             (Isolation::On, Some(_)) => return Err(StartError::AgentsIsolated),
             // They are started beside the tasks, and what they run would not be in them.
             (Isolation::Auto, Some(_)) => Ok(Isolated::No(None)),
+            (Isolation::Auto, None) if options.runtime.is_some() => Ok(Isolated::No(None)),
             (wish, _) => makings.decide(wish, root.path()).await,
         };
         let isolated = isolated.map_err(|reason| StartError::Isolation { reason })?;
         let makings = (isolated == Isolated::Yes).then_some(makings);
+        let engine = match options.runtime {
+            Some(runtime) => {
+                let engine = Engine::start(runtime, &options.init, root.path()).await;
+                let refused = |reason| StartError::Runtime { runtime, reason };
+                Some(Arc::new(engine.map_err(refused)?))
+            }
+            None => None,
+        };
         let account = Account::new(&options.region);
         let channel_host = options.impersonate.then(|| account.channel_host());
         let certified = channel_host.iter().chain(&options.host_names).cloned();
@@ -430,6 +464,7 @@ impl Sandbox {
             root: root.path().to_owned(),
             init: options.init,
             isolation: makings,
+            engine,
             programs: outside.programs,
             agent_pending: options.agent_pending,
             clock: SandboxClock::start(options.clock_speed),
@@ -463,6 +498,12 @@ impl Sandbox {
     /// Whether its tasks are isolated, and why they are not.
     pub fn isolated(&self) -> &Isolated {
         &self.isolated
+    }
+
+    /// What runs images for real, with its version: `podman 4.3.1`.
+    pub fn runtime(&self) -> Option<String> {
+        let engine = self.stage.props().engine.as_ref();
+        engine.map(|engine| engine.title())
     }
 
     /// Where sessions are logged byte for byte, as `<group>/<session id>` with `%2F` for each slash of the group;

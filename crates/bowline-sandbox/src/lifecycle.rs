@@ -19,6 +19,8 @@ use crate::dormant::{self, Dormant};
 use crate::mishaps::StartFailure;
 use crate::prerequisites;
 use crate::process::{self, ContainerSpec, Exit, Output};
+use crate::room::Room;
+use crate::runtime;
 use crate::scheduler;
 use crate::state::definition::TaskDefinition;
 use crate::state::task::{
@@ -168,7 +170,11 @@ impl Life {
             task.times.pull_started = Some(SystemTime::now());
         });
         let pull = self.look(|task| task.pull).unwrap_or_default();
-        let going_on = self.pause(pull).await;
+        let mut going_on = self.pause(pull).await;
+        if going_on && let Err(failure) = self.pull().await {
+            self.fail_to_start(&failure);
+            going_on = false;
+        }
         self.change(|task| task.times.pull_stopped = Some(SystemTime::now()));
         match failure.filter(StartFailure::at_pull) {
             Some(failure) if going_on => {
@@ -177,6 +183,29 @@ impl Life {
             }
             _ => going_on,
         }
+    }
+
+    /// Has the engine provide the images that are real.
+    async fn pull(&self) -> Result<(), StartFailure> {
+        let Some(engine) = &self.shared.engine else {
+            return Ok(());
+        };
+        for container in &self.definition.outline.container_definitions {
+            let image = container.image.as_deref();
+            let Some(image) = image.filter(|_| runtime::is_real(image)) else {
+                continue;
+            };
+            let pulled = tokio::select! {
+                pulled = engine.provide(image) => pulled,
+                () = self.halt.cancelled() => return Ok(()),
+                () = self.shared.stop.cancelled() => return Ok(()),
+            };
+            pulled.map_err(|reason| StartFailure {
+                reason: format!("CannotPullContainerError: {image}: {reason}"),
+                container: Some(container.name.clone()),
+            })?;
+        }
+        Ok(())
     }
 
     /// The first container whose log group is missing and that does not make it.
@@ -395,17 +424,17 @@ impl Life {
             programs: place.programs,
             output,
         };
-        let collected = match &place.inside {
-            Some(inside) => definition
+        let collected = match &place.room {
+            Some(Room::Isolated(inside)) => definition
                 .tools()
                 .map(|_| inside.programs(&definition.name)),
-            None => spec.programs.clone(),
+            Some(Room::Engine(_)) | None => spec.programs.clone(),
         };
         Ok(Beginning {
             spec,
             tools: definition.tools().map(str::to_owned),
             collected,
-            inside: place.inside,
+            room: place.room,
         })
     }
 

@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,7 +32,7 @@ use crate::isolation::Inside;
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// For the rest of the output after the end, and for the init to leave: both are done at once unless a process that
 /// could not be killed holds on to them.
-const END_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(2);
 /// As much as a pipe holds, so that one read can empty it.
 const LOG_CHUNK: usize = 64 * 1024;
 
@@ -103,10 +103,29 @@ pub struct StartError(pub String);
 /// A running container. Dropping it kills it.
 #[derive(Debug)]
 pub struct Container {
-    /// Our end of the socket pair, non-blocking; the task reads from a copy of it.
-    control: StdUnixStream,
+    hand: Hand,
     exit: watch::Receiver<Option<Exit>>,
-    _task: AbortOnDropHandle<()>,
+}
+
+/// What holds a container.
+#[derive(Debug)]
+enum Hand {
+    /// Its init: our end of the socket pair, non-blocking; the task reads from a copy of it.
+    Init {
+        control: StdUnixStream,
+        _task: AbortOnDropHandle<()>,
+    },
+    /// Whoever follows it at an engine.
+    Engine(mpsc::Sender<Order>),
+}
+
+/// What shall become of a container of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// The signal that its image wants.
+    Stop,
+    /// SIGKILL. The end of the orders means the same.
+    Kill,
 }
 
 impl Container {
@@ -144,21 +163,38 @@ impl Container {
         })
     }
 
-    /// Sends a signal to the main process only, as a container runtime does.
-    pub fn signal(&self, signal: i32) {
+    /// One that an engine runs.
+    pub(crate) fn of_engine(
+        orders: mpsc::Sender<Order>,
+        exit: watch::Receiver<Option<Exit>>,
+    ) -> Self {
+        let hand = Hand::Engine(orders);
+        Self { hand, exit }
+    }
+
+    /// Asks it to stop: by this signal, to the main process only, as a container runtime does. An engine knows the
+    /// signal itself.
+    pub fn stop(&self, signal: i32) {
+        let control = match &self.hand {
+            Hand::Init { control, .. } => control,
+            Hand::Engine(orders) => return order(orders, Order::Stop),
+        };
         let mut line = serde_json::to_vec(&Request::Signal(signal)).expect("a number serializes");
         line.push(b'\n');
         // A few bytes always fit unless the init hangs or is gone, and then there is nothing to signal.
-        if let Err(error) = (&self.control).write_all(&line) {
+        if let Err(error) = { control }.write_all(&line) {
             tracing::debug!(%error, signal, "a signal did not reach the container's init");
         }
     }
 
     /// SIGKILL for everything the container ever started.
     pub fn kill(&self) {
-        // The init sees the end of its requests, which is also what it sees when this process dies. Only writing is
-        // shut down: how the main process ended is still reported.
-        let _ = self.control.shutdown(Shutdown::Write);
+        match &self.hand {
+            // The init sees the end of its requests, which is also what it sees when this process dies. Only writing is
+            // shut down: how the main process ended is still reported.
+            Hand::Init { control, .. } => drop(control.shutdown(Shutdown::Write)),
+            Hand::Engine(orders) => order(orders, Order::Kill),
+        }
     }
 
     /// Waits for the end of the main process. By then everything else the container started is gone as well, and all
@@ -178,7 +214,12 @@ impl Drop for Container {
     }
 }
 
-const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
+fn order(orders: &mpsc::Sender<Order>, order: Order) {
+    // Whoever is behind so many orders has not followed the first; one that is gone follows none.
+    let _ = orders.try_send(order);
+}
+
+pub(crate) const KILLED: Exit = Exit::Signal(Signal::KILL.as_raw());
 
 async fn launch(
     spec: ContainerSpec,
@@ -248,11 +289,9 @@ async fn launch(
     let task = tokio::spawn(async move {
         sender.send_replace(Some(running.follow().await));
     });
-    Ok(Container {
-        control,
-        exit,
-        _task: AbortOnDropHandle::new(task),
-    })
+    let _task = AbortOnDropHandle::new(task);
+    let hand = Hand::Init { control, _task };
+    Ok(Container { hand, exit })
 }
 
 /// Starts the init with an end of a socket pair as its stdin, and one pipe for both kinds of output: two pipes would
@@ -325,13 +364,28 @@ impl Running {
 }
 
 /// An [`Output`] that is open.
-enum Target {
+pub(crate) enum Target {
     File(File, PathBuf),
     Sink(Sink),
     Nothing,
 }
 
-async fn open(output: Output) -> Result<Target, StartError> {
+impl Target {
+    pub(crate) async fn take(&mut self, bytes: &[u8]) {
+        match self {
+            Self::File(file, path) => {
+                if let Err(error) = append(file, bytes).await {
+                    tracing::warn!(%error, log = %path.display(), "a container's output is lost from here on");
+                    *self = Self::Nothing;
+                }
+            }
+            Self::Sink(sink) => sink(bytes),
+            Self::Nothing => {}
+        }
+    }
+}
+
+pub(crate) async fn open(output: Output) -> Result<Target, StartError> {
     let path = match output {
         Output::File(path) => path,
         Output::Sink(sink) => return Ok(Target::Sink(sink)),
@@ -355,16 +409,7 @@ async fn copy_output(mut output: pipe::Receiver, mut target: Target) {
             Ok(0) | Err(_) => return,
             Ok(size) => &buffer[..size],
         };
-        match &mut target {
-            Target::File(file, path) => {
-                if let Err(error) = append(file, bytes).await {
-                    tracing::warn!(%error, log = %path.display(), "a container's output is lost from here on");
-                    target = Target::Nothing;
-                }
-            }
-            Target::Sink(sink) => sink(bytes),
-            Target::Nothing => {}
-        }
+        target.take(bytes).await;
     }
 }
 

@@ -24,6 +24,7 @@ use crate::kms::Kms;
 use crate::landscape::{Blueprint, Landscape};
 use crate::page::Page;
 use crate::process::InitCommand;
+use crate::runtime::Engine;
 use crate::scenario::{Plan, Scenario};
 use crate::sessions::{AgentOptions, Sessions};
 use crate::state::Shared;
@@ -58,6 +59,8 @@ pub(crate) struct Props {
     pub(crate) init: InitCommand,
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
+    /// What runs real images, if something does.
+    pub(crate) engine: Option<Arc<Engine>>,
     /// Real agents to start, if there are any.
     pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) agent_pending: Duration,
@@ -147,6 +150,9 @@ impl Stage {
     /// Ends the set that is on.
     pub(crate) async fn strike(&self) {
         wind_down(&self.home()).await;
+        if let Some(engine) = &self.props.engine {
+            engine.end().await;
+        }
     }
 }
 
@@ -176,6 +182,7 @@ impl Props {
             root: self.root_of(number).map_err(StartError::Directory)?,
             init: self.init.clone(),
             isolation: self.isolation.clone(),
+            engine: self.engine.clone(),
             programs: self.programs.clone(),
             agent_pending: self.agent_pending,
             clock: self.clock.clone(),

@@ -33,6 +33,7 @@ use crate::logs::Logs;
 use crate::mishaps::Mishaps;
 use crate::network::Network;
 use crate::process::InitCommand;
+use crate::runtime::Engine;
 use crate::sessions::Sessions;
 use crate::simulated::{Fates, Fleet};
 use definition::TaskDefinition;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) init: InitCommand,
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
+    /// What runs real images, if something does.
+    pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) agents: Agents,
     /// Real agents to start, if there are any.
     pub(crate) programs: Option<Arc<Programs>>,
@@ -98,6 +101,8 @@ pub(crate) struct Setting {
     pub(crate) init: InitCommand,
     /// How tasks are isolated, if they are.
     pub(crate) isolation: Option<Makings>,
+    /// What runs real images, if something does.
+    pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) agents: Agents,
     pub(crate) programs: Option<Arc<Programs>>,
     pub(crate) mishaps: Mishaps,
@@ -162,6 +167,7 @@ impl Shared {
             root: setting.root,
             init: setting.init,
             isolation: setting.isolation,
+            engine: setting.engine,
             agents: setting.agents,
             programs: setting.programs,
             logs: Arc::new(Logs::new(setting.streams, setting.clock.clone())),

@@ -13,7 +13,7 @@ use bowline_proto::Size;
 
 use crate::image::{self, Place};
 use crate::init;
-use crate::isolation::{Asked, Attached};
+use crate::room::{Asked, Attached};
 
 /// One read of a terminal never gives more than this.
 const READ: usize = 4096;
@@ -33,9 +33,9 @@ impl Terminal {
         if program.is_empty() {
             return Err("Failed to start pty: exec: no command".to_owned());
         }
-        let started = match &place.inside {
+        let started = match &place.room {
             None => start_here(words, place),
-            Some(inside) => match inside.run(words, place, Asked::Terminal).await {
+            Some(room) => match room.run(words, place, Asked::Terminal).await {
                 Ok((child, Some(terminal))) => Ok((Attached::Inside(child), terminal)),
                 Ok((_, None)) => Err(io::ErrorKind::InvalidData.into()),
                 Err(error) => Err(error),
@@ -127,7 +127,7 @@ fn start_here(words: &[String], place: &Place) -> io::Result<(Attached, OwnedFd)
         .arg0(program)
         .args(arguments)
         .env_clear()
-        .envs(variables(place))
+        .envs(variables(&place.environment))
         .current_dir(&place.directory)
         .kill_on_drop(true)
         .spawn(pts)
@@ -185,9 +185,8 @@ fn take(fd: &OwnedFd, buffer: &mut BytesMut) -> io::Result<usize> {
 }
 
 /// The environment of a command: the container's, plus TERM and LANG as the agent adds them.
-pub(crate) fn variables(place: &Place) -> Vec<(&str, &str)> {
-    let mut variables: Vec<(&str, &str)> = place
-        .environment
+pub(crate) fn variables(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    let mut variables: Vec<(&str, &str)> = environment
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();

@@ -344,7 +344,7 @@ async fn a_signal_is_for_the_main_process_alone() {
     let container = Container::start(place.shell(&main)).await.unwrap();
     place.log_with("main\n").await;
     place.log_with("child\n").await;
-    container.signal(15);
+    container.stop(15);
     assert_eq!(end(&container).await, Exit::Code(5));
     assert!(place.log().contains("child got USR1"), "{}", place.log());
     assert!(!place.log().contains("child got TERM"), "{}", place.log());
@@ -357,8 +357,8 @@ async fn default_actions_are_not_inherited_from_the_sandbox() {
         .await
         .unwrap();
     place.log_with("up\n").await;
-    container.signal(999); // no such signal: nothing happens
-    container.signal(2);
+    container.stop(999); // no such signal: nothing happens
+    container.stop(2);
     assert_eq!(end(&container).await, Exit::Signal(2));
 }
 
@@ -618,7 +618,7 @@ async fn the_built_in_web_server_answers_logs_and_stops() {
     closed.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
 
-    container.signal(15);
+    container.stop(15);
     assert_eq!(end(&container).await, Exit::Code(0));
     let log = place.log();
     for request in [

@@ -26,7 +26,7 @@ use super::handshake::Handshake;
 use super::line::{Line, Turn};
 use super::{AgentOptions, FromService, Job, start_failure};
 use crate::image::{self, Place};
-use crate::isolation::{Asked, Attached};
+use crate::room::{Asked, Attached};
 use crate::terminal::{failure, variables};
 use crate::utf8::Utf8Filter;
 
@@ -115,11 +115,11 @@ async fn start(
             outputs,
         )
     };
-    let started = match &place.inside {
+    let started = match &place.room {
         None => start_here(words, place, stdout, stderr),
-        Some(inside) => {
+        Some(room) => {
             let outputs = Asked::Pipes(stdout.as_fd(), stderr.as_fd());
-            let started = inside.run(words, place, outputs).await;
+            let started = room.run(words, place, outputs).await;
             started.map(|(started, _)| Attached::Inside(started))
         }
     };
@@ -139,7 +139,7 @@ fn start_here(
         .arg0(program)
         .args(arguments)
         .env_clear()
-        .envs(variables(place))
+        .envs(variables(&place.environment))
         .current_dir(&place.directory)
         .process_group(0)
         .stdin(Stdio::null())

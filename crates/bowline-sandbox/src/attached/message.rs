@@ -185,7 +185,7 @@ mod tests {
                 directory: "/".into(),
                 programs: None,
                 simulated: None,
-                inside: None,
+                room: None,
             },
             log: None,
             encryption: None,

@@ -1,14 +1,14 @@
-//! The init of a session in an isolated task: one command in the files of a container that runs.
+//! The init of a session in an isolated task or a container of an engine: one command where a container runs.
 //!
-//! It goes into the container's mount namespace, starts the command, on a terminal of that namespace or with the outputs
+//! It goes into the container's namespaces, starts the command, on a terminal of that namespace or with the outputs
 //! it was given, and tells how it ended. What the command leaves running stays until the container ends, as with the real
 //! agent; when the sandbox's end of the socket closes, the command is killed.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::ThreadNameSpaceType;
@@ -23,9 +23,19 @@ use crate::{fds, image, terminal};
 /// Where and how to run a command.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
-    /// The number of the container's init in the PID namespace.
+    /// The number of a process of the container, as this init sees it.
     pub(crate) container: i32,
+    pub(crate) entry: Entry,
     pub(crate) kind: Kind,
+}
+
+/// What of a container a session enters.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Entry {
+    /// Its files; everything else is the task's, and the init is there already.
+    Files,
+    /// Everything in which it differs from this machine.
+    Container,
 }
 
 /// What a command has for its output, and what ends with it.
@@ -48,7 +58,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     rustix::thread::set_name(c"session-init")?;
     let mut children = signal(SignalKind::child())?;
-    let begun = enter(session.container).and_then(|()| execute(start, session.kind));
+    let begun = enter(session).and_then(|()| execute(start, session.kind));
     let (main, terminal) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -60,7 +70,7 @@ pub(super) async fn serve(
     fds::send(reports.as_ref(), &Report::Started, &files).await?;
     // The ends of its outputs are seen by others only when we do not hold them.
     drop(terminal);
-    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    let nowhere = fs::OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&nowhere)?;
     rustix::stdio::dup2_stderr(&nowhere)?;
 
@@ -88,12 +98,38 @@ pub(super) async fn serve(
     }
 }
 
-/// Goes where the container's files are, with what its processes may do.
-fn enter(container: i32) -> io::Result<()> {
-    let container = Pid::from_raw(container).ok_or(rustix::io::Errno::SRCH)?;
-    let container = rustix::process::pidfd_open(container, PidfdFlags::empty())?;
-    rustix::thread::move_into_thread_name_spaces(container.as_fd(), ThreadNameSpaceType::MOUNT)?;
+/// Goes where the container is, with what its processes may do.
+fn enter(session: Session) -> io::Result<()> {
+    let container = Pid::from_raw(session.container).ok_or(rustix::io::Errno::SRCH)?;
+    let process = rustix::process::pidfd_open(container, PidfdFlags::empty())?;
+    let kinds = match session.entry {
+        Entry::Files => ThreadNameSpaceType::MOUNT,
+        Entry::Container => others(session.container)?,
+    };
+    rustix::thread::move_into_thread_name_spaces(process.as_fd(), kinds)?;
     root::drop_capabilities()
+}
+
+/// The namespaces that a process has not in common with us. Who enters them all at once needs no right to any but those
+/// of the user namespace among them (setns(2)); commands are in the one for processes, this init is not.
+fn others(process: i32) -> io::Result<ThreadNameSpaceType> {
+    let kinds = [
+        ("user", ThreadNameSpaceType::USER),
+        ("mnt", ThreadNameSpaceType::MOUNT),
+        ("pid", ThreadNameSpaceType::PROCESS_ID),
+        ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+        ("uts", ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
+        ("cgroup", ThreadNameSpaceType::CONTROL_GROUP),
+        ("net", ThreadNameSpaceType::NETWORK),
+    ];
+    let mut found = ThreadNameSpaceType::empty();
+    for (name, kind) in kinds {
+        let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{name}"));
+        if of(&process.to_string())? != of("self")? {
+            found |= kind;
+        }
+    }
+    Ok(found)
 }
 
 fn execute(start: &Start, kind: Kind) -> io::Result<(Pid, Option<OwnedFd>)> {

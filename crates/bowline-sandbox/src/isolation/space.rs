@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Door, Makings};
 use crate::fds::Lines;
 use crate::init::root::Root;
+use crate::init::session::Entry;
 use crate::init::space::{Answer, Ask, Done, Go, OUTER, What};
 use crate::init::{Report, Request};
 
@@ -58,7 +59,7 @@ struct Talk {
 pub(crate) struct Inside {
     pub(crate) space: Space,
     /// The number of its init, once there is one.
-    pub(super) init: Arc<OnceLock<i32>>,
+    init: Arc<OnceLock<i32>>,
 }
 
 impl Space {
@@ -218,16 +219,17 @@ impl Inside {
         Ok(())
     }
 
-    /// The same for a session in the container.
-    pub(super) async fn start_session(
+    /// The same for a session in the container. Tells which process has what the session enters, and what that is.
+    pub(crate) async fn start_session(
         &self,
         control: BorrowedFd<'_>,
         outputs: [BorrowedFd<'_>; 2],
-    ) -> io::Result<()> {
+    ) -> io::Result<(i32, Entry)> {
+        let container = *self.init.get().ok_or(rustix::io::Errno::SRCH)?;
         let running = self.space.running().await?;
         let [output, errors] = outputs;
         running.ask(What::Init, &[control, output, errors]).await?;
-        Ok(())
+        Ok((container, Entry::Files))
     }
 
     /// The files that the container shall have. `programs` is on the machine.

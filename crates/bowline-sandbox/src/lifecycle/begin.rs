@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::image::{Image, Place};
-use crate::isolation::Inside;
 use crate::process::{Container, ContainerSpec, StartError};
+use crate::room::Room;
 
 /// A container to start.
 pub(super) struct Beginning {
@@ -13,7 +13,7 @@ pub(super) struct Beginning {
     pub(super) tools: Option<String>,
     /// The folder on the machine for the image's programs.
     pub(super) collected: Option<PathBuf>,
-    pub(super) inside: Option<Inside>,
+    pub(super) room: Option<Room>,
 }
 
 /// Makes its directories and starts its process.
@@ -22,8 +22,15 @@ pub(super) async fn start(beginning: Beginning) -> Result<Container, StartError>
         spec,
         tools,
         collected,
-        inside,
+        room,
     } = beginning;
+    let inside = match room {
+        Some(Room::Engine(contained)) => {
+            return contained.start(&spec.environment, spec.output).await;
+        }
+        Some(Room::Isolated(inside)) => Some(inside),
+        None => None,
+    };
     let directory = match &inside {
         Some(inside) => inside.space.folder(),
         None => &spec.directory,
@@ -49,21 +56,22 @@ pub(super) async fn start(beginning: Beginning) -> Result<Container, StartError>
 /// Removes what the containers of a task had, and the namespaces they were in.
 pub(super) async fn clear(places: &[Place]) {
     let mut directories = Vec::new();
-    let inside = places.iter().find_map(|place| place.inside.as_ref());
-    match inside {
-        Some(inside) => {
-            inside.space.end().await;
-            directories.push(inside.space.folder());
-        }
-        None => {
-            for place in places {
+    for place in places {
+        match &place.room {
+            Some(Room::Isolated(inside)) => {
+                inside.space.end().await;
+                directories.push(inside.space.folder());
+            }
+            // It had none here.
+            Some(Room::Engine(_)) => {}
+            None => {
                 directories.push(&place.directory);
                 directories.extend(place.programs.as_deref());
             }
         }
     }
     for directory in directories {
-        // Nothing to remove if the task never started.
+        // Nothing to remove if the task never started, or its containers had one together.
         if let Err(error) = tokio::fs::remove_dir_all(directory).await {
             tracing::debug!(%error, "a container's directory stays behind");
         }

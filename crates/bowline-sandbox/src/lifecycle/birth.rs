@@ -1,16 +1,17 @@
 //! A new task: its containers, their arguments and environment.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Order;
+use crate::demo_web;
 use crate::dormant::Dormant;
 use crate::identifiers;
 use crate::image::{self, Place};
 use crate::init::root;
-use crate::isolation::Space;
+use crate::room::Room;
+use crate::runtime::{self, Contained, Wanted};
 use crate::simulated::FATE_TAG;
 use crate::state::definition::ContainerDefinition;
 use crate::state::task::{
@@ -18,9 +19,6 @@ use crate::state::task::{
     TaskStatus, Times,
 };
 use crate::state::{Shared, Tag, TaskKey, World};
-
-/// The command that the container's init serves itself.
-const DEMO_WEB: &str = "bowline-demo-web";
 
 /// The task that an order asks for.
 pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: TaskKey) -> Task {
@@ -43,39 +41,58 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
     let containers = definitions
         .iter()
         .map(|definition| {
-            let inside = space.as_ref().map(Space::container);
+            let room = match &shared.engine {
+                Some(engine) if runtime::is_real(definition.image.as_deref()) && !simulated => {
+                    let wanted = wanted(definition, &order.overrides, address);
+                    Some(Room::Engine(Contained::new(engine, wanted)))
+                }
+                _ => space
+                    .as_ref()
+                    .map(|space| Room::Isolated(space.container())),
+            };
+            let isolated = matches!(room, Some(Room::Isolated(_)));
+            let real = matches!(room, Some(Room::Engine(_)));
             let id = identifiers::uuid();
             let runtime_id = format!("{}-{}", key.id, identifiers::digits(10));
             let metadata_key = identifiers::hex(32);
-            let directory = match &inside {
-                Some(_) => root::HOME.into(),
-                None => shared.root.join(&key.id).join(&definition.name),
+            let directory = match isolated {
+                true => root::HOME.into(),
+                false => shared.root.join(&key.id).join(&definition.name),
             };
-            let programs = definition.tools().map(|_| match &inside {
-                Some(_) => root::PROGRAMS.into(),
-                None => {
+            let tools = definition.tools().filter(|_| !real);
+            let programs = tools.map(|_| match isolated {
+                true => root::PROGRAMS.into(),
+                false => {
                     let name = format!("{}.bin", definition.name);
                     shared.root.join(&key.id).join(name)
                 }
             });
             let argv = argv(definition, &order.overrides);
-            let mut environment = environment(
+            let mut environment = Vec::new();
+            if !real {
+                set(&mut environment, "PATH", image::PATH);
+                set(&mut environment, "HOME", &directory.to_string_lossy());
+            }
+            add_environment(
+                &mut environment,
                 shared,
                 definition,
                 &order.overrides,
                 &metadata_key,
-                &directory,
             );
             set(&mut environment, "HOSTNAME", &host_name(address));
             if let Some(programs) = &programs {
                 // Whatever the definition says: elsewhere there are programs that the image does not have.
                 set(&mut environment, "PATH", &programs.to_string_lossy());
             }
-            if argv.first().is_some_and(|program| program == DEMO_WEB) {
+            if argv
+                .first()
+                .is_some_and(|program| program == demo_web::PROGRAM)
+            {
                 // Its own network has nobody else on the port.
-                let listen = match &inside {
-                    Some(_) => Ipv4Addr::UNSPECIFIED,
-                    None => address,
+                let listen = match isolated {
+                    true => Ipv4Addr::UNSPECIFIED,
+                    false => address,
                 };
                 set(
                     &mut environment,
@@ -89,7 +106,7 @@ pub(crate) fn new_task(shared: &Shared, world: &mut World, order: Order, key: Ta
                 directory,
                 programs,
                 simulated: fate,
-                inside,
+                room,
             };
             if shared.sessions.attached(&place).is_some() {
                 let metadata = place.variable("ECS_CONTAINER_METADATA_URI_V4");
@@ -183,13 +200,7 @@ fn new_interface(subnet: String) -> Interface {
 
 /// Overriding the command leaves the entry point alone: ECS has no way to change that.
 fn argv(definition: &ContainerDefinition, overrides: &Overrides) -> Vec<String> {
-    let of_container = |name: &Option<String>| name.as_deref() == Some(&definition.name);
-    let command = overrides
-        .container_overrides
-        .iter()
-        .rfind(|change| of_container(&change.name))
-        .and_then(|change| change.command.as_ref())
-        .unwrap_or(&definition.command);
+    let command = command(definition, overrides);
     definition
         .entry_point
         .iter()
@@ -198,40 +209,56 @@ fn argv(definition: &ContainerDefinition, overrides: &Overrides) -> Vec<String> 
         .collect()
 }
 
+fn command<'a>(definition: &'a ContainerDefinition, overrides: &'a Overrides) -> &'a Vec<String> {
+    let of_container = |name: &Option<String>| name.as_deref() == Some(&definition.name);
+    overrides
+        .container_overrides
+        .iter()
+        .rfind(|change| of_container(&change.name))
+        .and_then(|change| change.command.as_ref())
+        .unwrap_or(&definition.command)
+}
+
+/// What an engine is asked for.
+fn wanted(definition: &ContainerDefinition, overrides: &Overrides, address: Ipv4Addr) -> Wanted {
+    Wanted {
+        image: definition.image.clone().unwrap_or_default(),
+        entry_point: definition.entry_point.clone(),
+        command: command(definition, overrides).clone(),
+        user: definition.user.clone(),
+        directory: definition.working_directory.clone(),
+        hostname: host_name(address),
+        stop_signal: definition.stop_signal_label().map(str::to_owned),
+        read_only: definition.readonly_root_filesystem,
+    }
+}
+
 /// The definition's environment, the overrides' and ECS's own, each later one winning; nothing of the sandbox's.
-fn environment(
+fn add_environment(
+    environment: &mut Vec<(String, String)>,
     shared: &Shared,
     definition: &ContainerDefinition,
     overrides: &Overrides,
     metadata_key: &str,
-    directory: &Path,
-) -> Vec<(String, String)> {
-    let mut environment = Vec::new();
-    set(&mut environment, "PATH", image::PATH);
-    set(&mut environment, "HOME", &directory.to_string_lossy());
+) {
     for variable in &definition.environment {
-        set(&mut environment, &variable.name, &variable.value);
+        set(environment, &variable.name, &variable.value);
     }
     for change in &overrides.container_overrides {
         if change.name.as_deref() == Some(&definition.name) {
             for variable in &change.environment {
-                set(&mut environment, &variable.name, &variable.value);
+                set(environment, &variable.name, &variable.value);
             }
         }
     }
-    set(&mut environment, "AWS_EXECUTION_ENV", "AWS_ECS_FARGATE");
-    set(&mut environment, "AWS_REGION", &shared.account.region);
-    set(
-        &mut environment,
-        "AWS_DEFAULT_REGION",
-        &shared.account.region,
-    );
+    set(environment, "AWS_EXECUTION_ENV", "AWS_ECS_FARGATE");
+    set(environment, "AWS_REGION", &shared.account.region);
+    set(environment, "AWS_DEFAULT_REGION", &shared.account.region);
     // Also what the container's init recognises its processes by: unique, and never to be overridden.
     // Plain HTTP also where the APIs speak TLS: containers have no reason to trust the sandbox's authority.
     let plain = shared.endpoint.replacen("https:", "http:", 1);
     let metadata = format!("{plain}/v4/{metadata_key}");
-    set(&mut environment, "ECS_CONTAINER_METADATA_URI_V4", &metadata);
-    environment
+    set(environment, "ECS_CONTAINER_METADATA_URI_V4", &metadata);
 }
 
 fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::{Event, Life};
 use crate::image::{self, Place};
-use crate::isolation::Asked;
+use crate::room::Asked;
 use crate::state::definition::HealthCheck;
 use crate::state::task::{Health, Stop};
 use crate::terminal::variables;
@@ -107,9 +107,9 @@ async fn passes(words: &[String], place: &Place, timeout: Duration) -> bool {
     let Some((program, arguments)) = words.split_first() else {
         return false;
     };
-    if let Some(inside) = &place.inside {
+    if let Some(room) = &place.room {
         let checked = async {
-            let (mut started, _) = inside.run(words, place, Asked::Check).await.ok()?;
+            let (mut started, _) = room.run(words, place, Asked::Check).await.ok()?;
             Some(started.wait().await.success())
         };
         // Dropping it kills what is too slow.
@@ -123,7 +123,7 @@ async fn passes(words: &[String], place: &Place, timeout: Duration) -> bool {
         .arg0(program)
         .args(arguments)
         .env_clear()
-        .envs(variables(place))
+        .envs(variables(&place.environment))
         .current_dir(&place.directory)
         .process_group(0)
         .stdin(Stdio::null())

@@ -64,7 +64,7 @@ impl Life {
         let grace = definition
             .stop_timeout
             .map_or(STOP_TIMEOUT, Duration::from_secs);
-        running.process.signal(definition.stop_signal().as_raw());
+        running.process.stop(definition.stop_signal().as_raw());
         tokio::select! {
             exit = running.process.wait() => return (running.index, exit),
             () = tokio::time::sleep(grace) => {}

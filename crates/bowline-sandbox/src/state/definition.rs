@@ -93,6 +93,8 @@ pub(crate) struct ContainerDefinition {
     pub(crate) log_configuration: Option<LogConfiguration>,
     #[serde(default)]
     pub(crate) readonly_root_filesystem: bool,
+    pub(crate) user: Option<String>,
+    pub(crate) working_directory: Option<String>,
 }
 
 /// An entry of `dependsOn`.
@@ -153,9 +155,8 @@ impl ContainerDefinition {
 
     /// The signal that asks it to stop, which is its image's affair: SIGTERM unless a label says otherwise.
     pub(crate) fn stop_signal(&self) -> Signal {
-        let label = self.docker_labels.get(STOP_SIGNAL).map(String::as_str);
-        let name = label.map(|label| label.strip_prefix("SIG").unwrap_or(label));
-        match name {
+        let label = self.stop_signal_label();
+        match label.map(|label| label.strip_prefix("SIG").unwrap_or(label)) {
             Some("INT") => Signal::INT,
             Some("QUIT") => Signal::QUIT,
             Some("HUP") => Signal::HUP,
@@ -164,6 +165,11 @@ impl ContainerDefinition {
             Some("KILL") => Signal::KILL,
             _ => Signal::TERM,
         }
+    }
+
+    /// What the label says of that signal.
+    pub(crate) fn stop_signal_label(&self) -> Option<&str> {
+        self.docker_labels.get(STOP_SIGNAL).map(String::as_str)
     }
 
     /// The log group of its output, if it goes to CloudWatch Logs.

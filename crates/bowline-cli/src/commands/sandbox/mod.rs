@@ -43,6 +43,7 @@ pub(crate) const CONTAINER_INIT: &str = "__container-init";
 ///   bowline sandbox --fault loss=10%      messages that vanish
 ///   bowline sandbox --world shop.yaml     clusters and services of your own
 ///   bowline sandbox --isolation on        tasks with their own files and network
+///   bowline sandbox --runtime podman      images that really run
 ///   bowline --sandbox exec web -- date    a private one, for one command
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]

@@ -101,6 +101,14 @@ pub(super) struct ServeArgs {
     /// line that says the sandbox is ready tells which it is. With --agent real no task is isolated, and on is refused.
     #[arg(long, value_enum, default_value_t = Isolation::Off, value_name = "WHEN")]
     isolation: Isolation,
+    /// Run the images of task definitions for real, in containers of podman or docker
+    ///
+    /// Pulled if they are not there; image names below bowline/ are the sandbox's own, and stay processes. podman is
+    /// started for the sandbox unless CONTAINER_HOST names one, docker is the daemon that DOCKER_HOST names or the
+    /// machine's; either has to run on this machine, and rootless unless the sandbox is root's. Containers have this
+    /// machine's network. Not with --isolation on or --agent real.
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    runtime: Option<Runtime>,
     /// Ends when stdin does: the private sandbox of one command
     #[arg(long, hide = true)]
     private: bool,
@@ -120,6 +128,22 @@ impl From<Isolation> for bowline_sandbox::Isolation {
             Isolation::Auto => Self::Auto,
             Isolation::On => Self::On,
             Isolation::Off => Self::Off,
+        }
+    }
+}
+
+/// What runs images.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Runtime {
+    Podman,
+    Docker,
+}
+
+impl From<Runtime> for bowline_sandbox::Runtime {
+    fn from(runtime: Runtime) -> Self {
+        match runtime {
+            Runtime::Podman => Self::Podman,
+            Runtime::Docker => Self::Docker,
         }
     }
 }
@@ -156,6 +180,7 @@ impl ServeArgs {
         options.tls = self.tls;
         options.impersonate = self.impersonate;
         options.isolation = self.isolation.into();
+        options.runtime = self.runtime.map(Into::into);
         options.host_names.clone_from(&self.host_name);
         options.state.clone_from(&self.state);
         if let Some(region) = &context.global.region {
@@ -265,6 +290,11 @@ fn introduce(sandbox: &Sandbox, args: &ServeArgs, context: &Context) {
     context.printer.note(&format!(
         "sandbox ready at {endpoint}; {containers}; Ctrl-C ends it"
     ));
+    if let Some(runtime) = sandbox.runtime() {
+        context
+            .printer
+            .note(&format!("images other than bowline/… run in {runtime}"));
+    }
     if let Some(why) = why {
         context
             .printer
@@ -406,6 +436,12 @@ impl From<StartError> for CommandError {
             }
             StartError::Isolation { .. } => {
                 Some("--isolation off runs its containers as plain processes of this machine")
+            }
+            StartError::Runtime { .. } => {
+                Some("without --runtime its containers are plain processes of this machine")
+            }
+            StartError::Together(_) => {
+                Some("--runtime needs --isolation off or auto, and the sandbox's own agents")
             }
             StartError::AgentsIsolated => Some("--agent real needs --isolation off"),
             StartError::Agents(_) => Some(

@@ -16,6 +16,7 @@ use super::handshake::Handshake;
 use super::line::Line;
 use super::{AgentOptions, FromService, Job};
 use crate::reach::{PortRequest, Reach};
+use crate::room::Room;
 
 /// Bytes on their way to the client at most, or 32 messages.
 const WINDOW: usize = 1 << 20;
@@ -40,7 +41,7 @@ pub(super) async fn serve(
         Err(reason) => return reason,
     };
     // Only now, and bare: the real agent's words for what it does not even try.
-    let space = job.place.inside.as_ref().map(|inside| inside.space.clone());
+    let space = job.place.room.as_ref().and_then(Room::space).cloned();
     let reach = match Reach::new(request, space, &options) {
         Ok(reach) => reach,
         Err(reason) => return reason,

@@ -1,4 +1,4 @@
-//! Commands in the containers of isolated tasks, from the sandbox's side.
+//! Where a container is that is no plain process of this machine, and the commands that run in it.
 
 use std::fs::File;
 use std::io;
@@ -11,15 +11,25 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::Inside;
 use crate::fds::Lines;
 use crate::image::Place;
 use crate::init::session::{Kind, Session};
 use crate::init::{Report, Request, Start, Within};
+use crate::isolation::{Inside, Space};
+use crate::runtime::Contained;
 use crate::terminal::variables;
 
 /// For the session's init to start and to execute the command; a busy machine needs tens of milliseconds.
 const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a container is in, if not just on this machine.
+#[derive(Clone, Debug)]
+pub(crate) enum Room {
+    /// The namespaces of an isolated task.
+    Isolated(Inside),
+    /// A container of podman or docker.
+    Engine(Contained),
+}
 
 /// What a command is given.
 pub(crate) enum Asked<'a> {
@@ -36,7 +46,7 @@ pub(crate) enum Asked<'a> {
 pub(crate) enum Attached {
     /// A child of ours.
     Here(Child),
-    /// In an isolated task.
+    /// A child of an init in the container's room.
     Inside(Started),
 }
 
@@ -83,14 +93,22 @@ impl Attached {
     }
 }
 
-/// A command that was started in an isolated task. Dropping it kills it.
+/// A command that was started in a room. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Started {
     lines: Lines,
     ended: Option<ExitStatus>,
 }
 
-impl Inside {
+impl Room {
+    /// The network that the container has to itself.
+    pub(crate) fn space(&self) -> Option<&Space> {
+        match self {
+            Self::Isolated(inside) => Some(&inside.space),
+            Self::Engine(_) => None,
+        }
+    }
+
     /// Starts a command in the container, with the other side of its terminal if it has one. The error is the system's.
     pub(crate) async fn run(
         &self,
@@ -108,7 +126,6 @@ impl Inside {
         place: &Place,
         asked: Asked<'_>,
     ) -> io::Result<(Started, Option<OwnedFd>)> {
-        let container = *self.init.get().ok_or(rustix::io::Errno::SRCH)?;
         let nowhere = File::options().write(true).open("/dev/null")?;
         let (kind, outputs) = match asked {
             Asked::Terminal => (Kind::Terminal, [nowhere.as_fd(); 2]),
@@ -116,15 +133,37 @@ impl Inside {
             Asked::Pipes(output, errors) => (Kind::Pipes, [output, errors]),
         };
         let (mut lines, theirs) = Lines::pair()?;
-        self.start_session(theirs.as_fd(), outputs).await?;
-        drop(theirs);
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let all = |environment: &[(String, String)]| {
+            variables(environment).into_iter().map(owned).collect()
+        };
+        let (container, entry, environment, directory) = match self {
+            Self::Isolated(inside) => {
+                let (container, entry) = inside.start_session(theirs.as_fd(), outputs).await?;
+                drop(theirs);
+                (
+                    container,
+                    entry,
+                    all(&place.environment),
+                    place.directory.clone(),
+                )
+            }
+            Self::Engine(contained) => {
+                let (environment, directory) = contained.surroundings()?;
+                let (container, entry) = contained.start_session(theirs, outputs)?;
+                (container, entry, all(&environment), directory.into())
+            }
+        };
         let start = Request::Start(Start {
             argv: words.to_vec(),
-            environment: variables(place).into_iter().map(owned).collect(),
-            directory: place.directory.clone(),
+            environment,
+            directory,
             programs: place.programs.clone(),
-            within: Some(Within::Container(Session { container, kind })),
+            within: Some(Within::Container(Session {
+                container,
+                entry,
+                kind,
+            })),
             apart: false,
         });
         lines.send(&start, &[]).await?;
