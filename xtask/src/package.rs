@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.binary.exists() {
         bail!(
-            "there is no {}: `cargo build --release -p bowline-cli` makes it",
+            "there is no {}: packaging/build-release makes it",
             arguments.binary.display()
         );
     }
@@ -100,9 +100,11 @@ fn debian(
             .arg(root),
     )?;
     let size = bytes.split_whitespace().next().unwrap_or_default();
+    let libc = libc_version(&fs::read(root.join("usr/bin/bowline"))?);
+    let libc = libc.context("the program names no version of glibc")?;
     let control = format!(
         "Package: bowline\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: the bowline maintainers <bowline@localhost>\n\
-         Installed-Size: {size}\nDepends: libc6, libgcc-s1\nSuggests: postgresql-client, redis-tools\nSection: admin\nPriority: optional\n\
+         Installed-Size: {size}\nDepends: libc6 (>= {libc}), libgcc-s1\nSuggests: postgresql-client, redis-tools\nSection: admin\nPriority: optional\n\
          Description: Work inside Amazon ECS and Fargate tasks\n One short command opens a shell in a container, runs a command with every byte of its\n \
          output and its real exit code, starts one-off tasks, forwards ports and copies files.\n No session-manager-plugin, AWS CLI or bastion host is needed.\n"
     );
@@ -128,6 +130,19 @@ fn debian(
             .stdout(std::process::Stdio::null()),
     )?;
     Ok(package)
+}
+
+/// The newest version of glibc that a program asks for: the names of versions stand in it as `GLIBC_2.34`.
+fn libc_version(program: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"GLIBC_2.";
+    let named = program.windows(NAME.len()).enumerate();
+    let minors = named.filter_map(|(at, window)| {
+        let digits = program[at..].get(NAME.len()..).filter(|_| window == NAME)?;
+        let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+        let text: String = digits.map(|byte| char::from(*byte)).collect();
+        text.parse::<u32>().ok()
+    });
+    minors.max().map(|minor| format!("2.{minor}"))
 }
 
 /// A page for each command.

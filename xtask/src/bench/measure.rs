@@ -48,6 +48,7 @@ impl<'a> Bench<'a> {
 
     pub(super) fn measure(&self, part: Part) -> anyhow::Result<Vec<Figure>> {
         match part {
+            Part::Binary => self.binary(),
             Part::Startup => self.startup(),
             Part::Tty => self.tty(),
             Part::Messages => self.messages(),

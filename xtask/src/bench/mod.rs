@@ -2,6 +2,7 @@
 //!
 //! How the figures are made, and what they were, is in `docs/design/performance.md`.
 
+mod binary;
 mod fake;
 mod figures;
 mod first;
@@ -49,6 +50,8 @@ pub(crate) struct Arguments {
 /// The parts of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// Its size, its version, a list over the API; beside the AWS CLI if it is on PATH
+    Binary,
     /// A command that does nothing
     Startup,
     /// Output of the tty engine
@@ -81,8 +84,8 @@ pub(crate) enum Part {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    // Following logs and fleets are compared with nothing of ours.
-    let alone = |part: &Part| matches!(part, Part::Logs | Part::Fleet);
+    // The file, following logs and fleets are compared with nothing of ours.
+    let alone = |part: &Part| matches!(part, Part::Binary | Part::Logs | Part::Fleet);
     let chosen = !arguments.only.is_empty() && arguments.only.iter().all(alone);
     let of_others = arguments.bowline.is_some() && chosen;
     if cfg!(debug_assertions) && !of_others {
