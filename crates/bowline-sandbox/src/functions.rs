@@ -277,13 +277,6 @@ fn kill(group: Option<Pid>) {
     }
 }
 
-/// All of a pipe, of which so much is given.
-async fn drained(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
-    let mut kept = Vec::new();
-    drain(pipe, limit, &mut kept).await;
-    kept
-}
-
 /// All of a pipe, of which so much is kept.
 async fn drain(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64, kept: &mut Vec<u8>) {
     if let Some(pipe) = pipe {
