@@ -32,6 +32,9 @@ pub(crate) const ROLE: &str = "operations";
 /// How long the keys of a role are good for.
 const ROLE_LIFE: Duration = Duration::from_secs(3600);
 
+/// How the folders of log streams begin.
+pub(crate) const STREAMS: &str = "streams-";
+
 /// What there is beside the sandbox's own account and region.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extent {
@@ -81,8 +84,8 @@ impl Blueprint {
     pub(crate) fn build(&self, account: Account, faults: Switch, kms: Arc<Kms>) -> Arc<Shared> {
         let plan = &self.plan;
         let streams = match &account.role {
-            Some(_) => format!("streams-{}-{}", account.id, account.region),
-            None => format!("streams-{}", account.region),
+            Some(_) => format!("{STREAMS}{}-{}", account.id, account.region),
+            None => format!("{STREAMS}{}", account.region),
         };
         Arc::new(Shared::new(Setting {
             account,
