@@ -25,7 +25,7 @@ use crate::automation::Automation;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
 use crate::functions::Function;
-use crate::iam::Iam;
+use crate::iam::{self, Iam};
 use crate::identifiers::Account;
 use crate::isolation::Makings;
 use crate::kms::Kms;
@@ -196,7 +196,17 @@ impl Shared {
     /// One more call that needs this permission.
     pub(crate) fn count_action(&self, action: &str) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
-        *actions.entry(action.to_owned()).or_default() += 1;
+        if is_counted(&actions, action) {
+            *actions.entry(action.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Whether the caller's policies allow this; if not, in AWS's words.
+    pub(crate) fn allows(&self, action: &str) -> Result<(), String> {
+        match self.world().iam.caller_may(&self.account, action) {
+            true => Ok(()),
+            false => Err(iam::refusal(&self.account, action)),
+        }
     }
 
     /// How often each was called.
@@ -242,6 +252,15 @@ impl Shared {
     }
 }
 
+/// So many names of calls are counted, and none that is longer: more than there are.
+const COUNTED_NAMES: usize = 1000;
+const COUNTED_LENGTH: usize = 100;
+
+/// A caller who is throttled or refused may have made a name up.
+fn is_counted(counts: &BTreeMap<String, u64>, name: &str) -> bool {
+    counts.contains_key(name) || counts.len() < COUNTED_NAMES && name.len() <= COUNTED_LENGTH
+}
+
 /// Calls of the APIs so far.
 #[derive(Default)]
 struct Calls {
@@ -254,6 +273,9 @@ struct Calls {
 
 impl Calls {
     fn count(&mut self, operation: &str, now: Instant) {
+        if !is_counted(&self.by_operation, operation) {
+            return;
+        }
         *self.by_operation.entry(operation.to_owned()).or_default() += 1;
         let recent = self.recent.entry(operation.to_owned()).or_default();
         recent.push_back(now);

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::{ApiError, RequestId};
 use crate::access::Code;
 use crate::functions::{Call, Function};
-use crate::iam;
 use crate::state::Shared;
 
 const PREFIX: &str = "/2015-03-31/functions/";
@@ -55,16 +54,11 @@ pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Respon
 }
 
 fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {
-    match shared.world().iam.caller_may(&shared.account, action) {
-        true => Ok(()),
-        false => Err(ApiError {
-            status: StatusCode::FORBIDDEN,
-            ..ApiError::new(
-                "AccessDeniedException",
-                iam::refusal(&shared.account, action),
-            )
-        }),
-    }
+    shared.count_action(action);
+    shared.allows(action).map_err(|refusal| ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new("AccessDeniedException", refusal)
+    })
 }
 
 fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {

@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 use super::{ApiError, RequestId, escape_xml};
 use crate::access::Code;
 use crate::auth::CONTENT_SHA256;
-use crate::iam;
 use crate::state::Shared;
 
 /// All objects together.
@@ -141,13 +140,10 @@ fn get(shared: &Shared, bucket: &str, key: &str) -> Result<Bytes, ApiError> {
 
 fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {
     shared.count_action(action);
-    match shared.world().iam.caller_may(&shared.account, action) {
-        true => Ok(()),
-        false => Err(ApiError {
-            status: StatusCode::FORBIDDEN,
-            ..ApiError::new("AccessDenied", iam::refusal(&shared.account, action))
-        }),
-    }
+    shared.allows(action).map_err(|refusal| ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new("AccessDenied", refusal)
+    })
 }
 
 fn no(code: &'static str, status: StatusCode) -> ApiError {
