@@ -63,6 +63,9 @@ pub(crate) enum AuthError {
     /// Neither our key id nor a token of ours.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
+    /// The key was good once.
+    #[error("The security token included in the request is expired")]
+    Expired,
     /// Signed for another service, region or day.
     #[error("Credential should be scoped to {0}")]
     Scope(String),
@@ -95,6 +98,7 @@ impl AuthError {
             Self::Missing => "MissingAuthenticationTokenException",
             Self::Incomplete(_) => "IncompleteSignatureException",
             Self::UnknownKey => "UnrecognizedClientException",
+            Self::Expired => "ExpiredTokenException",
             Self::Scope(_) | Self::SignedHeaders(_) | Self::Clock { .. } | Self::Mismatch => {
                 "InvalidSignatureException"
             }
@@ -107,6 +111,7 @@ impl AuthError {
             Self::Missing => "MissingAuthenticationToken",
             Self::Incomplete(_) => "IncompleteSignature",
             Self::UnknownKey => "InvalidClientTokenId",
+            Self::Expired => "ExpiredToken",
             Self::Scope(_) | Self::SignedHeaders(_) | Self::Clock { .. } | Self::Mismatch => {
                 "SignatureDoesNotMatch"
             }

@@ -218,6 +218,9 @@ pub(crate) fn authenticate(
     if shared.accept_any_credentials {
         return Ok(());
     }
+    if admitted.expires.is_some_and(|at| at <= shared.time()) {
+        return Err(AuthError::Expired);
+    }
     // STS has one global endpoint besides the regional ones, and IAM nothing else: their scope may name any region.
     let region = (!["sts", "iam", "organizations"].contains(&service))
         .then_some(shared.account.region.as_str());
