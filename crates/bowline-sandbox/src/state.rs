@@ -371,6 +371,8 @@ pub(crate) struct Cluster {
     pub(crate) tasks: BTreeMap<String, Task>,
     /// What RunTask did for a client token.
     pub(crate) client_tokens: BTreeMap<String, ClientToken>,
+    /// Since when it was seen to be INACTIVE, on the sandbox's clock.
+    pub(crate) over_since: Option<Duration>,
 }
 
 impl Cluster {
@@ -387,6 +389,7 @@ impl Cluster {
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
             client_tokens: BTreeMap::new(),
+            over_since: None,
         }
     }
 
@@ -411,6 +414,15 @@ pub(crate) struct ClientToken {
     pub(crate) tasks: Vec<String>,
     /// When it was used, on the sandbox's clock.
     pub(crate) at: Duration,
+}
+
+impl ClientToken {
+    /// For how long AWS remembers one.
+    const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+    pub(crate) fn is_good(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) < Self::LIFE
+    }
 }
 
 /// One part of a capacity provider strategy.

@@ -161,6 +161,7 @@ pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
         steady: false,
         failures: 0,
         not_before: None,
+        over_since: None,
     }
 }
 

@@ -227,6 +227,7 @@ impl ServiceForm {
             steady: false,
             failures: 0,
             not_before: None,
+            over_since: None,
         })
     }
 }

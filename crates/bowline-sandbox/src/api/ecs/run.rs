@@ -18,9 +18,6 @@ use crate::state::{ClientToken, Cluster, StrategyItem, Tag, TaskKey, World};
 /// The longest `overrides`, as JSON.
 const OVERRIDES_LIMIT: usize = 8192;
 
-/// How long a client token is remembered, on the sandbox's clock.
-const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Input {
@@ -341,7 +338,7 @@ fn earlier<'c>(
     now: Duration,
 ) -> Option<&'c ClientToken> {
     let first = cluster.client_tokens.get(token?)?;
-    (now.saturating_sub(first.at) < TOKEN_LIFE).then_some(first)
+    first.is_good(now).then_some(first)
 }
 
 fn answer_again(
