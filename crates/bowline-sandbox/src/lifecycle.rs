@@ -445,6 +445,7 @@ impl Life {
 
     /// The network goes away, then the task is STOPPED.
     async fn finish(&self) {
+        let mut targets = Vec::new();
         self.change(|task| {
             if task.interface.is_some() {
                 task.status = TaskStatus::Deprovisioning;
@@ -453,7 +454,13 @@ impl Life {
             for container in &mut task.containers {
                 container.status = ContainerStatus::Stopped;
             }
+            // Without processes nothing has ended them so far.
+            let containers = task.containers.iter();
+            targets.extend(containers.filter_map(|container| container.target(&task.key)));
         });
+        for target in targets {
+            self.shared.sessions.end_target(&target);
+        }
         let places = self.look(|task| {
             let containers = task.containers.iter();
             containers
