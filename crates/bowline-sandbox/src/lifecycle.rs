@@ -468,6 +468,8 @@ impl Life {
                 .collect::<Vec<_>>()
         });
         begin::clear(&places.unwrap_or_default()).await;
+        // What was in it is gone; of a task without processes there is none.
+        let _ = tokio::fs::remove_dir(self.shared.root.join(&self.key.id)).await;
         tokio::select! {
             () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}

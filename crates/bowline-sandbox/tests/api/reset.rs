@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bowline_sandbox::{Sandbox, StartError, WorldFile};
 use serde_json::json;
 
-use super::call;
 use super::client::{self, Client};
+use super::{LIMIT, call};
 
 /// A program that the service of the world runs.
 fn install(program: &Path) {
@@ -40,8 +41,12 @@ async fn a_reset_that_fails_is_not_the_last_and_one_that_does_not_leaves_no_file
     options.world = Some(WorldFile::parse(&world.to_string(), "world.json").unwrap());
     let sandbox = Sandbox::start(options).await.unwrap();
     let root = sandbox.logs().parent().unwrap().to_owned();
-    let own = names(&root);
-    assert!(own.len() >= 2, "{own:?}");
+    // Its task, and the stream that it writes to.
+    let start = Instant::now();
+    while names(&root).len() < 2 {
+        assert!(start.elapsed() < LIMIT, "{:?}", names(&root));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 
     sandbox.reset().await.unwrap();
     assert_eq!(names(&root), ["set-1"]);
@@ -60,5 +65,27 @@ async fn a_reset_that_fails_is_not_the_last_and_one_that_does_not_leaves_no_file
     install(&program);
     sandbox.reset().await.unwrap();
     assert_eq!(names(&root), ["set-3"]);
+
+    // A task that is over leaves nothing either.
+    let set = root.join("set-3");
+    let tasks = || {
+        names(&set)
+            .into_iter()
+            .filter(|name| name.len() == 32)
+            .collect::<Vec<_>>()
+    };
+    let first = tasks();
+    assert_eq!(first.len(), 1);
+    call(
+        &Client::of(&sandbox),
+        "StopTask",
+        json!({ "cluster": "demo", "task": first[0] }),
+    )
+    .await;
+    let start = Instant::now();
+    while tasks().contains(&first[0]) {
+        assert!(start.elapsed() < LIMIT, "{:?}", tasks());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     sandbox.shutdown().await;
 }
