@@ -483,7 +483,10 @@ impl Life {
                 task.over_since = Some(now);
                 task.version += 1;
             }
-            scheduler::note_end(world, &self.key, now);
+            // What ends with the sandbox has not failed.
+            if !self.shared.stop.is_cancelled() {
+                scheduler::note_end(world, &self.key, now);
+            }
         });
     }
 
