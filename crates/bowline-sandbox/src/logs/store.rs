@@ -43,7 +43,10 @@ impl LogDelay {
     fn sample(self, clock: &SandboxClock) -> Ingestion {
         let [a, b, c] = identifiers::random::<3>();
         let share = f64::from(u16::from_le_bytes([a, b])) / f64::from(u16::MAX);
-        let delay = self.least + (self.most.saturating_sub(self.least)).mul_f64(share);
+        let span = self.most.saturating_sub(self.least);
+        // What is rounded up past the longest duration there is stays what it was.
+        let part = Duration::try_from_secs_f64(span.as_secs_f64() * share).unwrap_or(span);
+        let delay = self.least.saturating_add(part);
         Ingestion {
             delay,
             real_delay: clock.real(delay),

@@ -197,7 +197,9 @@ impl Stream {
             batch.length += size;
             batch.oldest = batch.oldest.min(timestamp);
             batch.newest = batch.newest.max(timestamp);
-            batch.ready = batch.ready.max(now.clock + batch.ingestion.delay);
+            batch.ready = batch
+                .ready
+                .max(now.clock.saturating_add(batch.ingestion.delay));
             let delay = i64::try_from(batch.ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
             batch.due = now.wall.saturating_add(delay);
         }

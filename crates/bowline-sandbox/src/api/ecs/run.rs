@@ -162,7 +162,11 @@ fn order(
             pace: call.shared.pace,
             pull: call.shared.pull.unwrap_or(call.shared.pace),
             start_failure: None,
-            visible_from: call.shared.clock.now() + call.shared.mishaps.late_tasks(),
+            visible_from: call
+                .shared
+                .clock
+                .now()
+                .saturating_add(call.shared.mishaps.late_tasks()),
             lazy: false,
         },
     ))
