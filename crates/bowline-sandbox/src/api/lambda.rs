@@ -70,7 +70,7 @@ fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {
         .map(|function| {
             json!({
                 "FunctionName": function.name,
-                "FunctionArn": arn(&account.region, &account.id, &function.name),
+                "FunctionArn": account.function(&function.name),
                 "Runtime": "provided.al2023",
                 "Timeout": function.timeout.as_secs(),
                 "Version": "$LATEST",
@@ -146,7 +146,7 @@ fn call<'a>(shared: &'a Shared, event: Vec<u8>, request_id: &'a str) -> Call<'a>
     Call {
         event,
         request_id,
-        region: &shared.account.region,
+        account: &shared.account,
         leads: vec![
             ("AWS_ENDPOINT_URL", shared.endpoint.clone()),
             ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
@@ -216,16 +216,9 @@ fn found(shared: &Shared, name: &str) -> Result<Arc<Function>, ApiError> {
         status: StatusCode::NOT_FOUND,
         ..ApiError::new(
             "ResourceNotFoundException",
-            format!(
-                "Function not found: {}",
-                arn(&account.region, &account.id, plain)
-            ),
+            format!("Function not found: {}", account.function(plain)),
         )
     })
-}
-
-fn arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:lambda:{region}:{account}:function:{name}")
 }
 
 fn build(

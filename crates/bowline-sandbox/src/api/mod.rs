@@ -174,7 +174,7 @@ async fn attended(
     let tried = async {
         sabotage(shared, service, body).await?;
         permitted(shared, service, body)?;
-        match tallied.and_then(|operation| shared.mishaps.of_call(operation)) {
+        match tallied.and_then(|operation| shared.mishaps.of_call(operation, &shared.account)) {
             Some(error) => Err(error),
             None => work.await,
         }

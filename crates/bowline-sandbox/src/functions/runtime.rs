@@ -53,10 +53,7 @@ pub(super) async fn invoke(
     let (sender, answered) = oneshot::channel();
     let invocation = Arc::new(Invocation {
         request_id: call.request_id.to_owned(),
-        arn: format!(
-            "arn:aws:lambda:{}:000000000000:function:{}",
-            call.region, function.name
-        ),
+        arn: call.account.function(&function.name),
         event: Mutex::new(Some(event)),
         answer: Mutex::new(Some(sender)),
         never: Notify::new(),
@@ -222,6 +219,7 @@ mod tests {
 
     use super::super::Program;
     use super::*;
+    use crate::identifiers::Account;
 
     #[tokio::test]
     async fn what_a_bootstrap_started_ends_with_it() {
@@ -242,7 +240,7 @@ mod tests {
         let call = Call {
             event: b"{}".to_vec(),
             request_id: "r",
-            region: "us-east-1",
+            account: &Account::new("us-east-1"),
             leads: Vec::new(),
         };
         let outcome = function.invoke(call).await;
