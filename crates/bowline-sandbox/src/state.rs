@@ -246,6 +246,11 @@ impl Shared {
         });
     }
 
+    /// How many changes there were so far.
+    pub(crate) fn changes(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Notices of changes from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -116,6 +116,8 @@ pub(crate) struct Groups {
     /// The newest lines of all streams, the newest first, whether they can be seen yet or not.
     recent: VecDeque<Recent>,
     next_id: u64,
+    /// Grows with every change to what a state file keeps.
+    pub(crate) changes: u64,
     folder: PathBuf,
     now: Now,
 }
@@ -145,6 +147,7 @@ impl Logs {
             searches: VecDeque::new(),
             recent: VecDeque::new(),
             next_id: 0,
+            changes: 0,
             folder,
             now,
         };
@@ -243,6 +246,7 @@ impl Groups {
         if self.groups.contains_key(name) {
             return false;
         }
+        self.changes += 1;
         let group = Group {
             created: self.now.wall,
             retention_days: None,
@@ -270,6 +274,7 @@ impl Groups {
         let stream = Stream::new(id, path, now, now.clock.saturating_add(after));
         group.streams.insert(name.to_owned(), stream);
         self.next_id += 1;
+        self.changes += 1;
         Ok(true)
     }
 
@@ -280,6 +285,7 @@ impl Groups {
 
     /// The group, to be changed.
     pub(crate) fn group_mut(&mut self, name: &str) -> Result<&mut Group, Missing> {
+        self.changes += 1;
         self.groups.get_mut(name).ok_or(Missing::Group)
     }
 
@@ -313,6 +319,7 @@ impl Groups {
     /// Forgets a group with its streams.
     pub(crate) fn delete_group(&mut self, name: &str) -> Result<(), Missing> {
         let group = self.groups.remove(name).ok_or(Missing::Group)?;
+        self.changes += 1;
         group.streams.values().for_each(Stream::remove);
         Ok(())
     }
@@ -352,6 +359,7 @@ impl Groups {
         stream: &str,
         lines: impl ExactSizeIterator<Item = (i64, &'a str)>,
     ) {
+        self.changes += 1;
         let surplus = lines.len().saturating_sub(RECENT);
         for (at, text) in lines.skip(surplus) {
             self.recent.push_front(Recent {

@@ -280,14 +280,37 @@ impl Stream {
         Ok(events)
     }
 
-    /// Times and texts of everything that was written, whether it can be seen yet or not.
-    pub(crate) fn written_events(&self) -> io::Result<Vec<(i64, String)>> {
-        let mut all = Vec::new();
-        for batch in &self.batches {
-            let events = self.read(batch)?.into_iter();
-            all.extend(events.map(|event| (event.timestamp, event.message)));
+    /// When it was written last.
+    pub(crate) fn newest(&self) -> i64 {
+        self.batches
+            .last()
+            .map_or(self.created, |batch| batch.newest)
+    }
+
+    /// Times and texts of the last `most` events that were written, whether they can be seen yet or not. `None` if their
+    /// batches have more than `room` bytes of text; what comes before them is not read.
+    pub(crate) fn last_written(
+        &self,
+        most: usize,
+        room: usize,
+    ) -> io::Result<Option<Vec<(i64, String)>>> {
+        let (mut first, mut count, mut bytes) = (self.batches.len(), 0, 0);
+        while count < most
+            && let Some(batch) = first.checked_sub(1).map(|index| &self.batches[index])
+        {
+            first -= 1;
+            count += batch.count as usize;
+            bytes += batch.length - batch.count as usize * HEAD;
         }
-        Ok(all)
+        if bytes > room {
+            return Ok(None);
+        }
+        let mut events = Vec::with_capacity(count);
+        for batch in &self.batches[first..] {
+            let read = self.read(batch)?.into_iter();
+            events.extend(read.map(|event| (event.timestamp, event.message)));
+        }
+        Ok(Some(events.split_off(count.saturating_sub(most))))
     }
 
     /// Removes the file; there is none if nothing was ever written.
