@@ -128,8 +128,8 @@ pub(crate) fn backward(
     Ok((found.into(), position))
 }
 
-/// Where a search through many streams stands: for each stream its id and the position to go on from.
-pub(crate) type Positions = BTreeMap<String, (u64, u64)>;
+/// Where a search through many streams stands: for each stream, by its id, the position to go on from.
+pub(crate) type Positions = BTreeMap<u64, u64>;
 
 /// A search through several streams.
 pub(crate) struct Search<'s> {
@@ -153,11 +153,11 @@ impl Search<'_> {
     pub(crate) fn page(&self, from: Option<&Positions>, mut budget: Budget) -> io::Result<Found> {
         let mut heads: Vec<Head<'_>> = Vec::new();
         let mut queue = BinaryHeap::new();
-        for (name, stream) in &self.streams {
+        for (_, stream) in &self.streams {
             let start = if self.newest_first { stream.end() } else { 0 };
-            let known = from.and_then(|from| from.get(*name));
+            let known = from.and_then(|from| from.get(&stream.id));
             let position = match (from, known) {
-                (Some(_), Some((id, position))) if *id == stream.id => *position,
+                (Some(_), Some(position)) => *position,
                 // A stream that came after the first page has only newer events.
                 (Some(_), _) if self.newest_first => 0,
                 _ => start,
@@ -203,7 +203,7 @@ impl Search<'_> {
         let next = full.then(|| {
             let places = self.streams.iter().zip(&heads);
             places
-                .map(|((name, stream), head)| ((*name).to_owned(), (stream.id, head.position)))
+                .map(|((_, stream), head)| (stream.id, head.position))
                 .collect()
         });
         Ok(Found { events, next })

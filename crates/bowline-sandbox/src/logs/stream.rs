@@ -79,8 +79,14 @@ pub(crate) struct Stream {
     appears: Duration,
     path: PathBuf,
     batches: Vec<Batch>,
+    /// The last one, as long as it collects.
+    collecting: Option<Collecting>,
     /// How many batches are visible.
     ingested: usize,
+    /// Times of the oldest and newest event in them.
+    extremes: Option<(i64, i64)>,
+    /// The size of their events.
+    stored: u64,
     /// The length of the file.
     length: u64,
 }
@@ -93,11 +99,24 @@ pub(super) struct Batch {
     length: usize,
     pub(super) oldest: i64,
     pub(super) newest: i64,
-    ingestion: Ingestion,
-    opened: Instant,
     /// When it is ingested, on the sandbox's clock and on the calendar.
     ready: Duration,
     due: i64,
+}
+
+/// What is known of a batch only until it is full.
+#[derive(Debug)]
+struct Collecting {
+    ingestion: Ingestion,
+    opened: Instant,
+}
+
+impl Collecting {
+    fn takes(&self, batch: &Batch, size: usize) -> bool {
+        self.opened.elapsed() < COLLECT
+            && batch.count < self.ingestion.room
+            && batch.length + size <= BATCH_BYTES
+    }
 }
 
 impl Batch {
@@ -109,10 +128,10 @@ impl Batch {
         self.first + u64::from(self.count)
     }
 
-    fn takes(&self, size: usize) -> bool {
-        self.opened.elapsed() < COLLECT
-            && self.count < self.ingestion.room
-            && self.length + size <= BATCH_BYTES
+    /// What its events count as.
+    fn size(&self) -> u64 {
+        let count = self.count as usize;
+        (self.length - count * HEAD + count * OVERHEAD) as u64
     }
 }
 
@@ -125,7 +144,10 @@ impl Stream {
             appears,
             path,
             batches: Vec::new(),
+            collecting: None,
             ingested: 0,
+            extremes: None,
+            stored: 0,
             length: 0,
         }
     }
@@ -177,7 +199,12 @@ impl Stream {
             .map_or(Duration::ZERO, |last| last.ready);
         // What was seen already cannot grow.
         let open = self.batches[self.ingested..].last();
-        if open.is_none_or(|last| !last.takes(size)) {
+        let open = open.zip(self.collecting.as_ref());
+        if open.is_none_or(|(last, collecting)| !collecting.takes(last, size)) {
+            self.collecting = Some(Collecting {
+                ingestion: ingestion(),
+                opened: Instant::now(),
+            });
             self.batches.push(Batch {
                 first: self.written(),
                 count: 0,
@@ -185,22 +212,20 @@ impl Stream {
                 length: 0,
                 oldest: timestamp,
                 newest: timestamp,
-                ingestion: ingestion(),
-                opened: Instant::now(),
                 ready: earliest,
                 due: 0,
             });
         }
         self.length += size as u64;
-        if let Some(batch) = self.batches.last_mut() {
+        if let (Some(batch), Some(Collecting { ingestion, .. })) =
+            (self.batches.last_mut(), &self.collecting)
+        {
             batch.count += 1;
             batch.length += size;
             batch.oldest = batch.oldest.min(timestamp);
             batch.newest = batch.newest.max(timestamp);
-            batch.ready = batch
-                .ready
-                .max(now.clock.saturating_add(batch.ingestion.delay));
-            let delay = i64::try_from(batch.ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
+            batch.ready = batch.ready.max(now.clock.saturating_add(ingestion.delay));
+            let delay = i64::try_from(ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
             batch.due = now.wall.saturating_add(delay);
         }
     }
@@ -218,6 +243,9 @@ impl Stream {
             }
             // Nobody may have looked for long, or the clock was set forward.
             batch.due = batch.due.min(now.wall).max(batch.newest.min(now.wall));
+            let (oldest, newest) = self.extremes.unwrap_or((batch.oldest, batch.newest));
+            self.extremes = Some((oldest.min(batch.oldest), newest.max(batch.newest)));
+            self.stored += batch.size();
             self.ingested += 1;
         }
     }
@@ -242,19 +270,13 @@ impl Stream {
 
     /// Times of the oldest and newest event and of the last ingestion.
     pub(crate) fn times(&self) -> Option<(i64, i64, i64)> {
-        let visible = self.visible();
-        let oldest = visible.iter().map(|batch| batch.oldest).min()?;
-        let newest = visible.iter().map(|batch| batch.newest).max()?;
-        Some((oldest, newest, visible.last()?.due))
+        let (oldest, newest) = self.extremes?;
+        Some((oldest, newest, self.visible().last()?.due))
     }
 
     /// The size of what is visible.
     pub(crate) fn stored(&self) -> u64 {
-        let of = |batch: &Batch| {
-            let count = batch.count as usize;
-            (batch.length - count * HEAD + count * OVERHEAD) as u64
-        };
-        self.visible().iter().map(of).sum()
+        self.stored
     }
 
     /// Reads a batch.
