@@ -95,6 +95,14 @@ pub(crate) struct Group {
     pub(crate) streams: BTreeMap<String, Stream>,
 }
 
+impl Group {
+    /// How long its events are there, on the sandbox's clock.
+    fn retention(&self) -> Option<Duration> {
+        let days = u64::try_from(self.retention_days?).ok()?;
+        Some(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))
+    }
+}
+
 /// A search whose next page has a token.
 #[derive(Debug)]
 pub(crate) struct Search {
@@ -296,8 +304,12 @@ impl Groups {
     ) -> Result<impl Iterator<Item = (&str, &Stream)>, Missing> {
         let now = self.now;
         let group = self.groups.get_mut(group).ok_or(Missing::Group)?;
+        let retention = group.retention();
         for stream in group.streams.values_mut() {
             stream.settle(now);
+            if let Some(retention) = retention {
+                stream.forget(retention, now);
+            }
         }
         let streams = group.streams.iter();
         let visible = streams.filter(move |(_, stream)| stream.is_visible(now));
@@ -308,11 +320,15 @@ impl Groups {
     pub(crate) fn stream_mut(&mut self, group: &str, name: &str) -> Result<&mut Stream, Missing> {
         let now = self.now;
         let group = self.groups.get_mut(group).ok_or(Missing::Group)?;
+        let retention = group.retention();
         let stream = group.streams.get_mut(name).ok_or(Missing::Stream)?;
         if !stream.is_visible(now) {
             return Err(Missing::Stream);
         }
         stream.settle(now);
+        if let Some(retention) = retention {
+            stream.forget(retention, now);
+        }
         Ok(stream)
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct Stream {
     batches: Vec<Batch>,
     /// The last one, as long as it collects.
     collecting: Option<Collecting>,
+    /// How many events there were before the first batch.
+    forgotten: u64,
     /// How many batches are visible.
     ingested: usize,
     /// Times of the oldest and newest event in them.
@@ -145,6 +147,7 @@ impl Stream {
             path,
             batches: Vec::new(),
             collecting: None,
+            forgotten: 0,
             ingested: 0,
             extremes: None,
             stored: 0,
@@ -232,7 +235,7 @@ impl Stream {
 
     /// The number of events in the file.
     fn written(&self) -> u64 {
-        self.batches.last().map_or(0, Batch::end)
+        self.batches.last().map_or(self.forgotten, Batch::end)
     }
 
     /// Ingests what is due.
@@ -250,9 +253,35 @@ impl Stream {
         }
     }
 
-    /// The number of visible events, as of the last [`Self::settle`].
+    /// Forgets the batches that were ingested longer ago than this on the sandbox's clock. Their bytes stay in the file.
+    pub(super) fn forget(&mut self, retention: Duration, now: Now) {
+        let Some(before) = now.clock.checked_sub(retention) else {
+            return;
+        };
+        let old = self.visible().partition_point(|batch| batch.ready < before);
+        if old == 0 {
+            return;
+        }
+        for batch in self.batches.drain(..old) {
+            self.forgotten = batch.end();
+            self.stored -= batch.size();
+        }
+        self.ingested -= old;
+        let times = self
+            .visible()
+            .iter()
+            .map(|batch| (batch.oldest, batch.newest));
+        self.extremes = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    }
+
+    /// The number of the first event that is there, or would be.
+    pub(super) fn start(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The number of the event after the last visible one, as of the last [`Self::settle`].
     pub(crate) fn end(&self) -> u64 {
-        self.visible().last().map_or(0, Batch::end)
+        self.visible().last().map_or(self.forgotten, Batch::end)
     }
 
     /// The batches that can be read.
@@ -262,6 +291,9 @@ impl Stream {
 
     /// The visible batch with event `number`.
     pub(super) fn batch_of(&self, number: u64) -> Option<&Batch> {
+        if number < self.forgotten {
+            return None;
+        }
         let index = self
             .visible()
             .partition_point(|batch| batch.end() <= number);
