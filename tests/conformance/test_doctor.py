@@ -21,8 +21,9 @@ def own(bowline):
     with tempfile.TemporaryDirectory(prefix="bowline-doctor-") as place:
         started = []
 
-        def start(*scenarios):
-            options = [word for scenario in scenarios for word in ("--scenario", scenario)]
+        def start(*scenarios, world=None):
+            options = ["--world", str(world)] if world else []
+            options += [word for scenario in scenarios for word in ("--scenario", scenario)]
             sandbox = conftest.Started(bowline, tempfile.mkdtemp(dir=place), *options)
             started.append(sandbox)
 
@@ -79,6 +80,21 @@ def test_policies_are_simulated_and_changed(own):
     refused("EntityAlreadyExists", 409, iam.create_role, RoleName="new", AssumeRolePolicyDocument=json.dumps(policy))
     refused("NoSuchEntity", 404, iam.get_role, RoleName="nobody")
     refused("MalformedPolicyDocument", 400, iam.put_role_policy, RoleName="new", PolicyName="x", PolicyDocument="{")
+
+
+def test_the_roles_that_a_world_file_names_exist(own, tmp_path):
+    world = tmp_path / "world.yaml"
+    container = "containers: [{name: a, image: x}]"
+    world.write_text(
+        f"families: [{{name: f, {container}}}, {{name: g, task_role: mine, execution_role: mine-too, {container}}}]"
+    )
+    iam = own(world=world)("iam")
+    for name, expected in (
+        ("ecs-task", "allowed"), ("ecs-execution", "implicitDeny"), ("mine", "allowed"), ("mine-too", "implicitDeny"),
+    ):
+        role = iam.get_role(RoleName=name)["Role"]
+        assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+        assert decisions(iam, role["Arn"], CHANNEL) == [expected] * 4, name
 
 
 def test_denied_callers_are_refused_in_each_protocol(own):

@@ -31,6 +31,8 @@ while True:
     if event.get("fail"):
         kind, body = "error", {{"errorType": "Nope", "errorMessage": "as asked"}}
     data = json.dumps(body).encode()
+    if event.get("size"):
+        data = b'"' + b"x" * (event["size"] - 2) + b'"'
     urllib.request.urlopen(urllib.request.Request(base + request + "/" + kind, data=data, method="POST"))
 """
 
@@ -145,6 +147,13 @@ def test_a_bootstrap_speaks_the_runtime_api(functions):
     assert (answer["FunctionError"], body) == ("Unhandled", {"errorType": "Nope", "errorMessage": "as asked"})
     answer, body, _ = invoke(functions, "real", {"exit": True})
     assert (answer["FunctionError"], body["errorType"]) == ("Unhandled", "Runtime.ExitError")
+
+
+def test_the_answer_of_a_bootstrap_is_six_megabytes_at_most(functions):
+    size = 6 << 20
+    assert len(invoke(functions, "real", {"size": size})[1]) == size - 2
+    answer, body, _ = invoke(functions, "real", {"size": size + 1})
+    assert (answer["FunctionError"], body["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
 
 
 def test_other_ways_to_invoke(functions):

@@ -2,8 +2,14 @@
 
 import json
 
+import urllib.error
+import urllib.request
+
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 import conftest
@@ -156,3 +162,43 @@ def test_what_is_made_by_calls_is_there_after_a_restart(own, tmp_path):
     ) == "EntityAlreadyExists"
     found = logs.get_log_events(logGroupName="/kept", logStreamName="s", startFromHead=True)["events"]
     assert [(it["timestamp"], it["message"]) for it in found] == [(it["timestamp"], it["message"]) for it in events]
+
+
+class Unsigned(S3SigV4Auth):
+    """Signs the request and not its body, as clients do that have none at hand."""
+
+    def _should_sha256_sign_payload(self, request):
+        return False
+
+
+class Stated(S3SigV4Auth):
+    """Signs what it says of the body, true or not."""
+
+    def payload(self, request):
+        return "0" * 64
+
+
+def test_objects_have_names_of_all_kinds_and_signatures_of_both(own):
+    client = own()
+    s3 = client("s3")
+    for number, key in enumerate(["a b", "a+b", "a%20b", "x/y (1)/ü=*'!~.txt", "/"]):
+        body = f"object {number}".encode()
+        s3.put_object(Bucket="demo-bucket", Key=key, Body=body)
+        assert s3.get_object(Bucket="demo-bucket", Key=key)["Body"].read() == body, key
+
+    env = client.sandbox.env
+    keys = Credentials(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"])
+
+    def put(signer, path):
+        url = f"{env['AWS_ENDPOINT_URL']}/demo-bucket/{path}"
+        request = AWSRequest("PUT", url, data=b"body")
+        signer(keys, "s3", env["AWS_REGION"]).add_auth(request)
+        sent = urllib.request.Request(url, b"body", dict(request.headers.items()), method="PUT")
+        try:
+            return urllib.request.urlopen(sent, timeout=30).status
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+
+    assert put(Unsigned, "un%20signed") == 200
+    assert s3.get_object(Bucket="demo-bucket", Key="un signed")["Body"].read() == b"body"
+    assert "<Code>XAmzContentSHA256Mismatch</Code>" in put(Stated, "stated")

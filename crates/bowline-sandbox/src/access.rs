@@ -96,7 +96,7 @@ impl Access {
     ) {
         let told = response.extensions().get::<Told>();
         let caller = told.and_then(|told| told.caller.as_deref());
-        let (account, principal) = caller.map_or(("-", "-"), split);
+        let (account, principal) = caller.map_or_else(|| ("-".to_owned(), "-".to_owned()), split);
         let operation = told.map_or(what, |told| &told.operation);
         let mut outcome = response.status().as_u16().to_string();
         if let Some(Code(code)) = response.extensions().get::<Code>() {
@@ -104,8 +104,8 @@ impl Access {
         }
         let entry = Entry {
             at: SystemTime::now(),
-            account: account.to_owned(),
-            principal: principal.to_owned(),
+            account,
+            principal,
             operation: plain(operation),
             outcome,
             took: begun.elapsed(),
@@ -120,8 +120,10 @@ impl Access {
                 .find_map(|name| response.headers().get(*name));
             let id = id.and_then(|id| id.to_str().ok()).unwrap_or("-");
             lines.send(format!(
-                "{} {account} {principal} {} {} {}ms {received}+{sent}B {id}\n",
+                "{} {} {} {} {} {}ms {received}+{sent}B {id}\n",
                 time(entry.at),
+                entry.account,
+                entry.principal,
                 entry.operation,
                 entry.outcome,
                 entry.took.as_millis(),
@@ -219,10 +221,11 @@ fn write(log: &AccessLog, lines: &Receiver<String>) {
     }
 }
 
-/// Account and name of a caller's ARN.
-fn split(arn: &str) -> (&str, &str) {
+/// Account and name of a caller's ARN. Names of roles and sessions are not all the sandbox's.
+fn split(arn: &str) -> (String, String) {
     let mut parts = arn.splitn(6, ':').skip(4);
-    parts.next().zip(parts.next()).unwrap_or(("-", "-"))
+    let (account, name) = parts.next().zip(parts.next()).unwrap_or_default();
+    (plain(account), plain(name))
 }
 
 fn plain(word: &str) -> String {
@@ -258,6 +261,29 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_caller_is_one_word_whatever_its_name_is() {
+        let kept = Kept::default();
+        let access = Access::new(Some(AccessLog::new(kept.clone())));
+        let forged = "arn:aws:sts::1 2\n3:assumed-role/r\n2026-01-01 - root ecs.X 200/t";
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(Told {
+            caller: Some(forged.to_owned()),
+            operation: "ecs.ListTasks".to_owned(),
+        });
+        access.call(&response, "http", Instant::now(), 0);
+        access.opened("id", forged, "document", "target");
+        let principal = "assumed-role/r?2026-01-01?-?root?ecs.X?200/t";
+        assert_eq!(access.last()[0].principal, principal);
+        drop(access);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(words[1..3], ["1?2?3", principal], "{line}");
         }
     }
 

@@ -356,8 +356,7 @@ impl Pass {
         let world = self.shared.world();
         let role = world.task(&self.task).and_then(prerequisites::role)?;
         let name = role.rsplit('/').next().unwrap_or(role);
-        let (account, task) = (&self.shared.account.id, &self.task.id);
-        Some(format!("arn:aws:sts::{account}:assumed-role/{name}/{task}"))
+        Some(self.shared.account.assumed_role(name, &self.task.id))
     }
 
     /// Whether the task's role allows an action.

@@ -85,13 +85,11 @@ impl Automation {
         Some(self.executions().get(id)?.record.clone())
     }
 
-    /// All executions, in no order.
-    pub(crate) fn records(&self) -> Vec<Record> {
+    /// What a look at each execution finds, in no order.
+    pub(crate) fn look<T>(&self, look: impl Fn(&Record) -> Option<T>) -> Vec<T> {
         let executions = self.executions();
-        executions
-            .values()
-            .map(|held| held.record.clone())
-            .collect()
+        let records = executions.values().map(|held| &held.record);
+        records.filter_map(look).collect()
     }
 
     /// Tells an execution something. False: its task is not there any more, or has too much to read.

@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::identifiers::Account;
+
 /// A synchronous answer of Lambda is 6 MB at most.
 const ANSWER_LIMIT: u64 = 6 << 20;
 /// What of a function's log is kept; callers see the last 4 KB.
@@ -49,7 +51,7 @@ pub(crate) struct Call<'a> {
     /// JSON.
     pub(crate) event: Vec<u8>,
     pub(crate) request_id: &'a str,
-    pub(crate) region: &'a str,
+    pub(crate) account: &'a Account,
     /// What leads its AWS clients to the sandbox, besides the region.
     pub(crate) leads: Vec<(&'static str, String)>,
 }
@@ -134,8 +136,8 @@ impl Function {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("AWS_REGION", call.region)
-            .env("AWS_DEFAULT_REGION", call.region)
+            .env("AWS_REGION", &call.account.region)
+            .env("AWS_DEFAULT_REGION", &call.account.region)
             .envs(call.leads.iter().cloned())
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -275,13 +277,6 @@ fn kill(group: Option<Pid>) {
         // It may just have ended.
         let _ = kill_process_group(pid, Signal::KILL);
     }
-}
-
-/// All of a pipe, of which so much is given.
-async fn drained(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
-    let mut kept = Vec::new();
-    drain(pipe, limit, &mut kept).await;
-    kept
 }
 
 /// All of a pipe, of which so much is kept.

@@ -63,6 +63,10 @@ const TASK_ACTIONS: [&str; 12] = [
     "s3:GetBucketLocation",
 ];
 
+/// The demo world's roles: of its tasks, and of who starts them.
+pub(crate) const DEMO_TASK: &str = "demo-task";
+pub(crate) const DEMO_EXECUTION: &str = "demo-execution";
+
 impl Iam {
     /// The caller, who may do everything but `caller_denied`, and the demo tasks' roles without `role_denied`.
     pub(crate) fn demo(
@@ -86,9 +90,24 @@ impl Iam {
             .filter(|action| !role_denied.iter().any(|denied| matches(denied, action)))
             .collect();
         let task = json!([{ "Effect": "Allow", "Action": allowed, "Resource": "*" }]);
-        iam.create_role(account, "demo-task", tasks_may_take_it(), Some(&task));
-        iam.create_role(account, "demo-execution", tasks_may_take_it(), None);
+        iam.create_role(account, DEMO_TASK, tasks_may_take_it(), Some(&task));
+        iam.create_role(account, DEMO_EXECUTION, tasks_may_take_it(), None);
         iam
+    }
+
+    /// A role that tasks may take, with the policies of the demo world's role `like`. Nothing happens if there is one of
+    /// this ARN, or if it is of another account.
+    pub(crate) fn create_task_role(&mut self, account: &Account, arn: &str, like: &str) {
+        let Some(name) = arn.strip_prefix(&account.role("")) else {
+            return;
+        };
+        let demo = self.principals.get(&account.role(like));
+        let policies = demo.map(|demo| demo.policies.clone()).unwrap_or_default();
+        if self.create_role(account, name, tasks_may_take_it(), None)
+            && let Some(made) = self.principals.get_mut(arn)
+        {
+            made.policies = policies;
+        }
     }
 
     /// Adds a role; false if there is one of this name.
@@ -252,7 +271,7 @@ mod tests {
         let caller = |action| iam.decide(&account.caller(), action, "*");
         assert_eq!(caller("ecs:ListTasks"), Decision::Allowed);
         assert_eq!(caller("ecs:ExecuteCommand"), Decision::ExplicitDeny);
-        let role = account.role("demo-task");
+        let role = account.role(DEMO_TASK);
         let role = |action| iam.decide(&role, action, "*");
         assert_eq!(role("ssmmessages:CreateDataChannel"), Decision::Allowed);
         assert_eq!(role("ssmmessages:OpenDataChannel"), Decision::ImplicitDeny);

@@ -19,6 +19,11 @@ pub(crate) fn base32(length: usize) -> String {
     from_alphabet(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", length)
 }
 
+/// `length` lower-case letters and digits, as in ids of sessions.
+pub(crate) fn base36(length: usize) -> String {
+    from_alphabet(b"0123456789abcdefghijklmnopqrstuvwxyz", length)
+}
+
 /// `length` characters as in secret access keys.
 pub(crate) fn secret(length: usize) -> String {
     from_alphabet(
@@ -134,7 +139,7 @@ impl Account {
     pub(crate) fn caller(&self) -> String {
         let Self { partition, id, .. } = self;
         match &self.role {
-            Some(role) => format!("arn:{partition}:sts::{id}:assumed-role/{role}/{CALLER_NAME}"),
+            Some(role) => self.assumed_role(role, CALLER_NAME),
             None => format!("arn:{partition}:iam::{id}:user/{CALLER_NAME}"),
         }
     }
@@ -142,6 +147,20 @@ impl Account {
     /// The ARN of an IAM role of this account.
     pub(crate) fn role(&self, name: &str) -> String {
         format!("arn:{}:iam::{}:role/{name}", self.partition, self.id)
+    }
+
+    /// The ARN of a role that somebody has taken on under the name `session`.
+    pub(crate) fn assumed_role(&self, name: &str, session: &str) -> String {
+        let Self { partition, id, .. } = self;
+        format!("arn:{partition}:sts::{id}:assumed-role/{name}/{session}")
+    }
+
+    /// The ARN of a Lambda function.
+    pub(crate) fn function(&self, name: &str) -> String {
+        format!(
+            "arn:{}:lambda:{}:{}:function:{name}",
+            self.partition, self.region, self.id
+        )
     }
 
     /// The ARN of a cluster.

@@ -10,7 +10,7 @@ mod logs;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -24,6 +24,7 @@ use form::Form;
 pub(crate) use form::Kept;
 
 use crate::stage::Stage;
+use crate::state::Shared;
 
 /// What the first line begins with.
 const NAME: &str = "bowline sandbox state";
@@ -35,6 +36,8 @@ const FILE: &str = "sandbox-state";
 const EVERY: Duration = Duration::from_secs(5);
 /// Larger files are none of ours.
 const LIMIT: u64 = 512 << 20;
+/// The first line is shorter.
+const HEAD_ROOM: u64 = 1024;
 
 /// Why what is kept cannot be read or written. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,8 @@ pub(crate) struct Keeper {
     path: PathBuf,
     /// What was written last.
     written: Option<Digest>,
+    /// What was looked at last, and its changes then.
+    seen: Option<(Weak<Shared>, [u64; 2])>,
     _lock: File,
 }
 
@@ -109,6 +114,7 @@ impl Keeper {
         let keeper = Self {
             path,
             written: None,
+            seen: None,
             _lock: lock,
         };
         Ok((keeper, kept))
@@ -126,7 +132,7 @@ impl Keeper {
             {
                 let landscape = stage.landscape();
                 let saving = tokio::task::spawn_blocking(move || {
-                    let result = self.save(&Form::of(&landscape.home));
+                    let result = self.look(&landscape.home);
                     (self, result)
                 });
                 match saving.await {
@@ -150,6 +156,20 @@ impl Keeper {
         }
     }
 
+    /// Writes what there is, if anything may have changed.
+    fn look(&mut self, shared: &Arc<Shared>) -> Result<(), StateError> {
+        let now = [shared.changes(), shared.logs.groups().changes];
+        let is_known = |(seen, then): &(Weak<Shared>, [u64; 2])| {
+            std::ptr::eq(seen.as_ptr(), Arc::as_ptr(shared)) && *then == now
+        };
+        if self.seen.as_ref().is_some_and(is_known) && self.path.exists() {
+            return Ok(());
+        }
+        self.save(&Form::of(shared))?;
+        self.seen = Some((Arc::downgrade(shared), now));
+        Ok(())
+    }
+
     fn save(&mut self, form: &Form) -> Result<(), StateError> {
         let failed = |source| StateError::File {
             what: "write",
@@ -157,6 +177,9 @@ impl Keeper {
             source,
         };
         let body = serde_json::to_vec(form).map_err(|error| failed(error.into()))?;
+        if body.len() as u64 + HEAD_ROOM > LIMIT {
+            return Err(failed(io::Error::other("it would be larger than 512 MiB")));
+        }
         let digest: Digest = Sha256::digest(&body).into();
         if self.written == Some(digest) && self.path.exists() {
             return Ok(());

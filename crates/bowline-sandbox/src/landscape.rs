@@ -32,6 +32,11 @@ use crate::{StartError, scheduler, world};
 pub(crate) const ROLE: &str = "operations";
 /// How long the keys of a role are good for.
 const ROLE_LIFE: Duration = Duration::from_secs(3600);
+/// So many keys are known at once: the oldest goes for one more.
+const KEYS: usize = 10_000;
+
+/// How the folders of log streams begin.
+pub(crate) const STREAMS: &str = "streams-";
 
 /// What there is beside the sandbox's own account and region.
 #[derive(Clone, Debug, Default)]
@@ -83,8 +88,8 @@ impl Blueprint {
     pub(crate) fn build(&self, account: Account, faults: Switch, kms: Arc<Kms>) -> Arc<Shared> {
         let plan = &self.plan;
         let streams = match &account.role {
-            Some(_) => format!("streams-{}-{}", account.id, account.region),
-            None => format!("streams-{}", account.region),
+            Some(_) => format!("{STREAMS}{}-{}", account.id, account.region),
+            None => format!("{STREAMS}{}", account.region),
         };
         Arc::new(Shared::new(Setting {
             account,
@@ -125,20 +130,41 @@ pub(crate) struct Landscape {
     /// By account and region.
     others: tokio::sync::Mutex<HashMap<(String, String), Arc<Shared>>>,
     /// The keys of assumed roles, by their ids.
-    keys: Mutex<HashMap<String, Key>>,
+    keys: Mutex<Keys>,
 }
+
+/// Keys by their ids.
+#[derive(Default)]
+struct Keys(HashMap<String, Key>);
 
 /// Temporary keys.
 #[derive(Clone)]
 struct Key {
     credentials: Credentials,
     account: String,
+    expires: SystemTime,
+}
+
+impl Keys {
+    /// Takes one more, and forgets those that expired so long ago that nobody should use them any more.
+    fn add(&mut self, key: Key, now: SystemTime) {
+        self.0.retain(|_, key| key.expires + ROLE_LIFE > now);
+        if self.0.len() >= KEYS {
+            let oldest = self.0.iter().min_by_key(|(_, key)| key.expires);
+            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                self.0.remove(&id);
+            }
+        }
+        self.0.insert(key.credentials.access_key_id.clone(), key);
+    }
 }
 
 /// Whom a request is for, and which keys must have signed it.
 pub(crate) struct Admitted {
     pub(crate) shared: Arc<Shared>,
     pub(crate) credentials: Credentials,
+    /// When they are good no more.
+    pub(crate) expires: Option<SystemTime>,
     /// The keys are a container's.
     pub(crate) agent: Option<Pass>,
 }
@@ -174,11 +200,12 @@ impl Landscape {
             return Ok(Admitted {
                 shared: Arc::clone(&pass.shared),
                 credentials: pass.credentials.clone(),
+                expires: None,
                 agent: Some(pass),
             });
         }
         let (key_id, region) = auth::signer(headers).unwrap_or_default();
-        let key = self.keys().get(key_id).cloned();
+        let key = self.keys().0.get(key_id).cloned();
         let home = &self.home.account;
         let account = key.as_ref().map(|key| key.account.clone());
         let region = match self.extent().regions.iter().any(|known| known == region) {
@@ -189,10 +216,12 @@ impl Landscape {
             None if region == home.region => Arc::clone(&self.home),
             account => self.world(account, region).await?,
         };
+        let expires = key.as_ref().map(|key| key.expires);
         let credentials = key.map_or_else(|| self.home.credentials.clone(), |key| key.credentials);
         Ok(Admitted {
             shared,
             credentials,
+            expires,
             agent: None,
         })
     }
@@ -222,15 +251,18 @@ impl Landscape {
             secret_access_key: identifiers::secret(40),
             session_token: Some(identifiers::secret(320)),
         };
+        let now = self.home.time();
+        let expires = now + ROLE_LIFE;
         let key = Key {
             credentials: credentials.clone(),
             account: id.to_owned(),
+            expires,
         };
-        self.keys().insert(credentials.access_key_id.clone(), key);
+        self.keys().add(key, now);
         Ok(Assumed {
             credentials,
             account: Account::other(&self.home.account.region, id, ROLE),
-            expires: self.home.time() + ROLE_LIFE,
+            expires,
         })
     }
 
@@ -311,7 +343,35 @@ impl Landscape {
         self.extent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<String, Key>> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_roles_do_not_stay_for_ever() {
+        let start = SystemTime::now();
+        let mut keys = Keys::default();
+        let mut add = |after: Duration| {
+            let now = start + after;
+            let key = Key {
+                credentials: Credentials::random(),
+                account: "1".to_owned(),
+                expires: now + ROLE_LIFE,
+            };
+            keys.add(key, now);
+            keys.0.len()
+        };
+        assert_eq!(add(Duration::ZERO), 1);
+        // Expired by now, and still known as such.
+        assert_eq!(add(ROLE_LIFE + ROLE_LIFE / 2), 2);
+        assert_eq!(add(2 * ROLE_LIFE), 2);
+        let late = 10 * ROLE_LIFE;
+        let most = (0..KEYS + 10).map(|_| add(late)).max();
+        assert_eq!(most, Some(KEYS));
     }
 }

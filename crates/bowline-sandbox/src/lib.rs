@@ -47,10 +47,11 @@
 //!
 //! [`Options::scenarios`] makes the demo world fail in known ways, see [`Scenario`]. Sessions end when their client
 //! has sent neither input nor a terminal size for 20 minutes. That limit, agents that are PENDING, the states that
-//! tasks only pass through, the pauses before failed tasks are replaced, pulling, the intervals of health checks, sleeps of
-//! Automation, the hour for which stopped tasks are known and the
-//! ingestion of logs go by the sandbox's own clock, which can run fast ([`Options::clock_speed`]) or be set forward;
-//! processes, their stop timeouts, dates and the protocol keep real time.
+//! tasks only pass through, the pauses before failed tasks are replaced, pulling, the intervals of health checks, the
+//! hour for which stopped tasks are known and the ingestion and retention of logs go by the sandbox's own clock, which
+//! can run fast ([`Options::clock_speed`]) or be set forward; processes, their stop timeouts, dates and the protocol
+//! keep real time. Sleeps of Automation are as much shorter as the clock is faster, but end no sooner when it is set
+//! forward.
 //!
 //! # Tasks and their logs
 //!

@@ -474,6 +474,7 @@ impl Life {
 
     /// The network goes away, then the task is STOPPED.
     async fn finish(&self) {
+        let mut targets = Vec::new();
         self.change(|task| {
             if task.interface.is_some() {
                 task.status = TaskStatus::Deprovisioning;
@@ -482,7 +483,13 @@ impl Life {
             for container in &mut task.containers {
                 container.status = ContainerStatus::Stopped;
             }
+            // Without processes nothing has ended them so far.
+            let containers = task.containers.iter();
+            targets.extend(containers.filter_map(|container| container.target(&task.key)));
         });
+        for target in targets {
+            self.shared.sessions.end_target(&target);
+        }
         let places = self.look(|task| {
             let containers = task.containers.iter();
             containers
@@ -490,6 +497,8 @@ impl Life {
                 .collect::<Vec<_>>()
         });
         begin::clear(&places.unwrap_or_default()).await;
+        // What was in it is gone; of a task without processes there is none.
+        let _ = tokio::fs::remove_dir(self.shared.root.join(&self.key.id)).await;
         tokio::select! {
             () = self.shared.clock.sleep(self.pace) => {}
             () = self.shared.stop.cancelled() => {}
@@ -503,7 +512,10 @@ impl Life {
                 task.over_since = Some(now);
                 task.version += 1;
             }
-            scheduler::note_end(world, &self.key, now);
+            // What ends with the sandbox has not failed.
+            if !self.shared.stop.is_cancelled() {
+                scheduler::note_end(world, &self.key, now);
+            }
         });
     }
 

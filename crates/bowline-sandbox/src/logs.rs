@@ -23,9 +23,12 @@ pub(crate) use stream::{Event, Stream};
 /// What CloudWatch Logs counts for an event besides its text, in bytes.
 pub(crate) const OVERHEAD: usize = 26;
 
+/// The name of the folder of all session logs.
+pub(crate) const FOLDER: &str = "logs";
+
 /// The folder of all session logs.
 pub(crate) fn folder(root: &Path) -> PathBuf {
-    root.join("logs")
+    root.join(FOLDER)
 }
 
 /// The folder of a log group. Group names have slashes in them, and may be `..`.

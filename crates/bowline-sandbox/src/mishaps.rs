@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::api::ApiError;
+use crate::identifiers::Account;
 
 /// Everything that shall go wrong next.
 #[derive(Debug, Default)]
@@ -114,9 +115,9 @@ impl Mishaps {
     }
 
     /// The error of this call, if it shall have one.
-    pub(crate) fn of_call(&self, operation: &str) -> Option<ApiError> {
+    pub(crate) fn of_call(&self, operation: &str, account: &Account) -> Option<ApiError> {
         let mut inner = self.inner();
-        Some(next(inner.calls.get_mut(operation)?)?.error())
+        Some(next(inner.calls.get_mut(operation)?)?.error(account))
     }
 
     /// Why there is no place for the next task of RunTask, if there shall be none.
@@ -152,7 +153,7 @@ fn next<T: Clone>(planned: &mut Vec<Planned<T>>) -> Option<T> {
 }
 
 impl CallError {
-    fn error(self) -> ApiError {
+    fn error(self, account: &Account) -> ApiError {
         let status = self.status.unwrap_or(match self.code.as_str() {
             "ServerException" | "InternalServerError" | "InternalFailure" => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -162,7 +163,7 @@ impl CallError {
         });
         let message = self
             .message
-            .unwrap_or_else(|| text(&self.code, &self.operation));
+            .unwrap_or_else(|| text(&self.code, &self.operation, account));
         ApiError {
             status,
             ..ApiError::new(self.code, message)
@@ -171,7 +172,7 @@ impl CallError {
 }
 
 /// The usual text of an error.
-fn text(code: &str, operation: &str) -> String {
+fn text(code: &str, operation: &str, account: &Account) -> String {
     let service = match operation {
         "StartSession" | "ResumeSession" | "TerminateSession" | "DescribeSessions" => "ssm",
         _ if operation.contains("Log") || operation == "StartLiveTail" => "logs",
@@ -182,8 +183,9 @@ fn text(code: &str, operation: &str) -> String {
         "ClusterNotFoundException" => "Cluster not found.".to_owned(),
         "ServiceNotFoundException" => "Service not found.".to_owned(),
         "AccessDeniedException" => format!(
-            "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform: {service}:{operation} \
-             on resource: * because no identity-based policy allows the {service}:{operation} action"
+            "User: {} is not authorized to perform: {service}:{operation} \
+             on resource: * because no identity-based policy allows the {service}:{operation} action",
+            account.caller()
         ),
         "BlockedException" => "Your AWS account was blocked. For more information, contact AWS Support.".to_owned(),
         "UnsupportedFeatureException" => "The specified feature isn't supported in this Region.".to_owned(),
@@ -290,6 +292,7 @@ mod tests {
 
     #[test]
     fn errors_have_the_status_and_the_text_of_their_code() {
+        let account = Account::new("us-east-1");
         let mishaps = Mishaps::default();
         for code in ["ServerException", "ThrottlingException"] {
             let error = CallError {
@@ -300,16 +303,16 @@ mod tests {
             };
             mishaps.fail_call(error, Some(1));
         }
-        assert_eq!(mishaps.of_call("StopTask"), None);
+        assert_eq!(mishaps.of_call("StopTask", &account), None);
         assert_eq!(
-            mishaps.of_call("RunTask").unwrap().status,
+            mishaps.of_call("RunTask", &account).unwrap().status,
             StatusCode::INTERNAL_SERVER_ERROR
         );
-        let throttled = mishaps.of_call("RunTask").unwrap();
+        let throttled = mishaps.of_call("RunTask", &account).unwrap();
         assert_eq!(
             (throttled.status, throttled.message.as_str()),
             (StatusCode::BAD_REQUEST, "Rate exceeded")
         );
-        assert_eq!(mishaps.of_call("RunTask"), None);
+        assert_eq!(mishaps.of_call("RunTask", &account), None);
     }
 }

@@ -61,7 +61,7 @@ fn is_proxied<'v>(
         let value = named.last()?.value.as_str();
         (!value.is_empty()).then_some(value)
     };
-    let host = format!("ssmmessages.{}.amazonaws.com", account.region);
+    let host = account.channel_host();
     let exempt = |hosts: &str| {
         hosts.split(',').map(str::trim).any(|entry| {
             entry == "*" || entry == host || (entry.starts_with('.') && host.ends_with(entry))

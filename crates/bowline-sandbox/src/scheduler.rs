@@ -8,7 +8,7 @@ use crate::state::service::{Service, ServiceStatus};
 use crate::state::task::{Overrides, Stop, Task, TaskStatus};
 use crate::state::{Cluster, Shared, TaskKey, World};
 
-/// Stopped tasks are described for this long on the sandbox's clock, as in ECS.
+/// Stopped tasks and INACTIVE services and clusters are described for this long on the sandbox's clock, as in ECS.
 const KEEP_STOPPED: Duration = Duration::from_secs(60 * 60);
 
 /// At most so many stopped tasks of a cluster are kept, whatever their age.
@@ -42,6 +42,10 @@ pub(crate) fn reconcile(shared: &Arc<Shared>, pace: Duration) -> Option<Duration
     let now = shared.clock.now();
     let mut world = shared.world();
     let mut plans = Vec::new();
+    world.clusters.retain(|_, cluster| {
+        let is_over = is_long_over(&mut cluster.over_since, !cluster.active, now);
+        !is_over || !cluster.tasks.is_empty()
+    });
     for cluster in world.clusters.values_mut() {
         prune(cluster, now);
         let mut wanted = cluster.wanted_tasks();
@@ -306,8 +310,21 @@ fn service_mut<'a>(world: &'a mut World, cluster: &str, service: &str) -> Option
     world.clusters.get_mut(cluster)?.services.get_mut(service)
 }
 
-/// Forgets stopped tasks that ECS would not know any more.
+/// Whether something has been over for so long that nobody needs to know of it.
+fn is_long_over(since: &mut Option<Duration>, is_over: bool, now: Duration) -> bool {
+    if !is_over {
+        *since = None;
+    }
+    is_over && now.saturating_sub(*since.get_or_insert(now)) >= KEEP_STOPPED
+}
+
+/// Forgets the tasks, services and client tokens that ECS would not know any more.
 fn prune(cluster: &mut Cluster, now: Duration) {
+    cluster.client_tokens.retain(|_, token| token.is_good(now));
+    cluster.services.retain(|_, service| {
+        let inactive = service.status == ServiceStatus::Inactive;
+        !is_long_over(&mut service.over_since, inactive, now)
+    });
     cluster.tasks.retain(|_, task| {
         let age = task.over_since.map(|since| now.saturating_sub(since));
         age.is_none_or(|age| age < KEEP_STOPPED)
@@ -322,5 +339,69 @@ fn prune(cluster: &mut Cluster, now: Duration) {
         for (_, id) in &stopped[..stopped.len() - KEEP_AT_MOST] {
             cluster.tasks.remove(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identifiers::Account;
+    use crate::scenario::Plan as WorldPlan;
+    use crate::state::ClientToken;
+    use crate::state::service::Deployment;
+    use crate::world;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn demo() -> Cluster {
+        let mut world = World::default();
+        world::furnish(&mut world, &Account::new("us-east-1"), &WorldPlan::new(&[]));
+        world.clusters.remove("demo").unwrap()
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_after_a_while() {
+        let mut cluster = demo();
+        let token = ClientToken {
+            parameters: Vec::new(),
+            tasks: Vec::new(),
+            at: HOUR,
+        };
+        cluster.client_tokens.insert("t".to_owned(), token);
+        prune(&mut cluster, 24 * HOUR);
+        assert_eq!(
+            (cluster.services.len(), cluster.client_tokens.len()),
+            (1, 1)
+        );
+        for service in cluster.services.values_mut() {
+            service.status = ServiceStatus::Inactive;
+        }
+        prune(&mut cluster, 25 * HOUR);
+        assert_eq!(
+            (cluster.services.len(), cluster.client_tokens.len()),
+            (1, 0)
+        );
+        prune(&mut cluster, 26 * HOUR);
+        assert_eq!(cluster.services.len(), 0);
+    }
+
+    #[test]
+    fn superseded_deployments_are_few_and_the_good_one_is_among_them() {
+        let mut cluster = demo();
+        let service = cluster.services.get_mut("web").unwrap();
+        service.deployments[0].completed = true;
+        let (good, definition) = {
+            let good = &service.deployments[0];
+            (good.id.clone(), Arc::clone(&good.definition))
+        };
+        for _ in 0..1000 {
+            service.roll_out(Deployment::new(Arc::clone(&definition)));
+        }
+        assert!(
+            service.deployments.len() < 30,
+            "{}",
+            service.deployments.len()
+        );
+        assert!(service.deployments.iter().any(|it| it.id == good));
     }
 }

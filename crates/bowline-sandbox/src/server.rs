@@ -21,7 +21,6 @@ use crate::access::Told;
 use crate::api;
 use crate::attached;
 use crate::guard::{self, Door};
-use crate::iam;
 use crate::impersonation::{self, Impersonation};
 use crate::isolation::Door as TaskDoor;
 use crate::landscape::Landscape;
@@ -326,8 +325,7 @@ async fn open_channel(
     }
     let action = "ssmmessages:OpenDataChannel";
     shared.count_action(action);
-    if !shared.world().iam.caller_may(&shared.account, action) {
-        let text = iam::refusal(&shared.account, action);
+    if let Err(text) = shared.allows(action) {
         return api::refuse(StatusCode::FORBIDDEN, "AccessDeniedException", &text);
     }
     let mut response = shared

@@ -234,7 +234,7 @@ impl Sessions {
 
     /// Makes a session and starts its agent (which waits for a place when the container's limit is reached).
     pub(crate) fn start(&self, request: SessionRequest) -> Grant {
-        let session_id = format!("{}-{}", request.id_prefix, random_base36(26));
+        let session_id = format!("{}-{}", request.id_prefix, identifiers::base36(26));
         let target = request.target.clone();
         let (agent, from_service) = mpsc::channel(QUEUE);
         let (closing, closed) = watch::channel(None);
@@ -587,22 +587,7 @@ async fn within_idle_limit(
     }
 }
 
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    bytes
-}
-
-fn random_base36(length: usize) -> String {
-    let bytes: [u8; 64] = random();
-    bytes
-        .iter()
-        .take(length)
-        .map(|byte| char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::from(byte % 36)]))
-        .collect()
-}
-
 /// As long as tokens of the real service are.
 fn random_token() -> String {
-    base64::engine::general_purpose::STANDARD.encode(random::<672>())
+    base64::engine::general_purpose::STANDARD.encode(identifiers::random::<672>())
 }

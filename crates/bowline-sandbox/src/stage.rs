@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::identifiers::Account;
 use crate::isolation::Makings;
 use crate::keep::Kept;
 use crate::kms::Kms;
-use crate::landscape::{Blueprint, Landscape};
+use crate::landscape::{Blueprint, Landscape, STREAMS};
 use crate::page::Page;
 use crate::process::InitCommand;
 use crate::runtime::Engine;
@@ -30,7 +30,7 @@ use crate::sessions::{AgentOptions, Sessions};
 use crate::state::Shared;
 use crate::state::task::AgentStatus;
 use crate::world_file::{WorldFile, WorldFileError};
-use crate::{IDLE_LIMIT, StartError, scheduler, tls, world};
+use crate::{IDLE_LIMIT, StartError, logs, scheduler, tls, world};
 
 /// How long the tasks of a new set may take to run; those of the demo world need some tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -123,9 +123,11 @@ impl Stage {
 
     /// The world of the start again. The old set ends when the new one is up; if that fails it stays.
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
-        let mut number = self.changes.lock().await;
-        let landscape = Arc::new(self.props.raise(*number, None).await?);
-        *number += 1;
+        let mut next = self.changes.lock().await;
+        let number = *next;
+        // Also one that does not come up has had its number.
+        *next += 1;
+        let landscape = Arc::new(self.props.raise(number, None).await?);
         let old = {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, landscape)
@@ -133,6 +135,7 @@ impl Stage {
         let home = self.home();
         home.sessions.outside().open();
         wind_down(&old.home).await;
+        self.props.clear_away(&old.home.root).await;
         self.props.agents_up(&home).await;
         Ok(())
     }
@@ -158,6 +161,20 @@ impl Stage {
 
 impl Props {
     async fn raise(&self, number: u32, kept: Option<&Kept>) -> Result<Landscape, StartError> {
+        let root = match number {
+            // The first has the sandbox's own.
+            0 => self.root.clone(),
+            _ => self.root.join(format!("set-{number}")),
+        };
+        let raised = self.raise_in(root.clone(), kept).await;
+        if raised.is_err() {
+            self.clear_away(&root).await;
+        }
+        raised
+    }
+
+    async fn raise_in(&self, root: PathBuf, kept: Option<&Kept>) -> Result<Landscape, StartError> {
+        self.make(&root).map_err(StartError::Directory)?;
         let mut plan = Plan::new(&self.scenarios);
         if let Some(file) = &self.world {
             plan.extent.extend(file.extent());
@@ -179,7 +196,7 @@ impl Props {
             faults: self.faults.clone(),
             endpoint: self.endpoint.clone(),
             channel_host: self.channel_host.clone(),
-            root: self.root_of(number).map_err(StartError::Directory)?,
+            root,
             init: self.init.clone(),
             isolation: self.isolation.clone(),
             engine: self.engine.clone(),
@@ -249,20 +266,46 @@ impl Props {
         }
     }
 
-    /// The folder of a set: the first has the sandbox's own.
-    fn root_of(&self, number: u32) -> io::Result<PathBuf> {
-        if number == 0 {
-            return Ok(self.root.clone());
+    /// Makes the folder of a set.
+    fn make(&self, root: &Path) -> io::Result<()> {
+        if root == self.root {
+            return Ok(());
         }
-        let root = self.root.join(format!("set-{number}"));
-        std::fs::create_dir(&root)?;
+        std::fs::create_dir(root)?;
         let authority = self.root.join(tls::AUTHORITY);
         if authority.exists() {
             // Scripts of runbooks are told to find it in the folder of their set.
             std::fs::copy(authority, root.join(tls::AUTHORITY))?;
         }
-        Ok(root)
+        Ok(())
     }
+
+    /// Removes what a set that has ended had in its folder. What else is in the sandbox's own stays.
+    async fn clear_away(&self, root: &Path) {
+        let mut folders = Vec::new();
+        if root == self.root {
+            let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+            folders.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| is_of_set(path)),
+            );
+        } else {
+            folders.push(root.to_owned());
+        }
+        for folder in folders {
+            if let Err(error) = tokio::fs::remove_dir_all(folder).await {
+                tracing::debug!(%error, "a folder of an ended set stays behind");
+            }
+        }
+    }
+}
+
+/// Logs, their streams, and what tasks had.
+fn is_of_set(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_task = |name: &str| name.len() == 32 && name.bytes().all(|it| it.is_ascii_hexdigit());
+    name.is_some_and(|name| name == logs::FOLDER || name.starts_with(STREAMS) || is_task(name))
 }
 
 /// The services of a new set are scheduled here, without the pace of later tasks, until they are steady.

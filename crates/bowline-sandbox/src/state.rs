@@ -25,7 +25,7 @@ use crate::automation::Automation;
 use crate::clock::SandboxClock;
 use crate::faults::Switch;
 use crate::functions::Function;
-use crate::iam::Iam;
+use crate::iam::{self, Iam};
 use crate::identifiers::Account;
 use crate::isolation::Makings;
 use crate::kms::Kms;
@@ -202,7 +202,17 @@ impl Shared {
     /// One more call that needs this permission.
     pub(crate) fn count_action(&self, action: &str) {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
-        *actions.entry(action.to_owned()).or_default() += 1;
+        if is_counted(&actions, action) {
+            *actions.entry(action.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Whether the caller's policies allow this; if not, in AWS's words.
+    pub(crate) fn allows(&self, action: &str) -> Result<(), String> {
+        match self.world().iam.caller_may(&self.account, action) {
+            true => Ok(()),
+            false => Err(iam::refusal(&self.account, action)),
+        }
     }
 
     /// How often each was called.
@@ -242,10 +252,24 @@ impl Shared {
         });
     }
 
+    /// How many changes there were so far.
+    pub(crate) fn changes(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Notices of changes from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// So many names of calls are counted, and none that is longer: more than there are.
+const COUNTED_NAMES: usize = 1000;
+const COUNTED_LENGTH: usize = 100;
+
+/// A caller who is throttled or refused may have made a name up.
+fn is_counted(counts: &BTreeMap<String, u64>, name: &str) -> bool {
+    counts.contains_key(name) || counts.len() < COUNTED_NAMES && name.len() <= COUNTED_LENGTH
 }
 
 /// Calls of the APIs so far.
@@ -260,6 +284,9 @@ struct Calls {
 
 impl Calls {
     fn count(&mut self, operation: &str, now: Instant) {
+        if !is_counted(&self.by_operation, operation) {
+            return;
+        }
         *self.by_operation.entry(operation.to_owned()).or_default() += 1;
         let recent = self.recent.entry(operation.to_owned()).or_default();
         recent.push_back(now);
@@ -355,6 +382,8 @@ pub(crate) struct Cluster {
     pub(crate) tasks: BTreeMap<String, Task>,
     /// What RunTask did for a client token.
     pub(crate) client_tokens: BTreeMap<String, ClientToken>,
+    /// Since when it was seen to be INACTIVE, on the sandbox's clock.
+    pub(crate) over_since: Option<Duration>,
 }
 
 impl Cluster {
@@ -371,6 +400,7 @@ impl Cluster {
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
             client_tokens: BTreeMap::new(),
+            over_since: None,
         }
     }
 
@@ -395,6 +425,15 @@ pub(crate) struct ClientToken {
     pub(crate) tasks: Vec<String>,
     /// When it was used, on the sandbox's clock.
     pub(crate) at: Duration,
+}
+
+impl ClientToken {
+    /// For how long AWS remembers one.
+    const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+    pub(crate) fn is_good(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) < Self::LIFE
+    }
 }
 
 /// One part of a capacity provider strategy.

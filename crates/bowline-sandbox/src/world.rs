@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api;
 use crate::functions::Function;
-use crate::iam::Iam;
+use crate::iam::{self, Iam};
 use crate::identifiers::Account;
 use crate::image;
 use crate::network::{self, Network};
@@ -161,6 +161,7 @@ pub(crate) fn service(name: &str, definition: Arc<TaskDefinition>) -> Service {
         steady: false,
         failures: 0,
         not_before: None,
+        over_since: None,
     }
 }
 
@@ -228,8 +229,8 @@ fn fargate(account: &Account, family: &str, container: &Value) -> Value {
         "requiresCompatibilities": ["FARGATE"],
         "cpu": "256",
         "memory": "512",
-        "taskRoleArn": account.role("demo-task"),
-        "executionRoleArn": account.role("demo-execution"),
+        "taskRoleArn": account.role(iam::DEMO_TASK),
+        "executionRoleArn": account.role(iam::DEMO_EXECUTION),
         "containerDefinitions": [container],
         "volumes": [],
         "placementConstraints": [],

@@ -6,6 +6,8 @@
 )]
 
 mod client;
+#[path = "api/reset.rs"]
+mod reset;
 #[path = "api/world_file.rs"]
 mod world_file;
 

@@ -30,6 +30,8 @@ const BOUND: usize = 96 << 20;
 /// No wait of these tests takes longer, however busy the machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 type Socket = WebSocketStream<TcpStream>;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +98,29 @@ async fn a_hostile_client_cannot_crash_hang_or_grow_the_sandbox() {
     };
     tokio::time::timeout(LIMIT, again).await.unwrap();
     end(&client, &session).await;
+    // Names of operations that are made up are not kept.
+    for number in 0..50 {
+        for prefix in ["Made", "AmazonSSM.Made"] {
+            let request = Request::json(&format!("{prefix}{number}"), &json!({}));
+            assert_eq!(client.send_signed(&request).await.status, 400);
+        }
+        let query = Request {
+            method: "POST",
+            target: "/".to_owned(),
+            service: "iam",
+            headers: vec![("content-type".to_owned(), FORM.to_owned())],
+            body: format!("Action=Made{number}&Version=2010-05-08"),
+        };
+        assert_eq!(client.send_signed(&query).await.status, 400);
+    }
+    for (operation, member) in [("CountActions", "actions"), ("CountCalls", "calls")] {
+        let mut count = Request::json(&format!("BowlineSandbox.{operation}"), &json!({}));
+        count.service = "ecs";
+        let counted = client.send_signed(&count).await.json();
+        let names: Vec<&String> = counted[member].as_object().unwrap().keys().collect();
+        assert!(!names.is_empty());
+        assert!(names.iter().all(|name| !name.contains("Made")), "{names:?}");
+    }
     works(&client).await;
     sandbox.shutdown().await;
 }

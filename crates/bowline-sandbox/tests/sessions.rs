@@ -11,11 +11,15 @@ mod channel;
 mod client;
 
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use bowline_sandbox::{Sandbox, Scenario};
 use channel::Channel;
 use client::{Answer, Client, Request};
 use serde_json::{Value, json};
+
+/// Nothing here takes longer, however busy the machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 async fn sandbox(scenarios: &[&str]) -> (Sandbox, Client) {
     let mut options = client::options();
@@ -445,5 +449,32 @@ async fn a_command_that_does_not_start_is_told_in_three_ways() {
     assert_eq!(seen.exit_code, Some(1));
     let closed = format!("\n----------ERROR-------\n{reason}\n\n");
     assert_eq!(seen.closed, Some(closed));
+    sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_a_task_without_processes_end_with_it() {
+    let (sandbox, client) = sandbox(&["fleet=1"]).await;
+    let service = json!({ "cluster": "demo", "serviceName": "fleet" });
+    let tasks = call(&client, "ListTasks", service).await;
+    let task = &tasks["taskArns"][0];
+    let request =
+        json!({ "cluster": "demo", "task": task, "command": "sleep 600", "interactive": true });
+    let session = call(&client, "ExecuteCommand", request).await;
+    let id = session["session"]["sessionId"].as_str().unwrap();
+    let _channel = Channel::open(&session["session"]).await;
+    assert!(session_status(&client, "Active", id).await.is_some());
+    call(
+        &client,
+        "StopTask",
+        json!({ "cluster": "demo", "task": task }),
+    )
+    .await;
+    let start = Instant::now();
+    while session_status(&client, "Active", id).await.is_some() {
+        assert!(start.elapsed() < LIMIT, "the session goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(session_status(&client, "History", id).await.is_some());
     sandbox.shutdown().await;
 }

@@ -119,7 +119,6 @@ fn list(call: &Call<'_>, input: &Input) -> Result<Value, ApiError> {
             return Err(invalid_filter(&filter.key));
         }
     }
-    let mut records = call.shared.automation.records();
     let passes = |record: &Record| {
         input.filters.iter().all(|filter| {
             let mut values = filter.values.iter().map(String::as_str);
@@ -140,14 +139,14 @@ fn list(call: &Call<'_>, input: &Input) -> Result<Value, ApiError> {
             }
         })
     };
-    records.retain(passes);
-    let keys = records.iter().map(newest_first).collect();
+    let automation = &call.shared.automation;
+    let keys = automation.look(|record| passes(record).then(|| newest_first(record)));
     let filters = format!("DescribeAutomationExecutions {:?}", input.filters);
     let (keys, next) = paged(keys, input, &filters)?;
     let caller = call.shared.account.caller();
     let shown: Vec<Value> = keys
         .iter()
-        .filter_map(|key| records.iter().find(|record| newest_first(record) == *key))
+        .filter_map(|key| automation.record(key.split_once(' ')?.1))
         .map(|record| record.summary(&caller))
         .collect();
     Ok(json!({ "AutomationExecutionMetadataList": shown, "NextToken": next }))

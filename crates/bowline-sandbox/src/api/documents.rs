@@ -41,8 +41,16 @@ struct OldFilter {
 /// Runs an operation on documents.
 pub(super) fn call(call: &Call<'_>) -> Result<Value, ApiError> {
     let input: Input = call.input()?;
-    let mut documents = call.shared.automation.documents();
-    let documents = &mut *documents;
+    let answer = answer(call, input, &mut call.shared.automation.documents())?;
+    let reads = ["Get", "Describe", "List"];
+    if !reads.iter().any(|verb| call.operation.starts_with(verb)) {
+        // What is kept in a state file goes by the changes of the world.
+        call.shared.change(|_| ());
+    }
+    Ok(answer)
+}
+
+fn answer(call: &Call<'_>, input: Input, documents: &mut Documents) -> Result<Value, ApiError> {
     match call.operation {
         "CreateDocument" => create(call, input, documents),
         "UpdateDocument" => update(call, input, documents),

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::{ApiError, RequestId};
 use crate::access::Code;
 use crate::functions::{Call, Function};
-use crate::iam;
 use crate::state::Shared;
 
 const PREFIX: &str = "/2015-03-31/functions/";
@@ -55,16 +54,11 @@ pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Respon
 }
 
 fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {
-    match shared.world().iam.caller_may(&shared.account, action) {
-        true => Ok(()),
-        false => Err(ApiError {
-            status: StatusCode::FORBIDDEN,
-            ..ApiError::new(
-                "AccessDeniedException",
-                iam::refusal(&shared.account, action),
-            )
-        }),
-    }
+    shared.count_action(action);
+    shared.allows(action).map_err(|refusal| ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new("AccessDeniedException", refusal)
+    })
 }
 
 fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {
@@ -76,7 +70,7 @@ fn list(shared: &Shared, request_id: &RequestId) -> Response<Body> {
         .map(|function| {
             json!({
                 "FunctionName": function.name,
-                "FunctionArn": arn(&account.region, &account.id, &function.name),
+                "FunctionArn": account.function(&function.name),
                 "Runtime": "provided.al2023",
                 "Timeout": function.timeout.as_secs(),
                 "Version": "$LATEST",
@@ -152,7 +146,7 @@ fn call<'a>(shared: &'a Shared, event: Vec<u8>, request_id: &'a str) -> Call<'a>
     Call {
         event,
         request_id,
-        region: &shared.account.region,
+        account: &shared.account,
         leads: vec![
             ("AWS_ENDPOINT_URL", shared.endpoint.clone()),
             ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
@@ -222,16 +216,9 @@ fn found(shared: &Shared, name: &str) -> Result<Arc<Function>, ApiError> {
         status: StatusCode::NOT_FOUND,
         ..ApiError::new(
             "ResourceNotFoundException",
-            format!(
-                "Function not found: {}",
-                arn(&account.region, &account.id, plain)
-            ),
+            format!("Function not found: {}", account.function(plain)),
         )
     })
-}
-
-fn arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:lambda:{region}:{account}:function:{name}")
 }
 
 fn build(

@@ -127,33 +127,69 @@ async fn serve(
     let shared = &admitted.shared;
     let request_id = RequestId::new();
     let protocol = service.protocol();
-    let answered = match sabotage(shared, service, body).await {
-        Ok(()) if admitted.agent.is_some() && !agent_may(admitted, service, body) => {
-            let text = "the keys of a container are for its agent: its channels, and kms:Decrypt if the task's role \
-                allows it";
-            Err(ApiError::new("AccessDeniedException", text))
-        }
-        Ok(()) if matches!(service, Service::Lambda) => {
-            return lambda::respond(shared, head, body, &request_id).await;
-        }
-        Ok(()) if matches!(service, Service::S3) => {
-            return s3::respond(shared, head, body, &request_id);
-        }
-        Ok(()) => answer(landscape, shared, host, service, head, body, &request_id).await,
-        Err(error) => Err(error),
-    };
-    if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
-        service
-        && !matches!(&answered, Err(error) if *error == ApiError::unknown_operation())
-    {
-        shared.count_call(operation);
+    if admitted.agent.is_some() && !agent_may(admitted, service, body) {
+        let text = "the keys of a container are for its agent: its channels, and kms:Decrypt if the task's role \
+            allows it";
+        let refusal = ApiError::new("AccessDeniedException", text);
+        return protocol.error(&refusal, &request_id);
     }
-    match answered {
+    match service {
+        Service::Lambda => {
+            return match sabotage(shared, service, body).await {
+                Ok(()) => lambda::respond(shared, head, body, &request_id).await,
+                Err(error) => lambda::error_response(&error, &request_id),
+            };
+        }
+        Service::S3 => {
+            return match sabotage(shared, service, body).await {
+                Ok(()) => s3::respond(shared, head, body, &request_id),
+                Err(error) => s3::error_response(&error, &request_id),
+            };
+        }
+        _ => {}
+    }
+    let work = answer(landscape, shared, host, service, head, body, &request_id);
+    match attended(shared, service, body, work).await {
         Ok(Answer::Json(value)) => reply::json(value, &request_id),
         Ok(Answer::Xml { operation, result }) => protocol.xml(&operation, &result, &request_id),
         Ok(Answer::Stream(response)) => response,
         Err(error) => protocol.error(&error, &request_id),
     }
+}
+
+/// What every call goes through, whether it comes from outside or is the sandbox's own: latency and throttling on
+/// purpose, policies, mishaps, and being counted.
+async fn attended(
+    shared: &Shared,
+    service: Service<'_>,
+    body: &[u8],
+    work: impl Future<Output = Result<Answer, ApiError>>,
+) -> Result<Answer, ApiError> {
+    let tallied = match service {
+        Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } => {
+            Some(operation)
+        }
+        _ => None,
+    };
+    let tried = async {
+        sabotage(shared, service, body).await?;
+        permitted(shared, service, body)?;
+        match tallied.and_then(|operation| shared.mishaps.of_call(operation, &shared.account)) {
+            Some(error) => Err(error),
+            None => work.await,
+        }
+    };
+    let answered = tried.await;
+    // Names that callers make up would stay for ever.
+    if !matches!(&answered, Err(error) if error.is_of_unknown_operation()) {
+        if let Some(action) = action(service, body) {
+            shared.count_action(&action);
+        }
+        if let Some(operation) = tallied {
+            shared.count_call(operation);
+        }
+    }
+    answered
 }
 
 /// With the date of the API's clock where that is not this machine's.
@@ -181,6 +217,9 @@ pub(crate) fn authenticate(
     let shared = &admitted.shared;
     if shared.accept_any_credentials {
         return Ok(());
+    }
+    if admitted.expires.is_some_and(|at| at <= shared.time()) {
+        return Err(AuthError::Expired);
     }
     // STS has one global endpoint besides the regional ones, and IAM nothing else: their scope may name any region.
     let region = (!["sts", "iam", "organizations"].contains(&service))
@@ -279,13 +318,6 @@ async fn answer(
             input: json_object(body)?,
         })
     };
-    permitted(shared, service, body)?;
-    if let Service::Ecs { operation } | Service::Ssm { operation } | Service::Logs { operation } =
-        service
-        && let Some(error) = shared.mishaps.of_call(operation)
-    {
-        return Err(error);
-    }
     let form = || query::Form::parse(body);
     let xml = |result| Answer::Xml {
         operation: sts::operation(body).to_owned(),
@@ -299,19 +331,11 @@ async fn answer(
         Service::Ec2 => ec2::call(shared, &form()).map(xml),
         Service::Rds => stores::rds(shared, &form()).map(xml),
         Service::Elasticache => stores::elasticache(&form()).map(xml),
-        Service::Secrets { operation } => secrets::call(&call(operation)?).map(Answer::Json),
-        Service::Ecs { operation } => {
-            let call = call(operation)?;
-            rouse(&call, ecs::needed(&call)).await;
-            ecs::call(&call).map(Answer::Json)
-        }
-        Service::Ssm { operation } => {
-            let call = call(operation)?;
-            rouse(&call, ssm::needed(&call)).await;
-            ssm::call(&call).map(Answer::Json)
-        }
-        Service::Logs { operation } => logs::call(&call(operation)?, request_id),
-        Service::Kms { operation } => kms::call(&call(operation)?).map(Answer::Json),
+        Service::Ecs { operation }
+        | Service::Ssm { operation }
+        | Service::Logs { operation }
+        | Service::Kms { operation }
+        | Service::Secrets { operation } => dispatch(&call(operation)?, service, request_id).await,
         Service::Organizations { operation } => {
             organizations::call(landscape, operation).map(Answer::Json)
         }
@@ -331,7 +355,29 @@ async fn answer(
     }
 }
 
-/// A call of the sandbox by itself: what Automation does for its executions. Policies and mishaps hold for it too.
+/// A call of one of the services that Automation calls as well.
+async fn dispatch(
+    call: &Call<'_>,
+    service: Service<'_>,
+    request_id: &RequestId,
+) -> Result<Answer, ApiError> {
+    match service {
+        Service::Ecs { .. } => {
+            rouse(call, ecs::needed(call)).await;
+            ecs::call(call).map(Answer::Json)
+        }
+        Service::Ssm { .. } => {
+            rouse(call, ssm::needed(call)).await;
+            ssm::call(call).map(Answer::Json)
+        }
+        Service::Logs { .. } => logs::call(call, request_id),
+        Service::Kms { .. } => kms::call(call).map(Answer::Json),
+        Service::Secrets { .. } => secrets::call(call).map(Answer::Json),
+        _ => Err(ApiError::unknown_operation()),
+    }
+}
+
+/// A call of the sandbox by itself: what Automation does for its executions.
 pub(crate) async fn within(
     shared: &Arc<Shared>,
     service: &str,
@@ -344,7 +390,10 @@ pub(crate) async fn within(
         "logs" => Service::Logs { operation },
         "kms" => Service::Kms { operation },
         "secretsmanager" => Service::Secrets { operation },
-        "lambda" => return lambda::within(shared, operation, &input).await,
+        "lambda" => {
+            sabotage(shared, Service::Lambda, b"").await?;
+            return lambda::within(shared, operation, &input).await;
+        }
         "sts" if operation == "GetCallerIdentity" => return Ok(sts::identity(shared)),
         other => {
             return Err(ApiError::new(
@@ -354,8 +403,6 @@ pub(crate) async fn within(
         }
     };
     let body = Bytes::from(input.to_string());
-    sabotage(shared, known, &body).await?;
-    permitted(shared, known, &body)?;
     // Where the caller is does not matter: nothing that an execution gets leads to a stream.
     let host = shared.endpoint.rsplit('/').next().unwrap_or_default();
     let call = Call {
@@ -365,19 +412,7 @@ pub(crate) async fn within(
         input: json_object(&body)?,
     };
     let id = RequestId::new();
-    let answered = match shared.mishaps.of_call(operation) {
-        Some(error) => Err(error),
-        None => match known {
-            Service::Ecs { .. } => ecs::call(&call).map(Answer::Json),
-            Service::Ssm { .. } => ssm::call(&call).map(Answer::Json),
-            Service::Logs { .. } => logs::call(&call, &id),
-            Service::Kms { .. } => kms::call(&call).map(Answer::Json),
-            _ => secrets::call(&call).map(Answer::Json),
-        },
-    };
-    if !matches!(&answered, Err(error) if *error == ApiError::unknown_operation()) {
-        shared.count_call(operation);
-    }
+    let answered = attended(shared, known, &body, dispatch(&call, known, &id)).await;
     match answered? {
         Answer::Json(mut value) => {
             prune(&mut value);
@@ -395,8 +430,8 @@ async fn rouse(call: &Call<'_>, task: Option<TaskKey>) {
     }
 }
 
-/// Whether the caller's policies allow the call. GetCallerIdentity needs no permission, as in AWS.
-fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
+/// What policies name a call, where it is not for the service itself to say.
+fn action(service: Service<'_>, body: &[u8]) -> Option<String> {
     let operation = match service {
         Service::Ecs { operation }
         | Service::Ssm { operation }
@@ -404,19 +439,20 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
         | Service::Secrets { operation }
         | Service::Organizations { operation }
         | Service::Kms { operation } => operation,
-        Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => sts::operation(body),
-        Service::Sts => {
-            shared.count_action(&format!("sts:{}", sts::operation(body)));
-            return Ok(());
+        Service::Sts | Service::Iam | Service::Ec2 | Service::Rds | Service::Elasticache => {
+            sts::operation(body)
         }
-        _ => return Ok(()),
+        _ => return None,
     };
-    let action = format!("{}:{operation}", service.scope());
-    shared.count_action(&action);
-    let account = &shared.account;
-    if shared.world().iam.caller_may(account, &action) {
+    Some(format!("{}:{operation}", service.scope()))
+}
+
+/// Whether the caller's policies allow the call. GetCallerIdentity needs no permission, as in AWS.
+fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), ApiError> {
+    let action = action(service, body).filter(|_| !matches!(service, Service::Sts));
+    let Some(Err(refusal)) = action.map(|action| shared.allows(&action)) else {
         return Ok(());
-    }
+    };
     let code = match service {
         Service::Iam | Service::Rds | Service::Elasticache => "AccessDenied",
         Service::Ec2 => "UnauthorizedOperation",
@@ -428,7 +464,7 @@ fn permitted(shared: &Shared, service: Service<'_>, body: &[u8]) -> Result<(), A
     };
     Err(ApiError {
         status,
-        ..ApiError::new(code, crate::iam::refusal(account, &action))
+        ..ApiError::new(code, refusal)
     })
 }
 

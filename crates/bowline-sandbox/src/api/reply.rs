@@ -176,6 +176,16 @@ impl ApiError {
             "the sandbox does not know this operation",
         )
     }
+
+    /// Says of some protocol that there is no such operation here.
+    pub(crate) fn is_of_unknown_operation(&self) -> bool {
+        [
+            "UnknownOperationException",
+            "InvalidAction",
+            "MissingAction",
+        ]
+        .contains(&&*self.code)
+    }
 }
 
 /// A JSON answer. Real services leave absent members out, so nulls never leave the sandbox.

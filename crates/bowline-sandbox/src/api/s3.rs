@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
-use super::{ApiError, RequestId};
+use super::{ApiError, RequestId, escape_xml};
 use crate::access::Code;
-use crate::iam;
+use crate::auth::CONTENT_SHA256;
 use crate::state::Shared;
 
 /// All objects together.
@@ -28,16 +29,7 @@ pub(super) fn respond(
     body: &Bytes,
     request_id: &RequestId,
 ) -> Response<Body> {
-    let path = head.uri.path().trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let answered = match (&head.method, bucket, key) {
-        (_, "", _) => Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED)),
-        (&Method::PUT, bucket, "") => create(shared, bucket),
-        (&Method::PUT, bucket, key) => put(shared, bucket, key, &head.headers, body),
-        (&Method::GET, bucket, key) if !key.is_empty() => get(shared, bucket, key),
-        _ => Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED)),
-    };
-    let (status, body) = match answered {
+    let (status, body) = match answer(shared, head, body) {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => (error.status, document(&error).into()),
     };
@@ -64,6 +56,38 @@ pub(super) fn error_response(error: &ApiError, request_id: &RequestId) -> Respon
         .expect("the header's value is made here")
 }
 
+fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Result<Bytes, ApiError> {
+    let path = percent_decode_str(head.uri.path()).decode_utf8();
+    let path = path.map_err(|_| no("InvalidURI", StatusCode::BAD_REQUEST))?;
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    check_content(&head.headers, body)?;
+    match (&head.method, bucket, key) {
+        (_, "", _) => Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED)),
+        (&Method::PUT, bucket, "") => create(shared, bucket),
+        (&Method::PUT, bucket, key) => put(shared, bucket, key, &head.headers, body),
+        (&Method::GET, bucket, key) if !key.is_empty() => get(shared, bucket, key),
+        _ => Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED)),
+    }
+}
+
+/// A body is what its signed digest says, unless the client says that it is not signed.
+fn check_content(headers: &HeaderMap, body: &Bytes) -> Result<(), ApiError> {
+    let stated = headers.get(CONTENT_SHA256).map(HeaderValue::to_str);
+    match stated {
+        None | Some(Ok("UNSIGNED-PAYLOAD")) => Ok(()),
+        Some(Ok(stated)) if stated == hex::encode(Sha256::digest(body)) => Ok(()),
+        Some(Ok(stated)) if stated.len() == 64 => {
+            Err(no("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST))
+        }
+        // In pieces, each with its own signature.
+        Some(Ok(stated)) if stated.starts_with("STREAMING-") => {
+            Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED))
+        }
+        Some(_) => Err(no("InvalidArgument", StatusCode::BAD_REQUEST)),
+    }
+}
+
 fn create(shared: &Shared, bucket: &str) -> Result<Bytes, ApiError> {
     permitted(shared, "s3:CreateBucket")?;
     shared.change(|world| {
@@ -80,22 +104,9 @@ fn put(
     body: &Bytes,
 ) -> Result<Bytes, ApiError> {
     permitted(shared, "s3:PutObject")?;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    // A digest is what S3 compares; other words say that the body is not signed, or comes in pieces.
-    let digest: String = Sha256::digest(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    match text("x-amz-content-sha256") {
-        Some(given) if given.len() == 64 && given != digest => {
-            return Err(no("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST));
-        }
-        Some(given) if given.starts_with("STREAMING-") => {
-            return Err(no("NotImplemented", StatusCode::NOT_IMPLEMENTED));
-        }
-        _ => {}
-    }
-    let only_new = text("if-none-match") == Some("*");
+    let only_new = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|value| value == "*");
     shared.change(|world| {
         let used: usize = world
             .buckets
@@ -129,13 +140,10 @@ fn get(shared: &Shared, bucket: &str, key: &str) -> Result<Bytes, ApiError> {
 
 fn permitted(shared: &Shared, action: &str) -> Result<(), ApiError> {
     shared.count_action(action);
-    match shared.world().iam.caller_may(&shared.account, action) {
-        true => Ok(()),
-        false => Err(ApiError {
-            status: StatusCode::FORBIDDEN,
-            ..ApiError::new("AccessDenied", iam::refusal(&shared.account, action))
-        }),
-    }
+    shared.allows(action).map_err(|refusal| ApiError {
+        status: StatusCode::FORBIDDEN,
+        ..ApiError::new("AccessDenied", refusal)
+    })
 }
 
 fn no(code: &'static str, status: StatusCode) -> ApiError {
@@ -144,6 +152,10 @@ fn no(code: &'static str, status: StatusCode) -> ApiError {
         "NoSuchKey" => "The specified key does not exist.",
         "PreconditionFailed" => "At least one of the pre-conditions you specified did not hold",
         "EntityTooLarge" => "Your proposed upload exceeds the maximum allowed size",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "InvalidArgument" => {
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value."
+        }
         "XAmzContentSHA256Mismatch" => {
             "The provided 'x-amz-content-sha256' header does not match what was computed."
         }
@@ -156,14 +168,9 @@ fn no(code: &'static str, status: StatusCode) -> ApiError {
 }
 
 fn document(error: &ApiError) -> String {
-    let escaped = |text: &str| {
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-    };
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>",
-        escaped(&error.code),
-        escaped(&error.message)
+        escape_xml(&error.code),
+        escape_xml(&error.message)
     )
 }

@@ -12,6 +12,8 @@ use crate::state::store::{Content, Secret};
 
 /// As many secrets as a sandbox has at most.
 const SECRETS: usize = 10_000;
+/// The length of a value, in bytes, as in AWS.
+const VALUE: usize = 65_536;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
@@ -27,6 +29,18 @@ struct Input {
 
 impl Input {
     fn content(&self) -> Result<Option<Content>, ApiError> {
+        // Binary values come in base64, which is a third longer.
+        let length = self.secret_string.as_ref().map(String::len);
+        let binary = self.secret_binary.as_ref().map(|text| text.len() / 4 * 3);
+        if length.or(binary).is_some_and(|length| length > VALUE) {
+            return Err(ApiError::new(
+                "ValidationException",
+                format!(
+                    "1 validation error detected: Value at 'secretString' failed to satisfy constraint: Member must \
+                     have length less than or equal to {VALUE}"
+                ),
+            ));
+        }
         match (&self.secret_string, &self.secret_binary) {
             (Some(_), Some(_)) => Err(invalid(
                 "You can't specify both a binary secret value and a string secret value in the same secret.",

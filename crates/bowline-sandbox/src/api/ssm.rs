@@ -1,5 +1,6 @@
 //! AWS Systems Manager: which operation is where, and those of sessions.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -340,8 +341,11 @@ fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
     let key = |session: &SessionInfo| {
         format!("{:020} {}", u64::MAX - millis(session.started), session.id)
     };
-    let mut keys: Vec<String> = sessions.iter().map(key).collect();
-    keys.sort();
+    let sessions: BTreeMap<String, SessionInfo> = sessions
+        .into_iter()
+        .map(|session| (key(&session), session))
+        .collect();
+    let keys: Vec<String> = sessions.keys().cloned().collect();
     let request = PageRequest {
         max_results: input.max_results,
         next_token: input.next_token.as_deref(),
@@ -352,7 +356,7 @@ fn describe(call: &Call<'_>) -> Result<Value, ApiError> {
     let (keys, next) = page(keys, &request).map_err(|error| validation(&error.message))?;
     let shown: Vec<Value> = keys
         .iter()
-        .filter_map(|wanted| sessions.iter().find(|session| key(session) == *wanted))
+        .filter_map(|wanted| sessions.get(wanted))
         .map(show)
         .collect();
     Ok(json!({ "Sessions": shown, "NextToken": next }))

@@ -264,6 +264,48 @@ fn a_path_is_escaped_once_more() {
     );
 }
 
+/// The PUT of S3's documentation ("Authenticating Requests: Using the Authorization Header").
+fn documented_put() -> (Parts, Credentials) {
+    let digest = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
+    let authorization = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
+        SignedHeaders=date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class,\
+        Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd";
+    let request = http::Request::put("/test%24file.text")
+        .header("date", "Fri, 24 May 2013 00:00:00 GMT")
+        .header("host", "examplebucket.s3.amazonaws.com")
+        .header("x-amz-content-sha256", digest)
+        .header("x-amz-date", "20130524T000000Z")
+        .header("x-amz-storage-class", "REDUCED_REDUNDANCY")
+        .header("authorization", authorization);
+    let credentials = Credentials {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+        session_token: None,
+    };
+    (request.body(()).unwrap().into_parts().0, credentials)
+}
+
+#[test]
+fn s3_signs_the_path_as_it_is_sent_and_what_is_said_of_the_body() {
+    const S3: Expected<'_> = Expected {
+        service: "s3",
+        ..REQUEST
+    };
+    let (head, credentials) = documented_put();
+    let verified = |head: &Parts| verify(head, b"", &credentials, S3, time_of(head));
+    assert_eq!(verified(&head), Ok(()));
+
+    // Another client may leave the `$` as it is.
+    let mut plain = head.clone();
+    plain.uri = "/test$file.text".parse().unwrap();
+    assert_eq!(verified(&plain), Ok(()));
+
+    let mut unsigned = head;
+    let word = "UNSIGNED-PAYLOAD".parse().unwrap();
+    unsigned.headers.insert(CONTENT_SHA256, word);
+    assert_eq!(verified(&unsigned), Err(AuthError::Mismatch));
+}
+
 /// The key derivation example of AWS's documentation (service iam, 30 August 2015).
 #[test]
 fn the_documented_signing_key_comes_out() {

@@ -81,7 +81,7 @@ impl Form {
     /// What there is at present in the sandbox's own account and region.
     pub(super) fn of(shared: &Shared) -> Self {
         let documents = shared.automation.documents().keep();
-        let groups = logs::of(&mut shared.logs.groups());
+        let groups = logs::of(&shared.logs.groups());
         let world = shared.world();
         let definitions = |revisions: &Vec<Arc<TaskDefinition>>| {
             revisions.iter().map(|it| Definition::of(it)).collect()
@@ -227,6 +227,7 @@ impl ServiceForm {
             steady: false,
             failures: 0,
             not_before: None,
+            over_since: None,
         })
     }
 }

@@ -33,29 +33,18 @@ struct Stream {
 }
 
 impl Stream {
-    fn newest(&self) -> i64 {
-        self.events.last().map_or(self.created, |event| event.0)
-    }
-
     fn size(&self) -> usize {
         self.events.iter().map(|event| event.1.len()).sum()
     }
 }
 
 /// All groups with what was written, whether it can be seen yet or not.
-pub(super) fn of(groups: &mut Groups) -> Vec<Group> {
+pub(super) fn of(groups: &Groups) -> Vec<Group> {
     let kept = groups.groups.iter().map(|(name, group)| {
-        let streams = group.streams.iter().map(|(name, stream)| {
-            let mut events = stream.written_events().unwrap_or_else(|error| {
-                tracing::warn!(%error, stream = name, "a log stream is not kept");
-                Vec::new()
-            });
-            let surplus = events.len().saturating_sub(EVENTS);
-            Stream {
-                name: name.clone(),
-                created: stream.created,
-                events: events.split_off(surplus),
-            }
+        let streams = group.streams.iter().map(|(name, stream)| Stream {
+            name: name.clone(),
+            created: stream.created,
+            events: Vec::new(),
         });
         Group {
             name: name.clone(),
@@ -66,14 +55,20 @@ pub(super) fn of(groups: &mut Groups) -> Vec<Group> {
         }
     });
     let mut kept: Vec<Group> = kept.collect();
-    let mut streams: Vec<&mut Stream> = kept.iter_mut().flat_map(|it| &mut it.streams).collect();
-    streams.sort_by_key(|stream| std::cmp::Reverse(stream.newest()));
+    let written = groups.groups.values();
+    let written = written.flat_map(|group| group.streams.values());
+    let streams = kept.iter_mut().flat_map(|it| &mut it.streams);
+    let mut streams: Vec<_> = streams.zip(written).collect();
+    streams.sort_by_key(|(_, written)| std::cmp::Reverse(written.newest()));
     let mut room = LIMIT;
-    for stream in streams {
-        match room.checked_sub(stream.size()) {
-            Some(rest) => room = rest,
-            None => stream.events.clear(),
+    for (stream, written) in streams {
+        match written.last_written(EVENTS, room) {
+            Ok(events) => stream.events = events.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, stream = stream.name, "a log stream is not kept");
+            }
         }
+        room = room.saturating_sub(stream.size());
     }
     kept
 }
@@ -96,5 +91,45 @@ pub(super) fn restore(kept: &[Group], groups: &mut Groups) {
             made.retention_days = group.retention_days;
             made.tags.clone_from(&group.tags);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::clock::SandboxClock;
+    use crate::logs::Logs;
+
+    #[test]
+    fn the_newest_events_are_kept_and_older_ones_not_even_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::new(
+            folder.path().to_owned(),
+            SandboxClock::start(NonZeroU32::MIN),
+        );
+        logs.groups().create_group("g");
+        for name in ["long", "short"] {
+            let made = logs.groups().create_stream("g", name, Duration::ZERO);
+            assert_eq!(made, Ok(true));
+        }
+        let text = |number: usize| format!("{number:0100}");
+        let all: Vec<(i64, String)> = (0..EVENTS + 2000)
+            .map(|number| (number as i64, text(number)))
+            .collect();
+        for some in all.chunks(700) {
+            logs.put("g", "long", some).unwrap().unwrap();
+        }
+        logs.put("g", "short", &all[..3]).unwrap().unwrap();
+        // The beginning is damaged, and nobody looks at it.
+        let path = folder.path().join("0");
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 12], 0).unwrap();
+
+        let kept = of(&logs.groups());
+        let events = |index: usize| &kept[0].streams[index].events;
+        assert_eq!(*events(0), all[2000..]);
+        assert_eq!(*events(1), all[..3]);
     }
 }

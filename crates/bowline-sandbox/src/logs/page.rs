@@ -70,7 +70,8 @@ pub(crate) fn forward(
     span: Span,
     mut budget: Budget,
 ) -> io::Result<(Vec<Event>, u64)> {
-    let (mut found, mut position) = (Vec::new(), position.min(stream.end()));
+    let mut found = Vec::new();
+    let mut position = position.clamp(stream.start(), stream.end());
     while let Some(batch) = stream.batch_of(position) {
         if !span.touches(batch) {
             position = batch.end();
@@ -128,8 +129,8 @@ pub(crate) fn backward(
     Ok((found.into(), position))
 }
 
-/// Where a search through many streams stands: for each stream its id and the position to go on from.
-pub(crate) type Positions = BTreeMap<String, (u64, u64)>;
+/// Where a search through many streams stands: for each stream, by its id, the position to go on from.
+pub(crate) type Positions = BTreeMap<u64, u64>;
 
 /// A search through several streams.
 pub(crate) struct Search<'s> {
@@ -153,11 +154,16 @@ impl Search<'_> {
     pub(crate) fn page(&self, from: Option<&Positions>, mut budget: Budget) -> io::Result<Found> {
         let mut heads: Vec<Head<'_>> = Vec::new();
         let mut queue = BinaryHeap::new();
-        for (name, stream) in &self.streams {
-            let start = if self.newest_first { stream.end() } else { 0 };
-            let known = from.and_then(|from| from.get(*name));
+        for (_, stream) in &self.streams {
+            let start = if self.newest_first {
+                stream.end()
+            } else {
+                stream.start()
+            };
+            let known = from.and_then(|from| from.get(&stream.id));
             let position = match (from, known) {
-                (Some(_), Some((id, position))) if *id == stream.id => *position,
+                (Some(_), Some(position)) if self.newest_first => *position,
+                (Some(_), Some(position)) => start.max(*position),
                 // A stream that came after the first page has only newer events.
                 (Some(_), _) if self.newest_first => 0,
                 _ => start,
@@ -203,7 +209,7 @@ impl Search<'_> {
         let next = full.then(|| {
             let places = self.streams.iter().zip(&heads);
             places
-                .map(|((name, stream), head)| ((*name).to_owned(), (stream.id, head.position)))
+                .map(|((_, stream), head)| (stream.id, head.position))
                 .collect()
         });
         Ok(Found { events, next })
@@ -323,6 +329,69 @@ mod tests {
         start: 0,
         end: i64::MAX,
     };
+
+    #[test]
+    fn what_is_older_than_the_retention_is_gone_and_numbers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SandboxClock::start(NonZeroU32::MIN);
+        let logs = Logs::new(folder.path().to_owned(), clock.clone());
+        let day = std::time::Duration::from_secs(24 * 60 * 60);
+        logs.groups().create_group("g");
+        logs.groups().group_mut("g").unwrap().retention_days = Some(1);
+        let made = logs
+            .groups()
+            .create_stream("g", "s", std::time::Duration::ZERO);
+        assert_eq!(made, Ok(true));
+        let old = [(1, "old".to_owned()), (1, "older".to_owned())];
+        logs.put("g", "s", &old).unwrap().unwrap();
+        assert_eq!(logs.groups().stream_mut("g", "s").unwrap().end(), 2);
+        clock.advance(day + day / 2);
+        logs.put("g", "s", &[(5, "new".to_owned())])
+            .unwrap()
+            .unwrap();
+
+        let budget = || Budget::new(10, 10);
+        {
+            let mut groups = logs.groups();
+            let stream = groups.stream_mut("g", "s").unwrap();
+            let (events, position) = forward(stream, 0, ALWAYS, budget()).unwrap();
+            let seen: Vec<_> = events
+                .iter()
+                .map(|it| (it.number, it.message.as_str()))
+                .collect();
+            assert_eq!((seen, position), (vec![(2, "new")], 3));
+            let back = backward(stream, u64::MAX, ALWAYS, budget()).unwrap();
+            assert_eq!(back, (events, 2));
+            assert_eq!(
+                backward(stream, 2, ALWAYS, budget()).unwrap(),
+                (Vec::new(), 2)
+            );
+            assert_eq!(stream.times().map(|it| (it.0, it.1)), Some((5, 5)));
+            assert_eq!(stream.stored(), 3 + crate::logs::OVERHEAD as u64);
+            for newest_first in [false, true] {
+                let pattern = Pattern::parse("").unwrap();
+                let search = Search {
+                    streams: vec![("s", &*stream)],
+                    span: ALWAYS,
+                    pattern: &pattern,
+                    newest_first,
+                };
+                let found = search.page(None, budget()).unwrap();
+                assert_eq!((found.events.len(), found.next), (1, None));
+            }
+        }
+        clock.advance(day + day / 2);
+        let mut groups = logs.groups();
+        let stream = groups.stream_mut("g", "s").unwrap();
+        assert_eq!(
+            forward(stream, 0, ALWAYS, budget()).unwrap(),
+            (Vec::new(), 3)
+        );
+        assert_eq!(
+            (stream.times(), stream.stored(), stream.end()),
+            (None, 0, 3)
+        );
+    }
 
     #[test]
     fn every_way_through_the_pages_gives_each_event_once() {

@@ -43,7 +43,10 @@ impl LogDelay {
     fn sample(self, clock: &SandboxClock) -> Ingestion {
         let [a, b, c] = identifiers::random::<3>();
         let share = f64::from(u16::from_le_bytes([a, b])) / f64::from(u16::MAX);
-        let delay = self.least + (self.most.saturating_sub(self.least)).mul_f64(share);
+        let span = self.most.saturating_sub(self.least);
+        // What is rounded up past the longest duration there is stays what it was.
+        let part = Duration::try_from_secs_f64(span.as_secs_f64() * share).unwrap_or(span);
+        let delay = self.least.saturating_add(part);
         Ingestion {
             delay,
             real_delay: clock.real(delay),
@@ -92,6 +95,14 @@ pub(crate) struct Group {
     pub(crate) streams: BTreeMap<String, Stream>,
 }
 
+impl Group {
+    /// How long its events are there, on the sandbox's clock.
+    fn retention(&self) -> Option<Duration> {
+        let days = u64::try_from(self.retention_days?).ok()?;
+        Some(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))
+    }
+}
+
 /// A search whose next page has a token.
 #[derive(Debug)]
 pub(crate) struct Search {
@@ -113,6 +124,8 @@ pub(crate) struct Groups {
     /// The newest lines of all streams, the newest first, whether they can be seen yet or not.
     recent: VecDeque<Recent>,
     next_id: u64,
+    /// Grows with every change to what a state file keeps.
+    pub(crate) changes: u64,
     folder: PathBuf,
     now: Now,
 }
@@ -142,6 +155,7 @@ impl Logs {
             searches: VecDeque::new(),
             recent: VecDeque::new(),
             next_id: 0,
+            changes: 0,
             folder,
             now,
         };
@@ -240,6 +254,7 @@ impl Groups {
         if self.groups.contains_key(name) {
             return false;
         }
+        self.changes += 1;
         let group = Group {
             created: self.now.wall,
             retention_days: None,
@@ -267,6 +282,7 @@ impl Groups {
         let stream = Stream::new(id, path, now, now.clock.saturating_add(after));
         group.streams.insert(name.to_owned(), stream);
         self.next_id += 1;
+        self.changes += 1;
         Ok(true)
     }
 
@@ -277,6 +293,7 @@ impl Groups {
 
     /// The group, to be changed.
     pub(crate) fn group_mut(&mut self, name: &str) -> Result<&mut Group, Missing> {
+        self.changes += 1;
         self.groups.get_mut(name).ok_or(Missing::Group)
     }
 
@@ -287,8 +304,12 @@ impl Groups {
     ) -> Result<impl Iterator<Item = (&str, &Stream)>, Missing> {
         let now = self.now;
         let group = self.groups.get_mut(group).ok_or(Missing::Group)?;
+        let retention = group.retention();
         for stream in group.streams.values_mut() {
             stream.settle(now);
+            if let Some(retention) = retention {
+                stream.forget(retention, now);
+            }
         }
         let streams = group.streams.iter();
         let visible = streams.filter(move |(_, stream)| stream.is_visible(now));
@@ -299,17 +320,22 @@ impl Groups {
     pub(crate) fn stream_mut(&mut self, group: &str, name: &str) -> Result<&mut Stream, Missing> {
         let now = self.now;
         let group = self.groups.get_mut(group).ok_or(Missing::Group)?;
+        let retention = group.retention();
         let stream = group.streams.get_mut(name).ok_or(Missing::Stream)?;
         if !stream.is_visible(now) {
             return Err(Missing::Stream);
         }
         stream.settle(now);
+        if let Some(retention) = retention {
+            stream.forget(retention, now);
+        }
         Ok(stream)
     }
 
     /// Forgets a group with its streams.
     pub(crate) fn delete_group(&mut self, name: &str) -> Result<(), Missing> {
         let group = self.groups.remove(name).ok_or(Missing::Group)?;
+        self.changes += 1;
         group.streams.values().for_each(Stream::remove);
         Ok(())
     }
@@ -349,6 +375,7 @@ impl Groups {
         stream: &str,
         lines: impl ExactSizeIterator<Item = (i64, &'a str)>,
     ) {
+        self.changes += 1;
         let surplus = lines.len().saturating_sub(RECENT);
         for (at, text) in lines.skip(surplus) {
             self.recent.push_front(Recent {

@@ -79,8 +79,16 @@ pub(crate) struct Stream {
     appears: Duration,
     path: PathBuf,
     batches: Vec<Batch>,
+    /// The last one, as long as it collects.
+    collecting: Option<Collecting>,
+    /// How many events there were before the first batch.
+    forgotten: u64,
     /// How many batches are visible.
     ingested: usize,
+    /// Times of the oldest and newest event in them.
+    extremes: Option<(i64, i64)>,
+    /// The size of their events.
+    stored: u64,
     /// The length of the file.
     length: u64,
 }
@@ -93,11 +101,24 @@ pub(super) struct Batch {
     length: usize,
     pub(super) oldest: i64,
     pub(super) newest: i64,
-    ingestion: Ingestion,
-    opened: Instant,
     /// When it is ingested, on the sandbox's clock and on the calendar.
     ready: Duration,
     due: i64,
+}
+
+/// What is known of a batch only until it is full.
+#[derive(Debug)]
+struct Collecting {
+    ingestion: Ingestion,
+    opened: Instant,
+}
+
+impl Collecting {
+    fn takes(&self, batch: &Batch, size: usize) -> bool {
+        self.opened.elapsed() < COLLECT
+            && batch.count < self.ingestion.room
+            && batch.length + size <= BATCH_BYTES
+    }
 }
 
 impl Batch {
@@ -109,10 +130,10 @@ impl Batch {
         self.first + u64::from(self.count)
     }
 
-    fn takes(&self, size: usize) -> bool {
-        self.opened.elapsed() < COLLECT
-            && self.count < self.ingestion.room
-            && self.length + size <= BATCH_BYTES
+    /// What its events count as.
+    fn size(&self) -> u64 {
+        let count = self.count as usize;
+        (self.length - count * HEAD + count * OVERHEAD) as u64
     }
 }
 
@@ -125,7 +146,11 @@ impl Stream {
             appears,
             path,
             batches: Vec::new(),
+            collecting: None,
+            forgotten: 0,
             ingested: 0,
+            extremes: None,
+            stored: 0,
             length: 0,
         }
     }
@@ -177,7 +202,12 @@ impl Stream {
             .map_or(Duration::ZERO, |last| last.ready);
         // What was seen already cannot grow.
         let open = self.batches[self.ingested..].last();
-        if open.is_none_or(|last| !last.takes(size)) {
+        let open = open.zip(self.collecting.as_ref());
+        if open.is_none_or(|(last, collecting)| !collecting.takes(last, size)) {
+            self.collecting = Some(Collecting {
+                ingestion: ingestion(),
+                opened: Instant::now(),
+            });
             self.batches.push(Batch {
                 first: self.written(),
                 count: 0,
@@ -185,27 +215,27 @@ impl Stream {
                 length: 0,
                 oldest: timestamp,
                 newest: timestamp,
-                ingestion: ingestion(),
-                opened: Instant::now(),
                 ready: earliest,
                 due: 0,
             });
         }
         self.length += size as u64;
-        if let Some(batch) = self.batches.last_mut() {
+        if let (Some(batch), Some(Collecting { ingestion, .. })) =
+            (self.batches.last_mut(), &self.collecting)
+        {
             batch.count += 1;
             batch.length += size;
             batch.oldest = batch.oldest.min(timestamp);
             batch.newest = batch.newest.max(timestamp);
-            batch.ready = batch.ready.max(now.clock + batch.ingestion.delay);
-            let delay = i64::try_from(batch.ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
+            batch.ready = batch.ready.max(now.clock.saturating_add(ingestion.delay));
+            let delay = i64::try_from(ingestion.real_delay.as_millis()).unwrap_or(i64::MAX);
             batch.due = now.wall.saturating_add(delay);
         }
     }
 
     /// The number of events in the file.
     fn written(&self) -> u64 {
-        self.batches.last().map_or(0, Batch::end)
+        self.batches.last().map_or(self.forgotten, Batch::end)
     }
 
     /// Ingests what is due.
@@ -216,13 +246,42 @@ impl Stream {
             }
             // Nobody may have looked for long, or the clock was set forward.
             batch.due = batch.due.min(now.wall).max(batch.newest.min(now.wall));
+            let (oldest, newest) = self.extremes.unwrap_or((batch.oldest, batch.newest));
+            self.extremes = Some((oldest.min(batch.oldest), newest.max(batch.newest)));
+            self.stored += batch.size();
             self.ingested += 1;
         }
     }
 
-    /// The number of visible events, as of the last [`Self::settle`].
+    /// Forgets the batches that were ingested longer ago than this on the sandbox's clock. Their bytes stay in the file.
+    pub(super) fn forget(&mut self, retention: Duration, now: Now) {
+        let Some(before) = now.clock.checked_sub(retention) else {
+            return;
+        };
+        let old = self.visible().partition_point(|batch| batch.ready < before);
+        if old == 0 {
+            return;
+        }
+        for batch in self.batches.drain(..old) {
+            self.forgotten = batch.end();
+            self.stored -= batch.size();
+        }
+        self.ingested -= old;
+        let times = self
+            .visible()
+            .iter()
+            .map(|batch| (batch.oldest, batch.newest));
+        self.extremes = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    }
+
+    /// The number of the first event that is there, or would be.
+    pub(super) fn start(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The number of the event after the last visible one, as of the last [`Self::settle`].
     pub(crate) fn end(&self) -> u64 {
-        self.visible().last().map_or(0, Batch::end)
+        self.visible().last().map_or(self.forgotten, Batch::end)
     }
 
     /// The batches that can be read.
@@ -232,6 +291,9 @@ impl Stream {
 
     /// The visible batch with event `number`.
     pub(super) fn batch_of(&self, number: u64) -> Option<&Batch> {
+        if number < self.forgotten {
+            return None;
+        }
         let index = self
             .visible()
             .partition_point(|batch| batch.end() <= number);
@@ -240,19 +302,13 @@ impl Stream {
 
     /// Times of the oldest and newest event and of the last ingestion.
     pub(crate) fn times(&self) -> Option<(i64, i64, i64)> {
-        let visible = self.visible();
-        let oldest = visible.iter().map(|batch| batch.oldest).min()?;
-        let newest = visible.iter().map(|batch| batch.newest).max()?;
-        Some((oldest, newest, visible.last()?.due))
+        let (oldest, newest) = self.extremes?;
+        Some((oldest, newest, self.visible().last()?.due))
     }
 
     /// The size of what is visible.
     pub(crate) fn stored(&self) -> u64 {
-        let of = |batch: &Batch| {
-            let count = batch.count as usize;
-            (batch.length - count * HEAD + count * OVERHEAD) as u64
-        };
-        self.visible().iter().map(of).sum()
+        self.stored
     }
 
     /// Reads a batch.
@@ -278,14 +334,37 @@ impl Stream {
         Ok(events)
     }
 
-    /// Times and texts of everything that was written, whether it can be seen yet or not.
-    pub(crate) fn written_events(&self) -> io::Result<Vec<(i64, String)>> {
-        let mut all = Vec::new();
-        for batch in &self.batches {
-            let events = self.read(batch)?.into_iter();
-            all.extend(events.map(|event| (event.timestamp, event.message)));
+    /// When it was written last.
+    pub(crate) fn newest(&self) -> i64 {
+        self.batches
+            .last()
+            .map_or(self.created, |batch| batch.newest)
+    }
+
+    /// Times and texts of the last `most` events that were written, whether they can be seen yet or not. `None` if their
+    /// batches have more than `room` bytes of text; what comes before them is not read.
+    pub(crate) fn last_written(
+        &self,
+        most: usize,
+        room: usize,
+    ) -> io::Result<Option<Vec<(i64, String)>>> {
+        let (mut first, mut count, mut bytes) = (self.batches.len(), 0, 0);
+        while count < most
+            && let Some(batch) = first.checked_sub(1).map(|index| &self.batches[index])
+        {
+            first -= 1;
+            count += batch.count as usize;
+            bytes += batch.length - batch.count as usize * HEAD;
         }
-        Ok(all)
+        if bytes > room {
+            return Ok(None);
+        }
+        let mut events = Vec::with_capacity(count);
+        for batch in &self.batches[first..] {
+            let read = self.read(batch)?.into_iter();
+            events.extend(read.map(|event| (event.timestamp, event.message)));
+        }
+        Ok(Some(events.split_off(count.saturating_sub(most))))
     }
 
     /// Removes the file; there is none if nothing was ever written.

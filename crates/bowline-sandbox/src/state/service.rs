@@ -12,6 +12,9 @@ use crate::state::Tag;
 use crate::state::definition::TaskDefinition;
 use crate::state::task::Launch;
 
+/// So many deployments are kept until the newest is through, with the last good one besides.
+const DEPLOYMENTS: usize = 20;
+
 /// At most so many events are kept, as in ECS.
 const EVENTS: usize = 100;
 
@@ -42,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) failures: u32,
     /// Not to start another one before this time of the sandbox's clock, because of such failures.
     pub(crate) not_before: Option<Duration>,
+    /// Since when it was seen to be INACTIVE, on the sandbox's clock.
+    pub(crate) over_since: Option<Duration>,
 }
 
 /// The life of a service.
@@ -142,6 +147,17 @@ impl Service {
             self.deployments.insert(0, back);
             self.note(&what);
         }
+    }
+
+    /// Begins a roll-out. Of those that it supersedes the oldest are forgotten, but for the one to go back to.
+    pub(crate) fn roll_out(&mut self, deployment: Deployment) {
+        self.deployments.insert(0, deployment);
+        let good = self.deployments.iter().position(|it| it.completed);
+        let mut index = 0;
+        self.deployments.retain(|_| {
+            index += 1;
+            index <= DEPLOYMENTS || Some(index - 1) == good
+        });
     }
 
     /// Adds `(service NAME) …` to the history.

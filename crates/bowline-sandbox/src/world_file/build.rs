@@ -17,6 +17,7 @@ use super::yaml::At;
 use super::{WorldFileError, yaml};
 use crate::api::check_containers;
 use crate::dormant;
+use crate::iam;
 use crate::identifiers::{self, is_name};
 use crate::image;
 use crate::lifecycle::{self, Life, Order};
@@ -150,6 +151,14 @@ impl Builder<'_> {
                         self.error(&family.name, format!("family {name}: {reason}"))
                     })?;
                 }
+            }
+            for (member, like) in [
+                ("taskRoleArn", iam::DEMO_TASK),
+                ("executionRoleArn", iam::DEMO_EXECUTION),
+            ] {
+                let role = document[member].as_str().unwrap_or_default();
+                let account = &self.shared.account;
+                self.world.iam.create_task_role(account, role, like);
             }
             let tags = tags(&family.tags, &scope);
             let latest = self.world.latest(&name);

@@ -170,6 +170,35 @@ async fn a_lazy_task_has_processes_from_its_first_session_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_runbook_starts_the_processes_of_a_lazy_task_too() {
+    let sandbox = start(SHOP).await.unwrap();
+    let client = Client::of(&sandbox);
+    let tasks = json!({ "cluster": "shop-prod", "serviceName": "web" });
+    let tasks = all(&client, "ListTasks", tasks, "taskArns").await;
+    let described = json!({ "cluster": "shop-prod", "tasks": [tasks[0]] });
+    let described = call(&client, "DescribeTasks", described).await;
+    let address = &described["tasks"][0]["containers"][0]["networkInterfaces"][0];
+    let server = format!("{}:8080", address["privateIpv4Address"].as_str().unwrap());
+    let book = json!({ "schemaVersion": "0.3", "mainSteps": [{ "name": "enter", "action": "aws:executeAwsApi", "inputs": {
+        "Service": "ecs", "Api": "ExecuteCommand", "cluster": "shop-prod", "task": tasks[0], "container": "router",
+        "command": "true", "interactive": true,
+    } }] });
+    let document = json!({ "Name": "Enter", "DocumentType": "Automation", "DocumentFormat": "JSON", "Content": book.to_string() });
+    call(&client, "AmazonSSM.CreateDocument", document).await;
+    let execution = json!({ "DocumentName": "Enter" });
+    call(&client, "AmazonSSM.StartAutomationExecution", execution).await;
+    let start = Instant::now();
+    while tokio::net::TcpStream::connect(&server).await.is_err() {
+        assert!(
+            start.elapsed() < LIMIT,
+            "no container of the task was started"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_world_of_thousands_is_listed_in_full() {
     let sandbox = start(LARGE).await.unwrap();
     let client = Client::of(&sandbox);

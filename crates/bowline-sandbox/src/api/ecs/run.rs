@@ -18,9 +18,6 @@ use crate::state::{ClientToken, Cluster, StrategyItem, Tag, TaskKey, World};
 /// The longest `overrides`, as JSON.
 const OVERRIDES_LIMIT: usize = 8192;
 
-/// How long a client token is remembered, on the sandbox's clock.
-const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Input {
@@ -165,7 +162,11 @@ fn order(
             pace: call.shared.pace,
             pull: call.shared.pull.unwrap_or(call.shared.pace),
             start_failure: None,
-            visible_from: call.shared.clock.now() + call.shared.mishaps.late_tasks(),
+            visible_from: call
+                .shared
+                .clock
+                .now()
+                .saturating_add(call.shared.mishaps.late_tasks()),
             lazy: false,
         },
     ))
@@ -341,7 +342,7 @@ fn earlier<'c>(
     now: Duration,
 ) -> Option<&'c ClientToken> {
     let first = cluster.client_tokens.get(token?)?;
-    (now.saturating_sub(first.at) < TOKEN_LIFE).then_some(first)
+    first.is_good(now).then_some(first)
 }
 
 fn answer_again(

@@ -180,6 +180,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
             steady: false,
             failures: 0,
             not_before: None,
+            over_since: None,
         };
         cluster.services.insert(input.service_name.clone(), service);
         let service = &cluster.services[&input.service_name];
@@ -241,7 +242,7 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
             || input.platform_version.is_some();
         if input.force_new_deployment || changes_tasks {
             let definition = definition.unwrap_or_else(|| Arc::clone(&current.definition));
-            service.deployments.insert(0, Deployment::new(definition));
+            service.roll_out(Deployment::new(definition));
             service.failures = 0;
             call.shared.agents.recover();
         }

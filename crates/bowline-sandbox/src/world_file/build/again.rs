@@ -57,7 +57,10 @@ pub(super) fn take_over(made: &mut Service, mut known: Service) {
     });
     match same {
         true => made.deployments = known.deployments,
-        false => made.deployments.extend(known.deployments),
+        false => {
+            let new = std::mem::replace(&mut made.deployments, known.deployments);
+            new.into_iter().for_each(|it| made.roll_out(it));
+        }
     }
 }
 
