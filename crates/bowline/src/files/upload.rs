@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// Writes what comes through a channel to a file in a container, until the channel is closed. After an error in it
-    /// nothing is published.
+    /// nothing is published. In a dry run nothing is read.
     pub async fn upload_stream(
         &self,
         target: ResolvedTarget,
@@ -73,7 +73,7 @@ impl Client {
         tell: Observer<'_>,
     ) -> Result<CopyReport, CopyError> {
         let remote = self.remote(target, options);
-        stream(&remote, input, destination, tell).await
+        stream(&remote, input, destination, options, tell).await
     }
 }
 
@@ -795,6 +795,7 @@ async fn stream(
     remote: &Remote,
     mut input: mpsc::Receiver<io::Result<Bytes>>,
     destination: &[u8],
+    options: &CopyOptions,
     tell: Observer<'_>,
 ) -> Result<CopyReport, CopyError> {
     let to = trimmed(destination);
@@ -814,6 +815,18 @@ async fn stream(
         }
     }
     let algorithm = probed.tools.algorithm;
+    let report = CopyReport {
+        files: 1,
+        algorithm: Some(algorithm),
+        sessions: 1,
+        destination: PathBuf::from(OsStr::from_bytes(to)),
+        ..CopyReport::default()
+    };
+    if options.dry_run {
+        let (path, bytes) = (shown(to), None);
+        tell(CopyEvent::Would { path, bytes });
+        return Ok(report);
+    }
     let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
     let part = part_of(to, &format!("{seed:012x}"));
     let base: [&[u8]; 2] = [&part, to];
@@ -861,12 +874,8 @@ async fn stream(
             .judge(remote, Program::Put),
     )?;
     Ok(CopyReport {
-        files: 1,
         bytes: size,
-        algorithm: Some(algorithm),
-        sessions: 1,
-        destination: PathBuf::from(OsStr::from_bytes(to)),
-        ..CopyReport::default()
+        ..report
     })
 }
 
