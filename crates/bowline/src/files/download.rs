@@ -463,12 +463,11 @@ impl Plan {
         };
         self.check_conflicts(&tree)?;
         let mut sink = Sink::new(&tree, &self.files, self.algorithm, false);
-        let needed: u64 = self
-            .files
+        let needed: u64 = unchanged
             .iter()
-            .zip(&unchanged)
+            .enumerate()
             .filter(|(_, same)| !**same)
-            .map(|(file, _)| file.size)
+            .map(|(file, _)| sink.needed(file))
             .sum();
         let free = tree
             .free()

@@ -90,18 +90,7 @@ impl Part {
     ) -> io::Result<Self> {
         let file = tree.file(part, !resume)?;
         let mut journal = tree.file(journal, !resume)?;
-        let mut text = String::new();
-        // What is not ours is not there.
-        let _ = (&mut journal).take(JOURNAL_LIMIT).read_to_string(&mut text);
-        let length = file.metadata()?.len();
-        let mut have = Ranges::default();
-        for line in text.lines() {
-            let mut words = line.split(' ').map(str::parse);
-            if let (Some(Ok(from)), Some(Ok(to)), None) = (words.next(), words.next(), words.next())
-            {
-                have.add(from, u64::min(to, length));
-            }
-        }
+        let have = ranges(&read(&mut journal), file.metadata()?.len());
         // The whole length at once: the file system then knows early whether it fits in.
         file.set_len(size)?;
         journal.seek(SeekFrom::End(0))?;
@@ -112,6 +101,16 @@ impl Part {
             have,
             noted: 0,
         })
+    }
+
+    /// How many bytes of a file its part does not have, without making or changing one.
+    pub(crate) fn left(tree: &Tree, part: &[OsString], journal: &[OsString], size: u64) -> u64 {
+        let known = || {
+            let length = tree.read(part)?.metadata()?.len();
+            Ok::<_, io::Error>(ranges(&read(&mut tree.read(journal)?), length))
+        };
+        let missing = known().unwrap_or_default().missing(size);
+        missing.iter().map(|(start, end)| end - start).sum()
     }
 
     pub(crate) fn have(&self) -> &Ranges {
@@ -174,6 +173,25 @@ impl Part {
     }
 }
 
+/// The text of a journal; what is not ours is not there.
+fn read(journal: &mut File) -> String {
+    let mut text = String::new();
+    let _ = journal.take(JOURNAL_LIMIT).read_to_string(&mut text);
+    text
+}
+
+/// What a journal says of a part of this length.
+fn ranges(journal: &str, length: u64) -> Ranges {
+    let mut have = Ranges::default();
+    for line in journal.lines() {
+        let mut words = line.split(' ').map(str::parse);
+        if let (Some(Ok(from)), Some(Ok(to)), None) = (words.next(), words.next(), words.next()) {
+            have.add(from, u64::min(to, length));
+        }
+    }
+    have
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -198,6 +216,21 @@ mod tests {
         );
         let other = Part::open(&tree, &part, &journal, 3 << 20, false).unwrap();
         assert_eq!(other.have().total(), 0);
+    }
+
+    #[test]
+    fn what_a_part_has_needs_no_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::open(folder.path()).unwrap();
+        let (part, journal) = names(&["below".into(), "x".into()], "id").unwrap();
+        let left = || Part::left(&tree, &part, &journal, 3 << 20);
+        assert_eq!(left(), 3 << 20);
+        let there = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(there, 0, "nothing is made");
+        let mut one = Part::open(&tree, &part, &journal, 3 << 20, true).unwrap();
+        assert_eq!(left(), 3 << 20, "its length holds nothing");
+        one.write(1 << 20, &vec![7; 1 << 20]).unwrap();
+        assert_eq!(left(), 2 << 20);
     }
 
     #[test]

@@ -83,6 +83,18 @@ impl<'a> Sink<'a> {
         Ok(part.have().missing(wanted.size))
     }
 
+    /// For how many bytes of a file there has to be room; changes nothing.
+    pub(crate) fn needed(&self, file: usize) -> u64 {
+        let wanted = &self.files[file];
+        if wanted.size <= SMALL || !wanted.can_resume() || self.anew {
+            return wanted.size;
+        }
+        let Ok((part, journal)) = self.names(file) else {
+            return wanted.size;
+        };
+        Part::left(self.tree, &part, &journal, wanted.size)
+    }
+
     /// Takes chunks until nobody sends any more; what does not fit its digest is left under the name of its part.
     pub(crate) fn take(
         &mut self,
