@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::digest::{Algorithm, Digest};
 use super::download::blocking;
@@ -33,6 +34,8 @@ const LARGE: u64 = 8 << 20;
 const LARGE_LINES: u64 = 64 << 10;
 /// How often the observer is told how much has been moved.
 const TOLD: Duration = Duration::from_millis(200);
+/// For removing what is left of a stream.
+const REMOVAL: Duration = Duration::from_secs(10);
 /// Sessions that may break, and digests that may be wrong, in one upload.
 const ATTEMPTS: usize = 4;
 
@@ -793,7 +796,7 @@ async fn same(remote: &Remote, path: &[u8], digest: Option<Digest>) -> Result<bo
 
 async fn stream(
     remote: &Remote,
-    mut input: mpsc::Receiver<io::Result<Bytes>>,
+    input: mpsc::Receiver<io::Result<Bytes>>,
     destination: &[u8],
     options: &CopyOptions,
     tell: Observer<'_>,
@@ -829,7 +832,30 @@ async fn stream(
     }
     let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
     let part = part_of(to, &format!("{seed:012x}"));
-    let base: [&[u8]; 2] = [&part, to];
+    let leftover = Leftover::new(remote, part);
+    let sent = send_stream(&leftover, input, to, algorithm, tell).await;
+    match sent {
+        Ok(bytes) => {
+            leftover.keep();
+            Ok(CopyReport { bytes, ..report })
+        }
+        Err(error) => {
+            leftover.remove().await;
+            Err(error)
+        }
+    }
+}
+
+/// Sends a stream to its part, and gives that its name; gives its length.
+async fn send_stream(
+    leftover: &Leftover,
+    mut input: mpsc::Receiver<io::Result<Bytes>>,
+    to: &[u8],
+    algorithm: Algorithm,
+    tell: Observer<'_>,
+) -> Result<u64, CopyError> {
+    let (remote, part) = (&leftover.remote, &leftover.part);
+    let base: [&[u8]; 2] = [part, to];
     let arguments: Vec<&[u8]> = base
         .into_iter()
         .chain([&b"0"[..], b"0", b"later", b"644", b"-", b"0"])
@@ -839,7 +865,13 @@ async fn stream(
     let conversation = remote.start(Program::Put, &arguments, Vec::new(), Some(source));
     let passing = async {
         let mut hasher = algorithm.hasher();
-        while let Some(piece) = input.recv().await {
+        loop {
+            let piece = tokio::select! {
+                piece = input.recv() => piece,
+                // Why nobody takes any more is said by the program's end.
+                () = pieces.closed() => break,
+            };
+            let Some(piece) = piece else { break };
             let piece = piece.map_err(CopyError::local("read", "the stream"))?;
             hasher.update(&piece);
             moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
@@ -873,10 +905,57 @@ async fn stream(
             .await?
             .judge(remote, Program::Put),
     )?;
-    Ok(CopyReport {
-        bytes: size,
-        ..report
-    })
+    Ok(size)
+}
+
+/// The part of a stream. It cannot be gone on with, so it is removed when the copy breaks off, even by being dropped; a
+/// client that is told to finish waits for that.
+struct Leftover {
+    remote: Remote,
+    part: Vec<u8>,
+    kept: bool,
+}
+
+impl Leftover {
+    fn new(remote: &Remote, part: Vec<u8>) -> Self {
+        Self {
+            remote: remote.clone(),
+            part,
+            kept: false,
+        }
+    }
+
+    /// It has its name.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+
+    async fn remove(mut self) {
+        self.kept = true;
+        Self::removed(self.remote.clone(), std::mem::take(&mut self.part)).await;
+    }
+
+    async fn removed(remote: Remote, part: Vec<u8>) {
+        let removing = remote
+            .start_text("rm -f \"$1\"", "bowline-remove", &[&part], Vec::new(), None)
+            .collect();
+        // Where the container cannot be entered any more, it stays.
+        let _ = timeout(REMOVAL, removing).await;
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let sessions = self.remote.client.sessions().clone();
+        let part = std::mem::take(&mut self.part);
+        sessions.spawn_on(Self::removed(self.remote.clone(), part), &runtime);
+    }
 }
 
 fn judged(result: Result<(), Failed>) -> Result<(), CopyError> {

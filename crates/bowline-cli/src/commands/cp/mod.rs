@@ -117,9 +117,15 @@ pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandErr
         report = copy => report,
         code = interrupted() => {
             progress.finish();
-            // What was being written is finished or left as a part; sessions are ended.
+            // What was being written is finished, left as a part, or removed if it is a stream's; sessions are ended.
             client.finish().await;
-            context.printer.note("interrupted; the same command goes on where this one was");
+            context.printer.note(match way {
+                Way::Up { .. } | Way::Down { .. } => {
+                    "interrupted; the same command goes on where this one was"
+                }
+                Way::In(_) => "interrupted; nothing of the stream is kept in the container",
+                Way::Out(_) => "interrupted; the stream ends early",
+            });
             return Ok(code?);
         }
     };
