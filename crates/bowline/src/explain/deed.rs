@@ -517,6 +517,17 @@ impl Table<'_> {
     fn channel(&mut self) {
         use When::{Always, If, Optional};
         let place = self.place;
+        let endpoints = || place.arn("ec2", "vpc-endpoint/*");
+        let around = ["vpc", "subnet", "security-group", "route-table"];
+        let around = around.map(|kind| place.arn("ec2", &format!("{kind}/*")));
+        let created = around.into_iter().chain([endpoints()]).collect();
+        for (action, on) in [
+            ("CreateVpcEndpoint", created),
+            ("ModifyVpcEndpoint", vec![endpoints()]),
+        ] {
+            let on = On::Plain(on);
+            self.add(&format!("ec2:{action}"), If, "the change asks for it", on);
+        }
         let sessions = vec![place.arn("ssm", "session/*")];
         self.add(
             "ssmmessages:OpenDataChannel",
