@@ -190,7 +190,9 @@ async fn one(
         destination: PathBuf::from(OsStr::from_bytes(&to)),
         ..CopyReport::default()
     };
-    if options.delta && same(remote, &to, digest).await? {
+    // Another length is another content.
+    let may_be_same = options.delta && before == There::File(size);
+    if may_be_same && same(remote, &to, digest).await? {
         report.unchanged = 1;
         return Ok(report);
     }
