@@ -18,6 +18,7 @@ use super::session::refusal;
 use super::spec::Remote;
 use super::tunnel::Work;
 use super::{Carriage, ForwardEvent, Teller};
+use crate::session::clock::until;
 use crate::session::driver::{Channel, ChannelEvent, Command};
 
 // Tuning.
@@ -233,11 +234,5 @@ impl Carrier {
                 cause,
             })
             .await;
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment).await;
     }
 }

@@ -15,6 +15,7 @@ use super::session::{PortSession, is_unresolved};
 use super::spec::Remote;
 use super::{Again, Carriage, ForwardEvent, Teller, many, single};
 use crate::session::chain;
+use crate::session::clock::until;
 use crate::{Client, ResolvedTarget};
 
 // Tuning.
@@ -322,13 +323,6 @@ impl Waiting {
             () = self.work_on(sleep_until(soon), accepted) => Some(()),
             () = stop.cancelled() => None,
         }
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 
