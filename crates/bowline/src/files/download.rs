@@ -97,12 +97,7 @@ pub(super) async fn list(
             container: remote.target.container.clone(),
         });
     }
-    let tools = &listing.tools;
-    tell(CopyEvent::Detail(format!(
-        "the container has {}; digests by {}",
-        tools.names.join(", "),
-        tools.algorithm.as_str()
-    )));
+    listing.tools.say(tell);
     if !listing.complete {
         if !options.skip_refused {
             return Err(remote.failed(Program::List, &output.said));
@@ -111,12 +106,6 @@ pub(super) async fn list(
             "not all could be listed: {}",
             output.said
         )));
-    }
-    if tools.algorithm == Algorithm::None {
-        tell(CopyEvent::Notice(
-            "the container has nothing to make digests with: only the transfer itself is checked"
-                .to_owned(),
-        ));
     }
     Ok(listing)
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::digest::{Algorithm, Digest};
+use super::digest::{Algorithm, Digest, part_id};
 use super::download::blocking;
 use super::error::CopyError;
 use super::listing::{self, Kind, Tools};
@@ -149,7 +149,7 @@ async fn one(
     let size = item.size().unwrap_or(0);
     let path = source.to_owned();
     let sha = blocking(move || local::digest(&path, Algorithm::Sha256)).await?;
-    let id = id_of(sha);
+    let id = part_id(sha);
     let slash = destination.ends_with(b"/");
     let plain = trimmed(destination);
     let inner = join(plain, name.as_bytes());
@@ -157,7 +157,7 @@ async fn one(
     let parent = parent(plain);
     let paths = [plain, &parent, &parts[0], &inner, &parts[1]];
     let probed = probe(remote, &paths).await?;
-    say_tools(&probed.tools, tell);
+    probed.tools.say(tell);
     let (to, part, began, before) = match probed.there[..] {
         [There::Directory { writable }, _, _, before, began] => {
             check_folder(remote, plain, There::Directory { writable })?;
@@ -447,12 +447,7 @@ impl Tree {
             hasher.update(item.name());
             hasher.update(format!("\0{:?}{}\0", item.kind, item.modified));
         }
-        let id = hasher
-            .finalize()
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = hex::encode(&hasher.finalize()[..6]);
         Ok(Self {
             items,
             skipped,
@@ -483,7 +478,7 @@ impl Tree {
         let mut paths: Vec<&[u8]> = vec![&plain, &parent, &inner];
         paths.extend(stages.iter().map(Vec::as_slice));
         let probed = probe(remote, &paths).await?;
-        say_tools(&probed.tools, tell);
+        probed.tools.say(tell);
         let [at, above, within, began @ ..] = &probed.there[..] else {
             return Err(remote.failed(Program::Probe, ""));
         };
@@ -707,7 +702,7 @@ async fn stage(
     for at in large {
         let item = &items[at];
         let to = join(&place.stage, &item.name());
-        let id = id_of(digests[at]);
+        let id = part_id(digests[at]);
         let part = part_of(&to, &id);
         let began = match probe(remote, &[&part]).await.map_err(of_copy)?.there[..] {
             [There::File(began)] if Some(began) <= item.size() => began,
@@ -806,7 +801,7 @@ async fn stream(
     let to = trimmed(destination);
     let parent = parent(to);
     let probed = probe(remote, &[to, &parent]).await?;
-    say_tools(&probed.tools, tell);
+    probed.tools.say(tell);
     match probed.there[..] {
         [There::Nothing | There::File(_), folder] if !destination.ends_with(b"/") => {
             check_folder(remote, &parent, folder)?;
@@ -971,20 +966,6 @@ fn judged(result: Result<(), Failed>) -> Result<(), CopyError> {
     }
 }
 
-fn say_tools(tools: &Tools, tell: Observer<'_>) {
-    tell(CopyEvent::Detail(format!(
-        "the container has {}; digests by {}",
-        tools.names.join(", "),
-        tools.algorithm.as_str()
-    )));
-    if tools.algorithm == Algorithm::None {
-        tell(CopyEvent::Notice(
-            "the container has nothing to make digests with: only the transfer itself is checked"
-                .to_owned(),
-        ));
-    }
-}
-
 fn check_folder(remote: &Remote, path: &[u8], there: There) -> Result<(), CopyError> {
     match there {
         There::Directory { writable: true } => Ok(()),
@@ -1010,11 +991,6 @@ fn refused(skipped: Vec<(String, Refusal)>, source: &Path) -> CopyError {
         true => CopyError::Destination(format!("{} has no name", source.display())),
         false => CopyError::Refused { entries: skipped },
     }
-}
-
-fn id_of(digest: Option<Digest>) -> String {
-    let digest = digest.map_or_else(|| "new".to_owned(), |digest| digest.to_string());
-    digest.chars().take(12).collect()
 }
 
 /// The name of a part, beside its file.

@@ -141,10 +141,7 @@ fn source(script: &Script, policy: &ScriptPolicy) -> Result<(String, String), St
     }
     let source = std::fs::read_to_string(folder.join(name))
         .map_err(|error| format!("the attachment {name}: {error}"))?;
-    let sum: String = Sha256::digest(source.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = hex::encode(Sha256::digest(source.as_bytes()));
     if policy
         .checksums
         .get(name)
