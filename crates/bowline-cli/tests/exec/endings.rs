@@ -132,23 +132,6 @@ fn a_second_interrupt_leaves_and_ends_the_remote() {
     remote.wait_gone();
 }
 
-#[test]
-fn a_time_limit_is_kept_while_nobody_reads() {
-    let sandbox = Sandbox::start(&["--accept-any-credentials"]);
-    let wanted = json!({ "State": "Active" });
-    let active = || {
-        let answer = post(&sandbox, "AmazonSSM", "DescribeSessions", &wanted);
-        answer["Sessions"].as_array().unwrap().len()
-    };
-    let line = "x".repeat(1000);
-    let words = ["exec", "--timeout", "1s", "web", "--", "yes", &line];
-    let mut running = Running::start_lines(sandbox.bowline(&words).stdin(Stdio::null()));
-    running.line();
-    wait_for("the session's end", SOON, || (active() == 0).then_some(()));
-    assert!(!running.has_ended(), "what came is still handed over");
-    running.finish(SOON).code(124);
-}
-
 /// A session that is on its way when its user leaves is ended when it comes.
 #[test]
 fn a_signal_while_the_session_is_asked_for_leaves_none() {

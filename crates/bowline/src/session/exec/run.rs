@@ -62,13 +62,7 @@ async fn run_once(
         Ok(end) => end,
         Err(reason) => End::Event(ExecEvent::Closed { reason }),
     };
-    let ended = match &end {
-        // It was ended when its time was up.
-        End::Event(ExecEvent::Closed { reason }) => matches!(reason, ExecError::TimedOut { .. }),
-        End::Event(event) => matches!(event, ExecEvent::Exit { .. }),
-        End::NoEncoder => true,
-        End::Unwanted => false,
-    };
+    let ended = matches!(end, End::Event(ExecEvent::Exit { .. }) | End::NoEncoder);
     if let Some(session_id) = session_id.filter(|_| !ended) {
         // The caller may lack the permission, and the session may be over: then there is nothing more to do.
         let _ = timeout(TERMINATE_LIMIT, client.terminate_session(&session_id)).await;

@@ -239,12 +239,7 @@ impl<'a> Worker<'a> {
                 }
                 Turn::TimeLimit => {
                     let limit = self.limit.unwrap_or_default();
-                    // A reader who takes time does not give more of it to the command.
-                    let (client, grant) = (self.client, self.grant);
-                    let ending = client.terminate_session(&grant.session_id);
-                    let ending = timeout(TERMINATE_LIMIT, ending);
-                    let (_, end) = tokio::join!(ending, self.fail(ExecError::TimedOut { limit }));
-                    return end;
+                    return self.fail(ExecError::TimedOut { limit }).await;
                 }
             }
         }
