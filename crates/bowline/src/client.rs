@@ -1,5 +1,6 @@
 //! `Client`: the library's front door to one account and region.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,11 @@ impl Client {
     /// The endpoint that was configured in place of AWS's own for ECS, if any.
     pub fn endpoint(&self) -> Option<String> {
         self.aws.settings.endpoint("ECS")
+    }
+
+    /// What leads another program's SDK to the endpoints of this client.
+    pub(crate) fn endpoint_variables(&self) -> Vec<(OsString, OsString)> {
+        self.aws.settings.endpoint_variables()
     }
 
     /// Whether sessions come from a server on this machine: only then may a stream URL point there too.

@@ -61,10 +61,7 @@ impl Script {
         if let Some((name, _)) = self.environment.iter().find(|(name, _)| !is_variable(name)) {
             return Err(ScriptError::BadVariable(name.clone()));
         }
-        let digest: String = Sha256::digest(&self.source)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex::encode(Sha256::digest(&self.source));
         // Two runs of one script at a time are two places.
         let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
         let id = format!("{seed:016x}");

@@ -3,15 +3,19 @@
 //! The command line is read once more as the parser saw it, by names of options: what a verb means for AWS stands here
 //! in one place, and not in every verb.
 
+use std::path::Path;
+
 use bowline::config::{self, Setting};
-use bowline::explain::{Deed, Described, Explanation, Listed, Place, When, Who, explain};
+use bowline::explain::{
+    Automation, Deed, Described, Explanation, Listed, Place, Submitted, When, Who, explain,
+};
 use bowline::operation::Via;
 use bowline::record::Destination;
 use bowline::target::{ArnKind, ContainerPart, Selector, TargetSpec};
 use clap::{ArgMatches, CommandFactory};
 use serde_json::json;
 
-use super::Context;
+use super::{Context, runbook};
 use crate::cli::{Cli, OutputFormat};
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
@@ -130,7 +134,7 @@ fn deeds(verb: &str, words: Words<'_>, context: &Context) -> Result<Vec<Deed>, C
         "doctor" => vec![Deed::Doctor {
             fix: words.flag("fix"),
         }],
-        "runbook" => return runbook(words),
+        "runbook" => return with_runbooks(words),
         "record" => match words.sub() {
             Some(("export", words)) => destinations(&words.texts("to")),
             _ => Vec::new(),
@@ -309,26 +313,72 @@ fn described(words: Words<'_>) -> Deed {
     })
 }
 
-/// The calls that a runbook's steps name.
-fn runbook(words: Words<'_>) -> Result<Vec<Deed>, CommandError> {
-    let Some(("run", words)) = words.sub() else {
-        return Ok(Vec::new());
+/// The calls that a runbook's steps name, and those with which it is run.
+fn with_runbooks(words: Words<'_>) -> Result<Vec<Deed>, CommandError> {
+    let automation = |automation| Ok(vec![Deed::Automation(automation)]);
+    match words.sub() {
+        Some(("run", words)) => {
+            let (role, steps) = document(words)?;
+            let mut deeds = vec![Deed::Caller];
+            deeds.extend(role.then(|| Deed::AssumeRole("*".to_owned())));
+            deeds.extend(steps);
+            Ok(deeds)
+        }
+        Some(("submit", words)) => submit(words),
+        Some(("compare", words)) => {
+            let (role, steps) = document(words)?;
+            let document = Submitted::Temporary { kept: false };
+            let mut deeds = vec![Deed::Caller];
+            deeds.extend(steps);
+            deeds.push(Deed::Automation(Automation::Submit {
+                document,
+                follows: true,
+            }));
+            deeds.extend(role.then_some(Deed::PassAutomationRole));
+            Ok(deeds)
+        }
+        Some(("follow", _)) => automation(Automation::Follow),
+        Some(("stop", _)) => automation(Automation::Stop),
+        Some(("signal", words)) => automation(Automation::Signal {
+            resumes: words.text("answer").as_deref() == Some("resume"),
+        }),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn submit(words: Words<'_>) -> Result<Vec<Deed>, CommandError> {
+    let (document, role, steps) = match (words.text("document"), words.text("name")) {
+        (Some(named), _) => {
+            let (name, _) = runbook::name_and_version(&named);
+            // What is in it is not known without asking.
+            (Submitted::There(name.to_owned()), true, Vec::new())
+        }
+        (None, name) => {
+            let (role, steps) = document(words)?;
+            let kept = words.flag("keep");
+            let document = name.map_or(Submitted::Temporary { kept }, Submitted::Named);
+            (document, role, steps)
+        }
     };
-    let file = words.text("file").or_else(|| words.text("document"));
-    let path = file.unwrap_or_default();
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| CommandError::usage(format!("{path}: {error}")))?;
-    let mut deeds = vec![Deed::Caller];
-    if let Some(document) = bowline_runbook::check(&text).document {
-        deeds.extend(
-            document
-                .assume_role
-                .iter()
-                .map(|_| Deed::AssumeRole("*".to_owned())),
-        );
-        steps(&document.steps, &mut deeds);
+    let follows = !words.flag("detach");
+    let mut deeds = vec![Deed::Automation(Automation::Submit { document, follows })];
+    match role {
+        true => deeds.push(Deed::PassAutomationRole),
+        // Without a role of its own it is run as whoever starts it.
+        false => deeds.extend(steps),
     }
     Ok(deeds)
+}
+
+/// Whether the runbook has a role of its own, and the calls that its steps name.
+fn document(words: Words<'_>) -> Result<(bool, Vec<Deed>), CommandError> {
+    let text = runbook::read(Path::new(&words.text("file").unwrap_or_default()))?;
+    let mut deeds = Vec::new();
+    let Some(document) = bowline_runbook::check(&text).document else {
+        return Ok((false, deeds));
+    };
+    steps(&document.steps, &mut deeds);
+    Ok((document.assume_role.is_some(), deeds))
 }
 
 fn steps(steps: &[bowline_runbook::Step], deeds: &mut Vec<Deed>) {

@@ -1,6 +1,7 @@
 //! What `--explain` says, judged by the calls that the sandbox counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -60,6 +61,14 @@ fn every_call_is_among_those_explained_and_what_is_always_made_is() {
     let target = folder.path().join("hosts");
     let target = target.to_str().unwrap();
     let recordings = format!("--record-dir={}", folder.path().join("r").display());
+    let runbook = folder.path().join("wait.yaml");
+    let step = "{name: a, action: 'aws:sleep', inputs: {Duration: PT1S}}";
+    fs::write(
+        &runbook,
+        format!("schemaVersion: '0.3'\nmainSteps:\n- {step}\n"),
+    )
+    .unwrap();
+    let runbook = runbook.to_str().unwrap();
     let mut wrong = Vec::new();
     for (words, code) in [
         (&["exec", "web", "--", "true"][..], 0),
@@ -98,6 +107,23 @@ fn every_call_is_among_those_explained_and_what_is_always_made_is() {
         (&["service", "restart", "web", "--yes"], 0),
         (&["db", "ls"], 0),
         (&["jobs", "ls", "web"], 0),
+        (&["runbook", "submit", runbook, "--poll-interval=100ms"], 0),
+        (
+            &["runbook", "submit", runbook, "--name=Wait", "--detach"],
+            0,
+        ),
+        (
+            &[
+                "runbook",
+                "submit",
+                runbook,
+                "--name=Wait",
+                "--poll-interval=100ms",
+            ],
+            0,
+        ),
+        (&["runbook", "submit", "--document=Wait:1", "--detach"], 0),
+        (&["runbook", "compare", runbook, "--poll-interval=100ms"], 0),
     ] {
         let explained = explained(&sandbox, words);
         let made = made(&sandbox, words, code);

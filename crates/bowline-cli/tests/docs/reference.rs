@@ -31,6 +31,9 @@ const EXPLAINED: &[&str] = &[
 /// The words of `bowline` and what it prints.
 fn said(words: &str) -> String {
     let home = tempfile::TempDir::new().unwrap();
+    let runbook = "schemaVersion: '0.3'\nassumeRole: '{{ Role }}'\nparameters:\n  Role: {type: String}\nmainSteps:\n\
+                   - {name: a, action: 'aws:sleep', inputs: {Duration: PT1S}}\n";
+    fs::write(home.path().join("deploy.yaml"), runbook).unwrap();
     let mut command = clean(BOWLINE, home.path());
     command.args(words.split(' ')).env("COLUMNS", "100");
     command.env("AWS_REGION", "us-east-1");

@@ -208,6 +208,32 @@ fn only_what_differs_is_moved_and_a_dry_run_moves_nothing() {
 }
 
 #[test]
+fn a_dry_run_of_a_stream_writes_nothing_either() {
+    let sandbox = Shared::get();
+    let (folder, path) = folder();
+    fs::write(folder.path().join("kept"), "kept").unwrap();
+    for name in ["kept", "new"] {
+        let place = format!("{path}/{name}");
+        let words = ["cp", "--dry-run", "-", &format!("web:{place}")];
+        run_with(&mut sandbox.bowline(&words), b"x".to_vec(), LATER)
+            .code(0)
+            .stdout(format!("{place}\n"))
+            .stderr_has("would copy 1 file, as long as the stream");
+    }
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["kept"]);
+    assert_eq!(fs::read(folder.path().join("kept")).unwrap(), b"kept");
+    // What would go wrong is found out all the same.
+    let words = ["cp", "--dry-run", "-", &format!("web:{path}/no/where")];
+    run_with(&mut sandbox.bowline(&words), b"x".to_vec(), LATER)
+        .code(1)
+        .stderr_has("there is no directory");
+}
+
+#[test]
 fn a_terminal_sees_a_bar_and_its_end() {
     let sandbox = Shared::get();
     let (folder, path) = folder();

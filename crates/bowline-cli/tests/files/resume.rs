@@ -1,11 +1,14 @@
 //! Transfers that are interrupted: gone on with, never half done under the final name.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{LATER, Running, Sandbox, run, wait_for};
+use crate::support::{LATER, Running, SOON, Sandbox, post, run, wait_for};
 use crate::tree::{assert_no_parts, assert_same, fill, noise};
 
 const SIZE: usize = 1_500_000;
@@ -98,6 +101,64 @@ fn an_upload_goes_on_where_it_was() {
     );
     assert!(fs::read(folder.path().join("there")).unwrap() == content);
     assert_no_parts(folder.path());
+}
+
+/// A stream that has begun to arrive and says nothing more.
+#[track_caller]
+fn silent_stream(sandbox: &Sandbox, folder: &TempDir) -> Running {
+    let place = format!("web:{}/streamed", folder.path().to_str().unwrap());
+    let mut command = sandbox.bowline(&["cp", "-", &place]);
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    running.stdin().write_all(b"a beginning\n").unwrap();
+    wait_for("a part", LATER, || {
+        let mut entries = fs::read_dir(folder.path()).unwrap();
+        let part = entries.find_map(|entry| {
+            let entry = entry.unwrap();
+            entry
+                .file_name()
+                .to_string_lossy()
+                .ends_with(".bowline-part")
+                .then_some(entry)
+        })?;
+        (part.metadata().is_ok_and(|about| about.len() > 0) || running.has_ended()).then_some(())
+    });
+    running
+}
+
+#[test]
+fn a_stream_whose_session_ends_does_not_wait_for_more_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let sandbox = Sandbox::start(&["--accept-any-credentials"]);
+    let mut running = silent_stream(&sandbox, &folder);
+    let active = post(
+        &sandbox,
+        "AmazonSSM",
+        "DescribeSessions",
+        &json!({ "State": "Active" }),
+    );
+    let sessions = active["Sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 1);
+    let ended = json!({ "SessionId": sessions[0]["SessionId"] });
+    post(&sandbox, "AmazonSSM", "TerminateSession", &ended);
+    // Its stdin is open still.
+    running.wait(SOON);
+    let finished = running.finish(SOON);
+    assert!(!finished.status.success());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_stream_leaves_nothing_and_says_so() {
+    let folder = TempDir::new().unwrap();
+    let sandbox = Sandbox::start(&[]);
+    let mut running = silent_stream(&sandbox, &folder);
+    running.signal("INT");
+    running.wait(SOON);
+    running
+        .finish(SOON)
+        .code(130)
+        .stderr_has("nothing of the stream is kept");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

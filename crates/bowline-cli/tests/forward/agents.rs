@@ -16,6 +16,16 @@ fn an_old_agent_serves_one_connection_after_the_other() {
     forwarding.interrupt();
 }
 
+#[test]
+fn an_open_connection_to_an_old_agent_does_not_hold_up_the_end() {
+    let sandbox = Sandbox::start(&["--agent", "version=3.0.196.0"]);
+    let mut forwarding = Forwarding::start(&sandbox, &["web", "0:8080"]);
+    let mut open = forwarding.connect(0);
+    forwarding.event("opened");
+    forwarding.interrupt();
+    assert!(!matches!(open.read(&mut [0]), Ok(1..)));
+}
+
 /// Such an agent does not say that the server has closed the connection, so it is read to the end of the line.
 fn answer(mut stream: TcpStream) -> String {
     stream

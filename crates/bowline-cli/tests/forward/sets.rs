@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn a_set_goes_up_answers_and_goes_down() {
         .code(0)
         .stderr_has("dev is down");
     assert_eq!(list()["up"], false);
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     bowline(&["forward", "up", "nope"])
         .code(3)
         .stderr_has("there are dev");
@@ -124,31 +124,57 @@ fn a_store_is_found_by_name_and_psql_or_its_absence_is_said() {
         .stderr_has("there is no psql on this machine");
 }
 
+/// A forward with a proxy, and its port; with a spec besides, so that there is something that becomes ready.
+fn with_proxy(sandbox: &Sandbox) -> (Forwarding, u16) {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    drop(taken);
+    let proxy = port.to_string();
+    let forwarding = Forwarding::start(sandbox, &["web", "0:8080", "--socks", &proxy]);
+    (forwarding, port)
+}
+
+/// A connection through a proxy.
+#[track_caller]
+fn asked(proxy: u16, name: &str, to: u16) -> TcpStream {
+    let mut stream = connect(proxy);
+    stream.write_all(b"\x05\x01\x00").unwrap();
+    let mut chosen = [0; 2];
+    stream.read_exact(&mut chosen).unwrap();
+    let mut wish = vec![5, 1, 0, 3, u8::try_from(name.len()).unwrap()];
+    wish.extend(name.bytes());
+    wish.extend(to.to_be_bytes());
+    stream.write_all(&wish).unwrap();
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..2], [5, 0]);
+    stream
+}
+
+#[test]
+fn a_proxy_finds_new_destinations_behind_a_replaced_task() {
+    let sandbox = Sandbox::start(&[]);
+    let (mut forwarding, proxy) = with_proxy(&sandbox);
+    let before = get(forwarding.ports[0]);
+    let task = before.strip_prefix("task ").unwrap();
+    run(&mut sandbox.bowline(&["stop", &format!("task:demo/{task}"), "--yes"])).code(0);
+    forwarding.event("down");
+    assert_eq!(forwarding.event("ready")["again"], true);
+    for host in ["localhost", "127.0.0.1"] {
+        let answer = crate::ask(asked(proxy, host, 8080)).unwrap();
+        assert!(answer.starts_with("task "), "{answer}");
+        assert_ne!(answer, before);
+    }
+    forwarding.interrupt();
+}
+
 #[test]
 fn a_proxy_leads_wherever_it_is_asked_to() {
     let server = Server::start();
     let words = server.behind_tasks();
     let sandbox = Sandbox::start(&[&words[0], &words[1]]);
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    drop(taken);
-    let proxy = port.to_string();
-    // With a spec besides, so that there is something that becomes ready.
-    let forwarding = Forwarding::start(&sandbox, &["web", "0:8080", "--socks", &proxy]);
-    let ask = |name: &str, to: u16| {
-        let mut stream = connect(port);
-        stream.write_all(b"\x05\x01\x00").unwrap();
-        let mut chosen = [0; 2];
-        stream.read_exact(&mut chosen).unwrap();
-        let mut wish = vec![5, 1, 0, 3, u8::try_from(name.len()).unwrap()];
-        wish.extend(name.bytes());
-        wish.extend(to.to_be_bytes());
-        stream.write_all(&wish).unwrap();
-        let mut answer = [0; 10];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer[..2], [5, 0]);
-        stream
-    };
+    let (forwarding, port) = with_proxy(&sandbox);
+    let ask = |name: &str, to: u16| asked(port, name, to);
     download(ask("bulk", 9), 100_000);
     upload(ask("bulk", 9), 100_000);
     let answer = crate::ask(ask("localhost", 8080)).unwrap();

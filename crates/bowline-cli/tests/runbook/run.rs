@@ -228,6 +228,36 @@ fn what_cannot_be_done_here_is_refused_before_the_first_step() {
         .stderr_has("did you mean Cluster?");
 }
 
+#[test]
+fn a_script_goes_where_its_runbook_does() {
+    let sandbox = Sandbox::start(&[]);
+    let script = "import os\\ndef go(e, c):\\n  return {'found': [str(os.environ.get(n)) for n in e['names']]}\\n";
+    let names = "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_ECS, HTTPS_PROXY, no_proxy";
+    let text = format!(
+        "schemaVersion: '0.3'\nmainSteps:\n- {{name: s, action: 'aws:executeScript', inputs: {{Runtime: python3.11, \
+         Handler: go, Script: \"{script}\", InputPayload: {{names: [{names}]}}}}, outputs: [{{Name: found, Selector: \
+         $.Payload.found, Type: StringList}}]}}\noutputs: [s.found]\n"
+    );
+    let (_folder, path) = written(&text);
+    let words = ["runbook", "run", path.to_str().unwrap(), "--allow-scripts"];
+    let mut command = sandbox.bowline(&words);
+    let elsewhere = "http://127.0.0.1:9";
+    command
+        .env_remove("BOWLINE_ENDPOINT")
+        .env("AWS_ENDPOINT_URL_ECS", elsewhere)
+        .env("HTTPS_PROXY", elsewhere)
+        .env("NO_PROXY", "example.com");
+    let (_, last) = events(&run(&mut command).code(0));
+    let general = sandbox.variable("AWS_ENDPOINT_URL");
+    let expected = serde_json::json!([
+        general,
+        elsewhere,
+        elsewhere,
+        "example.com,localhost,127.0.0.1,::1"
+    ]);
+    assert_eq!(last["outputs"]["s.found"], expected);
+}
+
 /// The script ends with its handler, and what it has started with it.
 #[test]
 fn a_script_does_not_wait_for_what_it_has_left_behind() {

@@ -13,7 +13,6 @@ mod wire;
 mod xml;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -401,7 +400,7 @@ fn form(operation: &str, version: &str, lists: Lists, input: &Value) -> String {
         }
         text.push_str(&name);
         text.push('=');
-        escape(&mut text, &value);
+        text.push_str(&wire::escaped(&value, false));
     }
     text
 }
@@ -430,17 +429,6 @@ fn flatten(prefix: String, value: &Value, lists: Lists, pairs: &mut Vec<(String,
         }
         Value::String(text) => pairs.push((prefix, text.clone())),
         other => pairs.push((prefix, other.to_string())),
-    }
-}
-
-fn escape(text: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
     }
 }
 

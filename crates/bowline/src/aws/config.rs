@@ -3,6 +3,7 @@
 //! Everything slow is put off until it is needed: trust roots are read at the first `https` request, and
 //! instance metadata is asked only when neither options, environment nor profile name a region.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -325,6 +326,21 @@ impl Settings {
             .service_config()
             .and_then(|config| config.load_config(key))
             .or(general)
+    }
+
+    /// What leads another program's SDK to the same endpoints, but for those of single services in a profile.
+    pub(crate) fn endpoint_variables(&self) -> Vec<(OsString, OsString)> {
+        let general = self.sdk.endpoint_url();
+        let general = general.map(|url| ("AWS_ENDPOINT_URL".into(), url.into()));
+        let single = std::env::vars_os().filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            name.starts_with("AWS_ENDPOINT_URL_") || name == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+        });
+        // Our option is for all of them.
+        general
+            .into_iter()
+            .chain(single.filter(|_| !self.endpoint_given))
+            .collect()
     }
 
     /// Resolves the credentials; they are kept until five minutes before they expire.

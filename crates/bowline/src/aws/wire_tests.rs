@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::error::{AwsError, AwsErrorKind};
 use super::pace::Pace;
@@ -156,6 +158,25 @@ async fn a_call_that_waits_for_its_turn_is_signed_when_that_comes() {
     assert_eq!(dates.len(), 3, "{calls:?}");
     let apart = dates[2].duration_since(dates[0]).as_secs();
     assert!(apart >= 3, "all were signed within {apart} s");
+}
+
+/// As botocore does it, whose clients of IAM sign for their own region at an endpoint that is given.
+#[tokio::test]
+async fn a_global_service_at_an_endpoint_is_signed_for_the_region_of_the_caller() {
+    let server = Server::answering("400 Bad Request", "text/xml", "<ErrorResponse/>").await;
+    let api = server.client().await.api();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let input = json!({ "RoleName": "x" });
+    api.call("iam", "GetRole", &input, limit).await.unwrap_err();
+    let input = input.as_object().unwrap();
+    api.by_model("iam", "GetRole", input, limit)
+        .await
+        .unwrap_err();
+    let calls = server.calls.lock().unwrap().clone();
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert!(call.contains("/eu-west-1/iam/aws4_request"), "{call}");
+    }
 }
 
 #[tokio::test]

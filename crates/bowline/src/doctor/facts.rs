@@ -186,8 +186,3 @@ pub(super) fn role_arn<'f>(
         Err(why) => Err(why.clone()),
     }
 }
-
-/// The last part of an ARN.
-pub(super) fn last(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
-}

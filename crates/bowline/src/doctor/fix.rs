@@ -1,7 +1,5 @@
 //! The calls that mend what was found: each the smallest that does, and shown before it is made.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -187,13 +185,7 @@ fn role_name(family: &str) -> String {
 
 /// Eight digits that tell one text from another.
 fn digest(text: &str) -> String {
-    Sha256::digest(text)[..4]
-        .iter()
-        .fold(String::new(), |mut digits, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(digits, "{byte:02x}");
-            digits
-        })
+    hex::encode(&Sha256::digest(text)[..4])
 }
 
 fn policy(statement: &Value) -> String {

@@ -2,6 +2,7 @@
 
 mod restraint;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::checks::report;
 use super::facts::{Caller, Facts, Known, Network, Rights, Unknown, Verdict};
 use super::{Check, Report, Severity, State};
+use crate::explain::{Deed, Place, explain};
 
 /// A task without any fault, on Fargate, in a service, behind a NAT gateway.
 fn healthy() -> Facts {
@@ -318,6 +320,24 @@ fn every_cause_is_named_first() {
         let first = report.problems().next().map(|check| check.id);
         assert_eq!(first, Some(id), "{name}: {report:#?}");
     }
+}
+
+/// What `doctor --fix --explain` says and what it does come from different places.
+#[test]
+fn every_call_that_mends_something_is_explained() {
+    let explained = explain(&[Deed::Doctor { fix: true }], &Place::new());
+    let explained: Vec<&str> = explained.calls.iter().map(|call| &*call.action).collect();
+    let mut asked = BTreeSet::new();
+    for (_, _, spoil) in CASES {
+        let mut facts = healthy();
+        spoil(&mut facts);
+        for check in report(&facts).checks {
+            asked.extend(check.requests.into_iter().map(|request| request.call));
+        }
+    }
+    let missing = asked.iter().filter(|call| !explained.contains(&&***call));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(asked.len(), 10, "{asked:?}");
 }
 
 #[test]

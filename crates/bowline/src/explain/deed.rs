@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::automation::Automation;
 use super::{Call, Explanation, Place, When, Who};
 use crate::record::Destination;
 
@@ -82,6 +83,10 @@ pub enum Deed {
     },
     /// Find the regions of the account.
     Regions,
+    /// Let the service run runbooks.
+    Automation(Automation),
+    /// Hand a role to Systems Manager, which runs a runbook with it.
+    PassAutomationRole,
     /// A call of a runbook.
     Api {
         /// As runbooks name the service.
@@ -123,13 +128,13 @@ pub fn explain(deeds: &[Deed], place: &Place) -> Explanation {
     Explanation { calls: table.calls }
 }
 
-struct Table<'p> {
-    place: &'p Place,
+pub(super) struct Table<'p> {
+    pub(super) place: &'p Place,
     calls: Vec<Call>,
 }
 
 /// What a call is made on.
-enum On {
+pub(super) enum On {
     /// The action has no resources.
     All,
     /// The action has no resources of its own, but can be bound to the cluster.
@@ -459,6 +464,13 @@ impl Table<'_> {
             Deed::Regions => {
                 let why = "which regions there are";
                 self.add("ec2:DescribeRegions", Always, why, On::All);
+            }
+            Deed::Automation(automation) => self.automation(automation),
+            Deed::PassAutomationRole => {
+                let condition =
+                    json!({ "StringEquals": { "iam:PassedToService": "ssm.amazonaws.com" } });
+                let on = On::With(vec![self.place.role()], condition);
+                self.add("iam:PassRole", If, "the runbook has an assumeRole", on);
             }
             Deed::Api { service, operation } => {
                 let action = action(service, operation);
@@ -912,6 +924,17 @@ impl Table<'_> {
             let on = On::Plain(vec![place.arn("ec2", "security-group/*")]);
             self.add(&format!("ec2:{action}"), If, "the change asks for it", on);
         }
+        let endpoints = || place.arn("ec2", "vpc-endpoint/*");
+        let around = ["vpc", "subnet", "security-group", "route-table"];
+        let around = around.map(|kind| place.arn("ec2", &format!("{kind}/*")));
+        let created = around.into_iter().chain([endpoints()]).collect();
+        for (action, on) in [
+            ("CreateVpcEndpoint", created),
+            ("ModifyVpcEndpoint", vec![endpoints()]),
+        ] {
+            let on = On::Plain(on);
+            self.add(&format!("ec2:{action}"), If, "the change asks for it", on);
+        }
         let sessions = vec![place.arn("ssm", "session/*")];
         self.add(
             "ssm:TerminateSession",
@@ -921,7 +944,7 @@ impl Table<'_> {
         );
     }
 
-    fn add(&mut self, action: &str, when: When, why: &str, on: On) {
+    pub(super) fn add(&mut self, action: &str, when: When, why: &str, on: On) {
         self.add_for(Who::Caller, action, when, why, on);
     }
 

@@ -4,6 +4,7 @@
 //! ([`Explanation::policy`]). What is not known without asking, such as an account's number, becomes `*`. That every
 //! call a verb makes is among them is checked against the sandbox's count of calls.
 
+mod automation;
 mod deed;
 mod place;
 mod policy;
@@ -11,6 +12,7 @@ mod policy;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::automation::{Automation, Submitted};
 pub use self::deed::{Deed, Described, Listed, explain};
 pub use self::place::Place;
 

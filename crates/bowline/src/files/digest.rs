@@ -142,11 +142,17 @@ impl Hasher {
     }
 }
 
+/// The beginning of a digest, which tells one content from another in the name of a part.
+pub(crate) fn part_id(digest: Option<Digest>) -> String {
+    let digest = digest.map_or_else(|| "new".to_owned(), |digest| digest.to_string());
+    digest.chars().take(12).collect()
+}
+
 /// As the container's tool prints it.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sha256(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::Sha256(bytes) => f.write_str(&hex::encode(bytes)),
             Self::Cksum(crc) => write!(f, "{crc}"),
         }
     }

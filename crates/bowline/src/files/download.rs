@@ -97,12 +97,7 @@ pub(super) async fn list(
             container: remote.target.container.clone(),
         });
     }
-    let tools = &listing.tools;
-    tell(CopyEvent::Detail(format!(
-        "the container has {}; digests by {}",
-        tools.names.join(", "),
-        tools.algorithm.as_str()
-    )));
+    listing.tools.say(tell);
     if !listing.complete {
         if !options.skip_refused {
             return Err(remote.failed(Program::List, &output.said));
@@ -111,12 +106,6 @@ pub(super) async fn list(
             "not all could be listed: {}",
             output.said
         )));
-    }
-    if tools.algorithm == Algorithm::None {
-        tell(CopyEvent::Notice(
-            "the container has nothing to make digests with: only the transfer itself is checked"
-                .to_owned(),
-        ));
     }
     Ok(listing)
 }
@@ -463,12 +452,11 @@ impl Plan {
         };
         self.check_conflicts(&tree)?;
         let mut sink = Sink::new(&tree, &self.files, self.algorithm, false);
-        let needed: u64 = self
-            .files
+        let needed: u64 = unchanged
             .iter()
-            .zip(&unchanged)
+            .enumerate()
             .filter(|(_, same)| !**same)
-            .map(|(file, _)| file.size)
+            .map(|(file, _)| sink.needed(file))
             .sum();
         let free = tree
             .free()

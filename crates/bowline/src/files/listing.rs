@@ -10,6 +10,7 @@
 //! ```
 
 use super::digest::{Algorithm, Digest};
+use super::{CopyEvent, Observer};
 
 /// Entries of one copy: more are refused before they fill the memory.
 const ENTRIES: usize = 2_000_000;
@@ -73,6 +74,19 @@ pub(crate) struct Unreadable(&'static str);
 impl Tools {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|have| have == name)
+    }
+
+    /// Says what there is, and what is not checked where nothing makes digests.
+    pub(crate) fn say(&self, tell: Observer<'_>) {
+        tell(CopyEvent::Detail(format!(
+            "the container has {}; digests by {}",
+            self.names.join(", "),
+            self.algorithm.as_str()
+        )));
+        if self.algorithm == Algorithm::None {
+            let text = "the container has nothing to make digests with: only the transfer itself is checked";
+            tell(CopyEvent::Notice(text.to_owned()));
+        }
     }
 
     /// Reads the line behind the `T`.

@@ -135,7 +135,7 @@ pub enum CopyEvent {
     Would {
         /// The place, fit to be shown.
         path: String,
-        /// Bytes of a file.
+        /// Bytes of a file; nobody knows how long a stream is.
         bytes: Option<u64>,
     },
 }

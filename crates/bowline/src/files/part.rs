@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use super::tree::{Tree, beside};
@@ -23,7 +23,10 @@ pub(crate) struct Part {
     journal: File,
     size: u64,
     have: Ranges,
-    noted: u64,
+    /// Bytes since it was written down what has come.
+    unnoted: u64,
+    /// Bytes of the journal.
+    journal_length: usize,
 }
 
 /// Ranges of bytes, apart from each other and in order.
@@ -90,28 +93,31 @@ impl Part {
     ) -> io::Result<Self> {
         let file = tree.file(part, !resume)?;
         let mut journal = tree.file(journal, !resume)?;
-        let mut text = String::new();
-        // What is not ours is not there.
-        let _ = (&mut journal).take(JOURNAL_LIMIT).read_to_string(&mut text);
-        let length = file.metadata()?.len();
-        let mut have = Ranges::default();
-        for line in text.lines() {
-            let mut words = line.split(' ').map(str::parse);
-            if let (Some(Ok(from)), Some(Ok(to)), None) = (words.next(), words.next(), words.next())
-            {
-                have.add(from, u64::min(to, length));
-            }
+        let text = read(&mut journal);
+        if text.is_empty() {
+            journal.set_len(0)?;
         }
+        let have = ranges(&text, file.metadata()?.len());
         // The whole length at once: the file system then knows early whether it fits in.
         file.set_len(size)?;
-        journal.seek(SeekFrom::End(0))?;
         Ok(Self {
             file,
             journal,
             size,
             have,
-            noted: 0,
+            unnoted: 0,
+            journal_length: text.len(),
         })
+    }
+
+    /// How many bytes of a file its part does not have, without making or changing one.
+    pub(crate) fn left(tree: &Tree, part: &[OsString], journal: &[OsString], size: u64) -> u64 {
+        let known = || {
+            let length = tree.read(part)?.metadata()?.len();
+            Ok::<_, io::Error>(ranges(&read(&mut tree.read(journal)?), length))
+        };
+        let missing = known().unwrap_or_default().missing(size);
+        missing.iter().map(|(start, end)| end - start).sum()
     }
 
     pub(crate) fn have(&self) -> &Ranges {
@@ -146,21 +152,24 @@ impl Part {
         }
         self.file.write_all_at(&bytes[run..], offset + run as u64)?;
         self.have.add(offset, end);
-        self.noted += bytes.len() as u64;
-        if self.noted >= NOTED {
+        self.unnoted += bytes.len() as u64;
+        if self.unnoted >= NOTED {
             self.note()?;
         }
         Ok(())
     }
 
-    /// Writes down what has come.
+    /// Writes down what has come, in place of what was written before.
     pub(crate) fn note(&mut self) -> io::Result<()> {
-        self.noted = 0;
+        self.unnoted = 0;
         let lines = self.have.0.iter();
-        let text: String = lines
-            .map(|(start, end)| format!("{start} {end}\n"))
+        let mut text: Vec<u8> = lines
+            .flat_map(|(start, end)| format!("{start} {end}\n").into_bytes())
             .collect();
-        self.journal.write_all(text.as_bytes())
+        // Empty lines over what is left of a longer text: cut short, it could not be done in one write.
+        self.journal_length = self.journal_length.max(text.len());
+        text.resize(self.journal_length, b'\n');
+        self.journal.write_all_at(&text, 0)
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -172,6 +181,27 @@ impl Part {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(&mut self.file)
     }
+}
+
+/// The text of a journal; what is not ours is not there.
+fn read(journal: &mut File) -> String {
+    let mut text = String::new();
+    match journal.take(JOURNAL_LIMIT + 1).read_to_string(&mut text) {
+        Ok(_) if text.len() as u64 <= JOURNAL_LIMIT => text,
+        _ => String::new(),
+    }
+}
+
+/// What a journal says of a part of this length.
+fn ranges(journal: &str, length: u64) -> Ranges {
+    let mut have = Ranges::default();
+    for line in journal.lines() {
+        let mut words = line.split(' ').map(str::parse);
+        if let (Some(Ok(from)), Some(Ok(to)), None) = (words.next(), words.next(), words.next()) {
+            have.add(from, u64::min(to, length));
+        }
+    }
+    have
 }
 
 #[cfg(test)]
@@ -198,6 +228,42 @@ mod tests {
         );
         let other = Part::open(&tree, &part, &journal, 3 << 20, false).unwrap();
         assert_eq!(other.have().total(), 0);
+    }
+
+    #[test]
+    fn what_a_part_has_needs_no_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::open(folder.path()).unwrap();
+        let (part, journal) = names(&["below".into(), "x".into()], "id").unwrap();
+        let left = || Part::left(&tree, &part, &journal, 3 << 20);
+        assert_eq!(left(), 3 << 20);
+        let there = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(there, 0, "nothing is made");
+        let mut one = Part::open(&tree, &part, &journal, 3 << 20, true).unwrap();
+        assert_eq!(left(), 3 << 20, "its length holds nothing");
+        one.write(1 << 20, &vec![7; 1 << 20]).unwrap();
+        assert_eq!(left(), 2 << 20);
+    }
+
+    #[test]
+    fn the_journal_tells_the_latest_however_often_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::open(folder.path()).unwrap();
+        let (part, journal) = names(&["x".into()], "id").unwrap();
+        let mut one = Part::open(&tree, &part, &journal, 3000, true).unwrap();
+        for at in (0..1000).step_by(100) {
+            one.write(2 * at, &[7; 100]).unwrap();
+            for _ in 0..4000 {
+                one.note().unwrap();
+            }
+        }
+        one.write(0, &[7; 2000]).unwrap();
+        one.note().unwrap();
+        drop(one);
+        let two = Part::open(&tree, &part, &journal, 3000, true).unwrap();
+        assert_eq!(two.have().missing(3000), [(2000, 3000)]);
+        let length = tree.read(&journal).unwrap().metadata().unwrap().len();
+        assert!(length < 1000, "{length}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use tokio::sync::mpsc;
 
-use super::digest::{Algorithm, Digest};
+use super::digest::{Algorithm, Digest, part_id};
 use super::error::CopyError;
 use super::fetch::{Chunk, SMALL};
 use super::part::{self, Part};
@@ -43,10 +43,7 @@ pub(crate) struct Sink<'a> {
 impl Wanted {
     /// What its part is called: the beginning of its digest tells one content from another.
     pub(crate) fn id(&self) -> String {
-        let digest = self
-            .digest
-            .map_or_else(|| "new".to_owned(), |digest| digest.to_string());
-        digest.chars().take(12).collect()
+        part_id(self.digest)
     }
 
     /// Whether a part from before can be of this file.
@@ -81,6 +78,18 @@ impl<'a> Sink<'a> {
         }
         let part = self.open(file)?;
         Ok(part.have().missing(wanted.size))
+    }
+
+    /// For how many bytes of a file there has to be room; changes nothing.
+    pub(crate) fn needed(&self, file: usize) -> u64 {
+        let wanted = &self.files[file];
+        if wanted.size <= SMALL || !wanted.can_resume() || self.anew {
+            return wanted.size;
+        }
+        let Ok((part, journal)) = self.names(file) else {
+            return wanted.size;
+        };
+        Part::left(self.tree, &part, &journal, wanted.size)
     }
 
     /// Takes chunks until nobody sends any more; what does not fit its digest is left under the name of its part.

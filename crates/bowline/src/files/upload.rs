@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use super::digest::{Algorithm, Digest};
+use super::digest::{Algorithm, Digest, part_id};
 use super::download::blocking;
 use super::error::CopyError;
 use super::listing::{self, Kind, Tools};
@@ -33,6 +34,8 @@ const LARGE: u64 = 8 << 20;
 const LARGE_LINES: u64 = 64 << 10;
 /// How often the observer is told how much has been moved.
 const TOLD: Duration = Duration::from_millis(200);
+/// For removing what is left of a stream.
+const REMOVAL: Duration = Duration::from_secs(10);
 /// Sessions that may break, and digests that may be wrong, in one upload.
 const ATTEMPTS: usize = 4;
 
@@ -63,7 +66,7 @@ impl Client {
     }
 
     /// Writes what comes through a channel to a file in a container, until the channel is closed. After an error in it
-    /// nothing is published.
+    /// nothing is published. In a dry run nothing is read.
     pub async fn upload_stream(
         &self,
         target: ResolvedTarget,
@@ -73,7 +76,7 @@ impl Client {
         tell: Observer<'_>,
     ) -> Result<CopyReport, CopyError> {
         let remote = self.remote(target, options);
-        stream(&remote, input, destination, tell).await
+        stream(&remote, input, destination, options, tell).await
     }
 }
 
@@ -146,7 +149,7 @@ async fn one(
     let size = item.size().unwrap_or(0);
     let path = source.to_owned();
     let sha = blocking(move || local::digest(&path, Algorithm::Sha256)).await?;
-    let id = id_of(sha);
+    let id = part_id(sha);
     let slash = destination.ends_with(b"/");
     let plain = trimmed(destination);
     let inner = join(plain, name.as_bytes());
@@ -154,7 +157,7 @@ async fn one(
     let parent = parent(plain);
     let paths = [plain, &parent, &parts[0], &inner, &parts[1]];
     let probed = probe(remote, &paths).await?;
-    say_tools(&probed.tools, tell);
+    probed.tools.say(tell);
     let (to, part, began, before) = match probed.there[..] {
         [There::Directory { writable }, _, _, before, began] => {
             check_folder(remote, plain, There::Directory { writable })?;
@@ -187,7 +190,9 @@ async fn one(
         destination: PathBuf::from(OsStr::from_bytes(&to)),
         ..CopyReport::default()
     };
-    if options.delta && same(remote, &to, digest).await? {
+    // Another length is another content.
+    let may_be_same = options.delta && before == There::File(size);
+    if may_be_same && same(remote, &to, digest).await? {
         report.unchanged = 1;
         return Ok(report);
     }
@@ -442,12 +447,7 @@ impl Tree {
             hasher.update(item.name());
             hasher.update(format!("\0{:?}{}\0", item.kind, item.modified));
         }
-        let id = hasher
-            .finalize()
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = hex::encode(&hasher.finalize()[..6]);
         Ok(Self {
             items,
             skipped,
@@ -478,7 +478,7 @@ impl Tree {
         let mut paths: Vec<&[u8]> = vec![&plain, &parent, &inner];
         paths.extend(stages.iter().map(Vec::as_slice));
         let probed = probe(remote, &paths).await?;
-        say_tools(&probed.tools, tell);
+        probed.tools.say(tell);
         let [at, above, within, began @ ..] = &probed.there[..] else {
             return Err(remote.failed(Program::Probe, ""));
         };
@@ -702,7 +702,7 @@ async fn stage(
     for at in large {
         let item = &items[at];
         let to = join(&place.stage, &item.name());
-        let id = id_of(digests[at]);
+        let id = part_id(digests[at]);
         let part = part_of(&to, &id);
         let began = match probe(remote, &[&part]).await.map_err(of_copy)?.there[..] {
             [There::File(began)] if Some(began) <= item.size() => began,
@@ -793,14 +793,15 @@ async fn same(remote: &Remote, path: &[u8], digest: Option<Digest>) -> Result<bo
 
 async fn stream(
     remote: &Remote,
-    mut input: mpsc::Receiver<io::Result<Bytes>>,
+    input: mpsc::Receiver<io::Result<Bytes>>,
     destination: &[u8],
+    options: &CopyOptions,
     tell: Observer<'_>,
 ) -> Result<CopyReport, CopyError> {
     let to = trimmed(destination);
     let parent = parent(to);
     let probed = probe(remote, &[to, &parent]).await?;
-    say_tools(&probed.tools, tell);
+    probed.tools.say(tell);
     match probed.there[..] {
         [There::Nothing | There::File(_), folder] if !destination.ends_with(b"/") => {
             check_folder(remote, &parent, folder)?;
@@ -814,9 +815,44 @@ async fn stream(
         }
     }
     let algorithm = probed.tools.algorithm;
+    let report = CopyReport {
+        files: 1,
+        algorithm: Some(algorithm),
+        sessions: 1,
+        destination: PathBuf::from(OsStr::from_bytes(to)),
+        ..CopyReport::default()
+    };
+    if options.dry_run {
+        let (path, bytes) = (shown(to), None);
+        tell(CopyEvent::Would { path, bytes });
+        return Ok(report);
+    }
     let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
     let part = part_of(to, &format!("{seed:012x}"));
-    let base: [&[u8]; 2] = [&part, to];
+    let leftover = Leftover::new(remote, part);
+    let sent = send_stream(&leftover, input, to, algorithm, tell).await;
+    match sent {
+        Ok(bytes) => {
+            leftover.keep();
+            Ok(CopyReport { bytes, ..report })
+        }
+        Err(error) => {
+            leftover.remove().await;
+            Err(error)
+        }
+    }
+}
+
+/// Sends a stream to its part, and gives that its name; gives its length.
+async fn send_stream(
+    leftover: &Leftover,
+    mut input: mpsc::Receiver<io::Result<Bytes>>,
+    to: &[u8],
+    algorithm: Algorithm,
+    tell: Observer<'_>,
+) -> Result<u64, CopyError> {
+    let (remote, part) = (&leftover.remote, &leftover.part);
+    let base: [&[u8]; 2] = [part, to];
     let arguments: Vec<&[u8]> = base
         .into_iter()
         .chain([&b"0"[..], b"0", b"later", b"644", b"-", b"0"])
@@ -826,7 +862,13 @@ async fn stream(
     let conversation = remote.start(Program::Put, &arguments, Vec::new(), Some(source));
     let passing = async {
         let mut hasher = algorithm.hasher();
-        while let Some(piece) = input.recv().await {
+        loop {
+            let piece = tokio::select! {
+                piece = input.recv() => piece,
+                // Why nobody takes any more is said by the program's end.
+                () = pieces.closed() => break,
+            };
+            let Some(piece) = piece else { break };
             let piece = piece.map_err(CopyError::local("read", "the stream"))?;
             hasher.update(&piece);
             moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
@@ -860,14 +902,57 @@ async fn stream(
             .await?
             .judge(remote, Program::Put),
     )?;
-    Ok(CopyReport {
-        files: 1,
-        bytes: size,
-        algorithm: Some(algorithm),
-        sessions: 1,
-        destination: PathBuf::from(OsStr::from_bytes(to)),
-        ..CopyReport::default()
-    })
+    Ok(size)
+}
+
+/// The part of a stream. It cannot be gone on with, so it is removed when the copy breaks off, even by being dropped; a
+/// client that is told to finish waits for that.
+struct Leftover {
+    remote: Remote,
+    part: Vec<u8>,
+    kept: bool,
+}
+
+impl Leftover {
+    fn new(remote: &Remote, part: Vec<u8>) -> Self {
+        Self {
+            remote: remote.clone(),
+            part,
+            kept: false,
+        }
+    }
+
+    /// It has its name.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+
+    async fn remove(mut self) {
+        self.kept = true;
+        Self::removed(self.remote.clone(), std::mem::take(&mut self.part)).await;
+    }
+
+    async fn removed(remote: Remote, part: Vec<u8>) {
+        let removing = remote
+            .start_text("rm -f \"$1\"", "bowline-remove", &[&part], Vec::new(), None)
+            .collect();
+        // Where the container cannot be entered any more, it stays.
+        let _ = timeout(REMOVAL, removing).await;
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let sessions = self.remote.client.sessions().clone();
+        let part = std::mem::take(&mut self.part);
+        sessions.spawn_on(Self::removed(self.remote.clone(), part), &runtime);
+    }
 }
 
 fn judged(result: Result<(), Failed>) -> Result<(), CopyError> {
@@ -878,20 +963,6 @@ fn judged(result: Result<(), Failed>) -> Result<(), CopyError> {
         }),
         Err(Failed::Session(error)) => Err(CopyError::Session(error)),
         Err(Failed::Other(error)) => Err(error),
-    }
-}
-
-fn say_tools(tools: &Tools, tell: Observer<'_>) {
-    tell(CopyEvent::Detail(format!(
-        "the container has {}; digests by {}",
-        tools.names.join(", "),
-        tools.algorithm.as_str()
-    )));
-    if tools.algorithm == Algorithm::None {
-        tell(CopyEvent::Notice(
-            "the container has nothing to make digests with: only the transfer itself is checked"
-                .to_owned(),
-        ));
     }
 }
 
@@ -920,11 +991,6 @@ fn refused(skipped: Vec<(String, Refusal)>, source: &Path) -> CopyError {
         true => CopyError::Destination(format!("{} has no name", source.display())),
         false => CopyError::Refused { entries: skipped },
     }
-}
-
-fn id_of(digest: Option<Digest>) -> String {
-    let digest = digest.map_or_else(|| "new".to_owned(), |digest| digest.to_string());
-    digest.chars().take(12).collect()
 }
 
 /// The name of a part, beside its file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,6 +15,7 @@ use super::attempt::{Attempt, Worker};
 use super::scheduler::{Ended, Limits, Scheduler, Step};
 use super::target::FleetTarget;
 use crate::run::RunOptions;
+use crate::session::clock;
 use crate::session::exec::ExecRequest;
 
 /// Events on their way to the reader, of all targets together.
@@ -260,7 +261,7 @@ impl Driver {
                         self.ended(attempt).await;
                     }
                 }
-                () = at(wake), if wake.is_some() => {}
+                () = clock::until(wake), if wake.is_some() => {}
                 () = self.stop.cancelled(), if !self.closed => {}
                 () = self.reader.closed(), if !self.stop.is_cancelled() => self.stop.cancel(),
             }
@@ -331,12 +332,5 @@ impl Driver {
         };
         // Without a reader everything is being ended.
         let _ = self.reader.send(ended).await;
-    }
-}
-
-async fn at(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }

@@ -275,7 +275,8 @@ impl Client {
             // Both end when they are stopped, and a client that is told to finish waits for them.
             let accepting = tunnel::accept(listener, to_tunnel, stop.clone());
             self.sessions().spawn(accepting);
-            self.sessions().spawn(tunnel.run(target.clone(), accepted));
+            self.sessions()
+                .spawn(tunnel.run(Some(target.clone()), accepted));
         }
         if let Some(listener) = socks {
             let proxy = Proxy::new(

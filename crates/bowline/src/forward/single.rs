@@ -3,6 +3,8 @@
 //! The agent connects when the session starts, and again when something is sent after a connection has ended. It does not
 //! say when the remote side closes a connection: the local one stays open then, until it is closed here.
 
+use std::time::Duration;
+
 use bowline_proto::Flag;
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -16,7 +18,12 @@ use super::session::refusal;
 use super::spec::Remote;
 use super::tunnel::Work;
 use super::{Carriage, ForwardEvent, Teller};
+use crate::session::clock::until;
 use crate::session::driver::{Channel, ChannelEvent, Command};
+
+// Tuning.
+/// For the agent to acknowledge the end of a connection, and what was sent before it, while it can be reached.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// Carries connections, one after the other, to the end of the session.
 pub(super) async fn carry(
@@ -45,6 +52,7 @@ pub(super) async fn carry(
                     Some(error) => return error,
                     None => continue,
                 },
+                () = carriage.stop.cancelled() => return ForwardError::Closed,
             },
         };
         let mut carrier = Carrier::new(next, carriage, teller).await;
@@ -65,15 +73,34 @@ pub(super) async fn carry(
                 reason: String::new(),
             };
         }
-        loop {
-            match channel.events.recv().await {
-                Some(ChannelEvent::Settled) => break,
+        if let Some(error) = settle(channel, work).await {
+            return error;
+        }
+    }
+}
+
+/// Waits until the end of a connection is acknowledged; an error is the session's end.
+async fn settle(channel: &mut Channel, work: Work<'_>) -> Option<ForwardError> {
+    // A lost connection to the service has a limit of its own.
+    let mut due = Some(Instant::now() + SETTLED);
+    loop {
+        tokio::select! {
+            event = channel.events.recv() => match event {
+                Some(ChannelEvent::Settled) => return None,
+                Some(ChannelEvent::Away) => due = None,
+                Some(ChannelEvent::Back) => due = Some(Instant::now() + SETTLED),
                 event => {
-                    if let Some(error) = end(event, container, remote) {
-                        return error;
+                    if let Some(error) = end(event, work.container, work.remote) {
+                        return Some(error);
                     }
                 }
+            },
+            () = until(due), if due.is_some() => {
+                let limit = SETTLED.as_secs();
+                let text = format!("it has not acknowledged the end of a connection after {limit} s");
+                return Some(ForwardError::Protocol(text));
             }
+            () = work.carriage.stop.cancelled() => return Some(ForwardError::Closed),
         }
     }
 }
@@ -100,7 +127,8 @@ struct Carrier {
     since: Instant,
     sent: u64,
     received: u64,
-    linger: std::time::Duration,
+    linger: Duration,
+    stop: CancellationToken,
     broken: CancellationToken,
     _breaks: DropGuard,
 }
@@ -132,6 +160,7 @@ impl Carrier {
             sent: 0,
             received: 0,
             linger: carriage.linger,
+            stop: carriage.stop.clone(),
             _breaks: broken.clone().drop_guard(),
             broken,
         }
@@ -150,8 +179,12 @@ impl Carrier {
         let (mut up, mut down): (Option<Bytes>, Option<Bytes>) = (None, None);
         let mut quiet: Option<Instant> = None;
         loop {
-            // Every arm is cancel-safe: channels, permits that are used at once, a timer.
+            // Every arm is cancel-safe: channels, permits that are used at once, a timer, a token.
             tokio::select! {
+                () = self.stop.cancelled() => {
+                    self.broken.cancel();
+                    return Some(ForwardError::Closed);
+                }
                 permit = commands.reserve(), if up.is_some() => {
                     if let (Ok(permit), Some(bytes)) = (permit, up.take()) {
                         permit.send(Command::Write(bytes));
@@ -201,11 +234,5 @@ impl Carrier {
                 cause,
             })
             .await;
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment).await;
     }
 }

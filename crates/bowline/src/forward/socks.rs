@@ -123,8 +123,13 @@ impl Proxy {
                 remote,
                 ..self.like.clone()
             };
+            let target = self.target.clone();
             // It ends with its sender, and a client that is told to finish waits for it.
-            self.tasks.spawn(tunnel.run(self.target.clone(), from_us));
+            self.tasks.spawn(async move {
+                // Its task may have been replaced since the proxy was started.
+                let first = tunnel.client.refresh(&target).await.ok();
+                tunnel.run(first, from_us).await;
+            });
             Destination {
                 to_tunnel,
                 held: Arc::new(()),

@@ -15,6 +15,7 @@ use super::session::{PortSession, is_unresolved};
 use super::spec::Remote;
 use super::{Again, Carriage, ForwardEvent, Teller, many, single};
 use crate::session::chain;
+use crate::session::clock::until;
 use crate::{Client, ResolvedTarget};
 
 // Tuning.
@@ -69,8 +70,13 @@ pub(super) async fn accept(
 
 impl Tunnel {
     /// Keeps a session and serves connections until there are no more of them to come. Only the first session may fail.
-    pub(super) async fn run(self, first: ResolvedTarget, mut accepted: mpsc::Receiver<Accepted>) {
-        let mut target = Some(first);
+    /// It leads through `first`, if that is known to be there.
+    pub(super) async fn run(
+        self,
+        first: Option<ResolvedTarget>,
+        mut accepted: mpsc::Receiver<Accepted>,
+    ) {
+        let mut target = first;
         let mut ready_before = false;
         let mut pauses = Pauses::default();
         let mut waiting = Waiting::new(self.carriage.wait);
@@ -320,13 +326,6 @@ impl Waiting {
     }
 }
 
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[derive(Default)]
 struct Pauses {
     last: Option<Duration>,
@@ -343,7 +342,6 @@ impl Pauses {
     }
 }
 
-/// Whether the service ended the session because nothing went through it.
 /// The agent looks at the host once, right after the handshake: another session would end in the same way.
 fn is_verdict(error: &ForwardError) -> bool {
     match error {
@@ -353,6 +351,7 @@ fn is_verdict(error: &ForwardError) -> bool {
     }
 }
 
+/// Whether the service ended the session because nothing went through it.
 fn is_idle_end(reason: &str) -> bool {
     reason.contains("inactivity") || reason.contains("idle")
 }

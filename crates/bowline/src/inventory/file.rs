@@ -2,7 +2,6 @@
 //!
 //! One JSON object per line, so that damage costs the lines it hit and no more. The first line says what the file is.
 
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -110,15 +109,7 @@ fn share(known: &std::sync::Arc<str>, own: &mut std::sync::Arc<str>) {
 
 /// A file name that tells identities apart and does not spell them out.
 pub(super) fn identity_name(identity: &str) -> String {
-    let digest = Sha256::digest(identity.as_bytes());
-    digest
-        .iter()
-        .take(16)
-        .fold(String::new(), |mut name, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{byte:02x}");
-            name
-        })
+    hex::encode(&Sha256::digest(identity.as_bytes())[..16])
 }
 
 /// The text of a file of ours, if it is of a sane size.

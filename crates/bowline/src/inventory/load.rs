@@ -85,6 +85,7 @@ impl InventoryLoad {
             ranks: HashMap::new(),
             described: HashSet::new(),
             throttled: 0,
+            unheard: None,
         };
         Self {
             events,
@@ -138,6 +139,8 @@ struct Walk {
     ranks: HashMap<Arc<str>, usize>,
     described: HashSet<Place>,
     throttled: usize,
+    /// Calls that did not reach AWS since one was answered, if only by an error; `None` before the first answer.
+    unheard: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -257,6 +260,13 @@ impl Walk {
         let throttled = matches!(&answer, Err(error) if error.is_throttled());
         self.throttled += usize::from(throttled);
         self.pace.ended(Instant::now(), throttled.then(jitter));
+        match &answer {
+            Err(error) if error.kind == AwsErrorKind::Unreachable => {
+                self.unheard = self.unheard.map(|calls| calls + 1);
+            }
+            Err(error) if error.status.is_none() => {}
+            _ => self.unheard = Some(0),
+        }
         let found = match answer {
             Ok(found) => found,
             Err(error) => return self.failed(pending, error).await,
@@ -289,15 +299,16 @@ impl Walk {
     }
 
     async fn failed(&mut self, pending: Pending, error: AwsError) -> Result<(), ()> {
-        if pending.attempts < attempts_after(&error) {
+        let unreachable = error.kind == AwsErrorKind::Unreachable
+            && self.unheard.is_none_or(|calls| calls >= UNHEARD);
+        if pending.attempts < attempts_after(&error) && !unreachable {
             tracing::debug!(%error, "asking again");
             self.ask_again(pending.call, pending.attempts + 1);
             return Ok(());
         }
-        let hopeless = matches!(
-            error.kind,
-            AwsErrorKind::Credentials | AwsErrorKind::Trust | AwsErrorKind::Unreachable
-        ) || error.is_rejected_credentials()
+        let hopeless = unreachable
+            || matches!(error.kind, AwsErrorKind::Credentials | AwsErrorKind::Trust)
+            || error.is_rejected_credentials()
             || matches!(pending.call, Call::Clusters { .. });
         if hopeless {
             self.send(InventoryEvent::Failed(error)).await?;
@@ -356,6 +367,8 @@ fn attempts_after(error: &AwsError) -> u32 {
     match error.kind {
         _ if error.is_throttled() => 10,
         AwsErrorKind::TimedOut => 1,
+        // Of many connections one breaks now and then.
+        AwsErrorKind::Unreachable => 2,
         AwsErrorKind::Service | AwsErrorKind::NotAws
             if error.status.is_some_and(|status| status >= 500) =>
         {
@@ -372,6 +385,8 @@ fn jitter() -> u8 {
     byte[0]
 }
 
+/// So many calls that do not reach AWS, one after the other, are an outage and no accident.
+const UNHEARD: usize = 20;
 /// Batches of rows that wait for whoever shows them; at ten calls a second that is several seconds' worth.
 const EVENTS_WAITING: usize = 64;
 /// Services one may ask for before the first of them was described.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::*;
+use crate::aws::error::AwsErrorKind;
 use crate::aws::wire_tests::{Server, response};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -53,17 +54,38 @@ fn answer(operation: &str, body: &Value) -> Value {
     }
 }
 
+/// What a call runs into.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    Throttled,
+    /// The connection is closed without an answer.
+    Cut,
+}
+
 /// Throttles the calls that `throttles` says, by their number.
 async fn server(throttles: fn(usize) -> bool) -> Server {
+    faulty(move |number, _| match throttles(number) {
+        true => Fault::Throttled,
+        false => Fault::None,
+    })
+    .await
+}
+
+/// Answers with the faults of calls, by their number and operation.
+async fn faulty(fault: impl Fn(usize, &str) -> Fault + Send + 'static) -> Server {
     let count = Arc::new(AtomicUsize::new(0));
     Server::start(move |request| {
         let (operation, rest) = request.split_once(' ').unwrap();
         // The signature follows the body.
         let mut values = serde_json::Deserializer::from_str(rest).into_iter();
         let body: Value = values.next().unwrap().unwrap();
-        let body = match throttles(count.fetch_add(1, Ordering::SeqCst)) {
-            true => json!({"__type": "ThrottlingException", "message": "Rate exceeded"}),
-            false => answer(operation, &body),
+        let body = match fault(count.fetch_add(1, Ordering::SeqCst), operation) {
+            Fault::Cut => return String::new(),
+            Fault::Throttled => {
+                json!({"__type": "ThrottlingException", "message": "Rate exceeded"})
+            }
+            Fault::None => answer(operation, &body),
         };
         let status = match body.get("__type") {
             Some(_) => "400 Bad Request",
@@ -143,6 +165,50 @@ async fn throttling_costs_time_and_nothing_else() {
     let (inventory, _, figures) = walk(&mut load).await;
     assert_eq!(places(&inventory), WHOLE);
     assert_eq!((figures.calls, figures.throttled), (11, 2));
+}
+
+#[tokio::test]
+async fn a_broken_connection_costs_a_call_and_what_stays_broken_its_part() {
+    let server = faulty(|number, _| match number {
+        3 | 4 => Fault::Cut,
+        _ => Fault::None,
+    })
+    .await;
+    let mut load = server.client().await.inventory(InventoryOptions::default());
+    let (inventory, problems, figures) = walk(&mut load).await;
+    assert_eq!(places(&inventory), WHOLE);
+    assert_eq!((problems.len(), figures.calls), (2, 11));
+
+    let server = faulty(|_, operation| match operation {
+        "ListServices" => Fault::Cut,
+        _ => Fault::None,
+    })
+    .await;
+    let mut load = server.client().await.inventory(InventoryOptions::default());
+    let (inventory, mut problems, _) = walk(&mut load).await;
+    assert!(places(&inventory).contains(&"prod/web/app 2".to_owned()));
+    problems.sort();
+    let expected = [
+        "dark: ecs:ListServices",
+        "dark: ecs:ListTasks",
+        "prod: ecs:ListServices",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[tokio::test]
+async fn a_walk_to_nobody_ends_at_once() {
+    let server = faulty(|_, _| Fault::Cut).await;
+    let options = InventoryOptions {
+        only: Some("prod".parse().unwrap()),
+        ..InventoryOptions::default()
+    };
+    let mut load = server.client().await.inventory(options);
+    let first = timeout(SOON, load.next()).await.unwrap();
+    assert!(
+        matches!(first, Some(InventoryEvent::Failed(error)) if error.kind == AwsErrorKind::Unreachable)
+    );
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::ecs::last_part;
 use crate::model::{Cluster, Container, Readiness, Service, Task};
 
 /// Where something is. A service's tasks are below the service; other tasks are below the cluster.
@@ -276,8 +277,4 @@ fn known(health: Option<&str>) -> Option<String> {
     health
         .filter(|health| *health != "UNKNOWN")
         .map(str::to_owned)
-}
-
-fn last_part(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
 }

@@ -162,7 +162,7 @@ impl Parameter {
         if let Some(default) = &self.default
             && self.values_from.is_empty()
         {
-            self.value(default, &self.values, false)
+            self.value(default, &self.values)
                 .map_err(|problem| format!("its default {problem}"))?;
         }
         Ok(())

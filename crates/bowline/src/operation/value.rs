@@ -69,7 +69,7 @@ impl Operation {
                 true => &parameter.values,
                 false => choices.get(name).unwrap_or(&parameter.values),
             };
-            let checked = parameter.value(value, choices, self.begins_a_word(name));
+            let checked = parameter.value(value, choices);
             checked.map_err(|problem| BadValue::Bad {
                 name: name.clone(),
                 problem,
@@ -77,6 +77,11 @@ impl Operation {
             values.insert(name.clone(), value.clone());
         }
         let argv = self.words(&values)?;
+        for (word, text) in self.command.iter().zip(&argv) {
+            if text.starts_with('-') {
+                self.may_begin_with_a_dash(word, &values)?;
+            }
+        }
         Ok(Bound { argv, values })
     }
 
@@ -102,23 +107,50 @@ impl Operation {
         self.command.iter().map(word).collect()
     }
 
-    fn begins_a_word(&self, name: &str) -> bool {
-        self.command
-            .iter()
-            .filter_map(|word| parts(word).ok())
-            .any(|parts| matches!(parts.first(), Some(Part::Value(value)) if value == name))
+    /// Of a word that begins with a dash: whether the operation wants it to. A dash that is not of its own making comes
+    /// from the first value that has one, or from text behind values that are empty.
+    fn may_begin_with_a_dash(
+        &self,
+        word: &str,
+        values: &BTreeMap<String, String>,
+    ) -> Result<(), BadValue> {
+        let mut empty: Option<String> = None;
+        for part in parts(word).unwrap_or_default() {
+            let name = match part {
+                Part::Text(_) => break,
+                Part::Value(name) => name,
+            };
+            let Some((parameter, value)) = self.param.get(&name).zip(values.get(&name)) else {
+                break;
+            };
+            let free = parameter.allow_dash
+                || matches!(parameter.kind, ParameterType::Int | ParameterType::File);
+            match (value.is_empty(), free) {
+                (false, true) => return Ok(()),
+                (false, false) => {
+                    let problem = format!(
+                        "is \"{}\", which the command could take for an option; allow_dash = true allows it",
+                        shown(value.as_bytes())
+                    );
+                    return Err(BadValue::Bad { name, problem });
+                }
+                (true, false) if empty.is_none() => empty = Some(name),
+                (true, _) => {}
+            }
+        }
+        empty.map_or(Ok(()), |name| {
+            let problem = "is empty, and what is left of its word begins with a dash: the command could take it for \
+                           an option; allow_dash = true allows it"
+                .to_owned();
+            Err(BadValue::Bad { name, problem })
+        })
     }
 }
 
 impl Parameter {
     /// Whether a value is one that this takes; the error is what is wrong with it. Of an enum whose values are not
     /// known yet every one is taken.
-    pub(super) fn value(
-        &self,
-        value: &str,
-        choices: &[String],
-        begins: bool,
-    ) -> Result<(), String> {
+    pub(super) fn value(&self, value: &str, choices: &[String]) -> Result<(), String> {
         if value.contains('\0') {
             return Err("has a NUL, which no argument can have".to_owned());
         }
@@ -175,12 +207,6 @@ impl Parameter {
                     ));
                 }
             }
-        }
-        let dash = value.starts_with('-') && begins && !self.allow_dash;
-        if dash && self.kind != ParameterType::Int && self.kind != ParameterType::File {
-            return Err(format!(
-                "is \"{quoted}\", which the command could take for an option; allow_dash = true allows it"
-            ));
         }
         Ok(())
     }
@@ -254,6 +280,41 @@ mod tests {
         assert_eq!(bound(&free, &[("x", "-rf")]).unwrap().argv, ["rm", "-rf"]);
         assert!(bound(&free, &[("x", "a\0b")]).is_err());
         assert!(bound(&free, &[]).unwrap_err().contains("x is missing"));
+    }
+
+    #[test]
+    fn an_empty_value_does_not_make_room_for_an_option() {
+        let two = operation("command = ['rm', '{a}{b}']\nparam.a = {}\nparam.b = {}");
+        let error = bound(&two, &[("a", ""), ("b", "-rf")]).unwrap_err();
+        assert!(error.starts_with("parameter b is \"-rf\""), "{error}");
+        assert!(error.contains("option"));
+        let dated = operation("command = ['rm', '{a}-{b}']\nparam.a = {}\nparam.b = {}");
+        let error = bound(&dated, &[("a", ""), ("b", "rf")]).unwrap_err();
+        assert!(error.starts_with("parameter a is empty"), "{error}");
+        let own = operation("command = ['rm', '-{a}{b}']\nparam.a = {}\nparam.b = {}");
+        assert_eq!(
+            bound(&own, &[("a", ""), ("b", "-f")]).unwrap().argv,
+            ["rm", "--f"],
+            "a dash of the operation's own"
+        );
+        assert_eq!(
+            bound(&two, &[("a", "x"), ("b", "-rf")]).unwrap().argv,
+            ["rm", "x-rf"]
+        );
+        let choice = "command = ['rm', '{a}{b}']\nparam.a = {}\nparam.b = {type = 'enum', values = ['-rf', 'x']";
+        let strict = operation(&format!("{choice}}}"));
+        assert!(bound(&strict, &[("a", ""), ("b", "-rf")]).is_err());
+        let free = operation(&format!("{choice}, allow_dash = true}}"));
+        assert_eq!(
+            bound(&free, &[("a", ""), ("b", "-rf")]).unwrap().argv,
+            ["rm", "-rf"]
+        );
+        let number =
+            operation("command = ['nice', '{a}{n}']\nparam.a = {}\nparam.n = {type = 'int'}");
+        assert_eq!(
+            bound(&number, &[("a", ""), ("n", "-5")]).unwrap().argv,
+            ["nice", "-5"]
+        );
     }
 
     proptest! {

@@ -33,7 +33,7 @@ impl Chain {
 
     /// The seal of all of it.
     pub(super) fn seal(&self) -> String {
-        hex(&self.hash.clone().finalize())
+        hex::encode(self.hash.clone().finalize())
     }
 }
 
@@ -46,10 +46,6 @@ pub(super) fn json_end(seal: &str) -> String {
 pub(super) fn json_line(seal: &str, object: &str) -> String {
     let members = object.strip_prefix('{').unwrap_or(object);
     format!("{JSON_SEAL}{seal}\",{members}")
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What [`verify`] found.

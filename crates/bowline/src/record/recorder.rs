@@ -343,7 +343,7 @@ fn create(folder: &Path, start: &Start, now: Timestamp) -> io::Result<(String, P
     };
     let mut number = [0; 4];
     getrandom::fill(&mut number).map_err(io::Error::other)?;
-    let id = format!("{time}-{}-{}", start.verb, super::chain::hex(&number));
+    let id = format!("{time}-{}-{}", start.verb, hex::encode(number));
     let path = folder.join(format!("{id}.{ending}"));
     let mut open = File::options();
     let file = open.write(true).create_new(true).mode(0o600).open(&path)?;

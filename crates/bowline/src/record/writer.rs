@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, LINE_LIMIT, hex, json_end, json_line};
+use super::chain::{CAST_END, CAST_NOTE, CAST_SEAL, Chain, LINE_LIMIT, json_end, json_line};
 use super::entry::{End, Entry, Output, Start};
 use super::redact::{Patterns, Redactor};
 
@@ -245,7 +245,7 @@ impl Writer {
         for name in ["stdout", "stderr", "input"] {
             let kept = self.kept(name);
             if kept.bytes > 0 || name != "input" {
-                let digest = hex(&kept.hash.clone().finalize());
+                let digest = hex::encode(kept.hash.clone().finalize());
                 result[name] = json!({ "bytes": kept.bytes, "sha256": digest });
                 if kept.redactor.taken() > 0 {
                     result[name]["redacted"] = kept.redactor.taken().into();

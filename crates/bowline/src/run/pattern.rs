@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::plan::{PlanError, Planner, RunPlan, RunTarget, RunWish};
+use super::plan::{PlanError, Planner, RunPlan, RunTarget, RunWish, Wanted};
 use crate::aws::ecs::last_part;
 use crate::target::several::clusters;
 use crate::target::{ContainerPart, ParseTargetError, TargetGlob, TargetPattern, glob, in_cluster};
@@ -129,9 +129,10 @@ impl Client {
                 cluster,
             };
             let planned = stream::iter(services.into_iter().map(|service| {
-                let (planner, name) = (&planner, service.task_definition.clone());
+                let planner = &planner;
+                let definition = Wanted::Named(service.task_definition.clone());
                 async move {
-                    let planned = planner.complete(&name, Some(service), wish, container);
+                    let planned = planner.complete(definition, Some(service), wish, container);
                     planned.await
                 }
             }));

@@ -253,6 +253,13 @@ impl RunTarget {
     }
 }
 
+/// A definition that is to be run.
+pub(super) enum Wanted {
+    Named(String),
+    /// It was looked up to find out whether there is one.
+    Described(Box<TaskDefinition>),
+}
+
 pub(super) struct Planner<'a> {
     pub(super) client: &'a Client,
     pub(super) cluster: ClusterName,
@@ -265,16 +272,16 @@ impl Planner<'_> {
         wish: &RunWish,
         options: &TargetOptions,
     ) -> Result<RunPlan, PlanError> {
-        let (name, own) = self.what(target, wish, options).await?;
+        let (definition, own) = self.what(target, wish, options).await?;
         let chosen = target.and_then(RunTarget::container);
         let chosen = chosen.or(options.container.as_ref());
-        self.complete(&name, own, wish, chosen).await
+        self.complete(definition, own, wish, chosen).await
     }
 
     /// The request for a definition, which may be that of a service.
     pub(super) async fn complete(
         &self,
-        name: &str,
+        definition: Wanted,
         own: Option<ServiceSettings>,
         wish: &RunWish,
         chosen: Option<&ContainerName>,
@@ -285,7 +292,10 @@ impl Planner<'_> {
             Some(like) => Some(self.service(like).await?),
             None => own,
         };
-        let definition = self.client.ecs().definition(name).await?;
+        let definition = match definition {
+            Wanted::Named(name) => self.client.ecs().definition(&name).await?,
+            Wanted::Described(definition) => *definition,
+        };
         let label = format!("{}:{}", definition.family, definition.revision);
 
         let arn = &definition.task_definition_arn;
@@ -327,16 +337,21 @@ impl Planner<'_> {
         })
     }
 
-    /// The definition's name, and the service it is of.
+    /// The definition, and the service it is of.
     async fn what(
         &self,
         target: Option<&RunTarget>,
         wish: &RunWish,
         options: &TargetOptions,
-    ) -> Result<(String, Option<ServiceSettings>), PlanError> {
-        let of = |service: ServiceSettings| (service.task_definition.clone(), Some(service));
+    ) -> Result<(Wanted, Option<ServiceSettings>), PlanError> {
+        let of = |service: ServiceSettings| {
+            let name = service.task_definition.clone();
+            (Wanted::Named(name), Some(service))
+        };
         let spec = match target {
-            Some(RunTarget::Definition { name, .. }) => return Ok((name.clone(), None)),
+            Some(RunTarget::Definition { name, .. }) => {
+                return Ok((Wanted::Named(name.clone()), None));
+            }
             Some(RunTarget::Spec(spec)) => spec,
             None if options.task.is_some() => {
                 return Err(PlanError::Task {
@@ -356,13 +371,13 @@ impl Planner<'_> {
             Selector::Arn(arn) if arn.kind == ArnKind::Service => {
                 self.service(&arn.name).await.map(of)
             }
-            Selector::Family(name) => Ok((name.to_string(), None)),
+            Selector::Family(name) => Ok((Wanted::Named(name.to_string()), None)),
             Selector::Any(name) => {
                 if let Some(service) = self.find(name.as_str()).await? {
                     return Ok(of(service));
                 }
                 match self.client.ecs().definition(name.as_str()).await {
-                    Ok(definition) => Ok((definition.task_definition_arn, None)),
+                    Ok(definition) => Ok((Wanted::Described(Box::new(definition)), None)),
                     Err(error) if error.is("ClientException") => Err(PlanError::NotFound {
                         name: name.to_string(),
                         cluster: self.cluster.to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::error::RunError;
 use super::failure::PlacementFailure;
@@ -21,6 +21,7 @@ use crate::aws::run::LaunchError;
 use crate::logs::follow::Drain;
 use crate::logs::sources::{Output, Sources};
 use crate::model::Task;
+use crate::session::clock::until;
 use crate::{AwsError, Client};
 
 /// Events that may wait for a slow reader before no more output is read.
@@ -238,15 +239,15 @@ impl Worker {
                     self.output(output);
                 }
                 (asked, answer) = finish(&mut self.look) => self.looked(&asked, answer)?,
-                () = at(Some(self.next_look)), if self.look.is_none() && !watched => {}
+                () = until(Some(self.next_look)), if self.look.is_none() && !watched => {}
                 Some(reason) = caller.commands.recv() => self.stop(reason),
-                () = at(deadline) => {
+                () = until(deadline) => {
                     self.timed_out = true;
                     let limit = self.options.timeout.unwrap_or_default().as_secs();
                     self.stop(format!("bowline: the time limit of {limit} s was reached"));
                 }
                 failed = finish(&mut self.stop) => self.stop_answered(failed)?,
-                () = at(patience) => {
+                () = until(patience) => {
                     let task = self.watch.open().into_iter().next().unwrap_or_default();
                     return Err(RunError::NotStopping { task, after: STOP_LIMIT });
                 }
@@ -421,13 +422,6 @@ async fn finish<T>(call: &mut Call<T>) -> T {
             *call = None;
             result
         }
-        None => pending().await,
-    }
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
 }

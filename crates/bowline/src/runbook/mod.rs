@@ -13,6 +13,7 @@ use std::time::Duration;
 use bowline_runbook::{
     Action, Answer, CallFailure, Document, Ended, Event, Execution, Request, Snapshot, Status, Work,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// For a value of the Parameter Store.
 const STORE_LIMIT: Duration = Duration::from_secs(25);
+/// Such values that are asked for at once.
+const LOOKED_UP: usize = 8;
 
 /// What a run may do on this machine.
 #[derive(Clone, Debug, Default)]
@@ -161,28 +164,33 @@ pub async fn stored(
     client: &Client,
     names: &[String],
 ) -> Result<BTreeMap<String, Value>, AwsError> {
-    let mut values = BTreeMap::new();
-    for name in names {
-        let input = Map::from_iter([("Name".to_owned(), Value::from(name.as_str()))]);
-        let limit = Instant::now() + STORE_LIMIT;
-        let answered = client
-            .api()
-            .by_model("ssm", "GetParameter", &input, limit)
-            .await?
-            .value;
-        let parameter = &answered["Parameter"];
-        let text = parameter["Value"].as_str().unwrap_or_default();
-        let value = match parameter["Type"].as_str() {
-            Some("SecureString") => {
-                let why = format!("{name} is a SecureString, which a runbook cannot use");
-                return Err(AwsError::unusable("ssm:GetParameter".to_owned(), &why));
-            }
-            Some("StringList") => text.split(',').map(Value::from).collect(),
-            _ => Value::from(text),
-        };
-        values.insert(name.clone(), value);
-    }
-    Ok(values)
+    let client = client.clone();
+    stream::iter(names.to_vec())
+        .map(move |name| looked_up(client.clone(), name))
+        .buffered(LOOKED_UP)
+        .try_collect()
+        .await
+}
+
+async fn looked_up(client: Client, name: String) -> Result<(String, Value), AwsError> {
+    let input = Map::from_iter([("Name".to_owned(), Value::from(name.as_str()))]);
+    let limit = Instant::now() + STORE_LIMIT;
+    let answered = client
+        .api()
+        .by_model("ssm", "GetParameter", &input, limit)
+        .await?
+        .value;
+    let parameter = &answered["Parameter"];
+    let text = parameter["Value"].as_str().unwrap_or_default();
+    let value = match parameter["Type"].as_str() {
+        Some("SecureString") => {
+            let why = format!("{name} is a SecureString, which a runbook cannot use");
+            return Err(AwsError::unusable("ssm:GetParameter".to_owned(), &why));
+        }
+        Some("StringList") => text.split(',').map(Value::from).collect(),
+        _ => Value::from(text),
+    };
+    Ok((name, value))
 }
 
 impl RunbookRun {

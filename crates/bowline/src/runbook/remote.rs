@@ -61,11 +61,7 @@ pub async fn register(
     text: &str,
     name: Option<&str>,
 ) -> Result<Registered, AwsError> {
-    let digest: String = Sha256::digest(text)
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex::encode(&Sha256::digest(text)[..8]);
     let format = match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => "JSON",
         Err(_) => "YAML",

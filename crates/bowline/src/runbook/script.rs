@@ -20,6 +20,18 @@ const OUTPUT_LIMIT: u64 = 1 << 20;
 /// What a script may take at most; its step's own limit is shorter as a rule.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
+/// How SDKs are told of proxies.
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+];
+/// What is asked without one, as bowline itself does: a sandbox is on this machine.
+const HERE: &str = "localhost,127.0.0.1,::1";
+
 /// For outputs that somebody holds open who is out of reach, once the script has ended.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -60,25 +72,22 @@ pub(super) async fn run(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    for name in [
-        "PATH",
-        "LANG",
-        "LC_ALL",
-        "AWS_ENDPOINT_URL",
-        "AWS_CA_BUNDLE",
-        "PYTHONPATH",
-    ] {
+    let kept = ["PATH", "LANG", "LC_ALL", "AWS_CA_BUNDLE", "PYTHONPATH"];
+    for name in kept.into_iter().chain(PROXIES) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
+    let direct = std::env::var("no_proxy").or_else(|_| std::env::var("NO_PROXY"));
+    let direct = self::direct(direct.as_deref().unwrap_or_default());
+    for name in ["no_proxy", "NO_PROXY"] {
+        command.env(name, &direct);
+    }
     command
         .env("HOME", folder.path())
         .env("AWS_REGION", client.region())
-        .env("AWS_DEFAULT_REGION", client.region());
-    if let Some(endpoint) = client.endpoint() {
-        command.env("AWS_ENDPOINT_URL", endpoint);
-    }
+        .env("AWS_DEFAULT_REGION", client.region())
+        .envs(client.endpoint_variables());
     let credentials = client.credentials().await.map_err(|error| error.message)?;
     command.env("AWS_ACCESS_KEY_ID", &credentials.access_key_id);
     command.env(
@@ -106,6 +115,15 @@ pub(super) async fn run(
     }
 }
 
+/// The hosts that are asked without a proxy, with this machine among them.
+fn direct(given: &str) -> String {
+    match given.trim() {
+        "*" => "*".to_owned(),
+        "" => HERE.to_owned(),
+        given => format!("{given},{HERE}"),
+    }
+}
+
 fn source(script: &Script, policy: &ScriptPolicy) -> Result<(String, String), String> {
     let handler = script.handler.clone().ok_or("the script has no Handler")?;
     if let Some(source) = &script.source {
@@ -123,10 +141,7 @@ fn source(script: &Script, policy: &ScriptPolicy) -> Result<(String, String), St
     }
     let source = std::fs::read_to_string(folder.join(name))
         .map_err(|error| format!("the attachment {name}: {error}"))?;
-    let sum: String = Sha256::digest(source.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = hex::encode(Sha256::digest(source.as_bytes()));
     if policy
         .checksums
         .get(name)

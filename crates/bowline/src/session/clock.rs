@@ -1,9 +1,10 @@
 //! The clock of a session: monotonic, anchored once to the wall clock.
 
+use std::future::pending;
 use std::time::SystemTime;
 
 use bowline_proto::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Gives the moments that the protocol wants.
 #[derive(Clone, Copy, Debug)]
@@ -29,5 +30,13 @@ impl Clock {
 
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         self.anchor + (at - self.epoch)
+    }
+}
+
+/// Waits for a moment, or for ever if there is none. Cancel-safe.
+pub(crate) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }

@@ -76,6 +76,13 @@ enum Way {
     Out(Vec<u8>),
 }
 
+/// What a dry run has found out besides its report.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// What would be copied, unless it is a stream.
+    bytes: Option<u64>,
+}
+
 /// Copies.
 pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let json = match context.global.output {
@@ -110,9 +117,15 @@ pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandErr
         report = copy => report,
         code = interrupted() => {
             progress.finish();
-            // What was being written is finished or left as a part; sessions are ended.
+            // What was being written is finished, left as a part, or removed if it is a stream's; sessions are ended.
             client.finish().await;
-            context.printer.note("interrupted; the same command goes on where this one was");
+            context.printer.note(match way {
+                Way::Up { .. } | Way::Down { .. } => {
+                    "interrupted; the same command goes on where this one was"
+                }
+                Way::In(_) => "interrupted; nothing of the stream is kept in the container",
+                Way::Out(_) => "interrupted; the stream ends early",
+            });
             return Ok(code?);
         }
     };
@@ -123,12 +136,19 @@ pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandErr
             .printer
             .warning(&format!("left out \"{name}\": {why}"));
     }
+    let plan = match way {
+        _ if !args.dry_run => None,
+        Way::In(_) => Some(Plan { bytes: None }),
+        _ => Some(Plan {
+            bytes: Some(report.bytes),
+        }),
+    };
     if json {
-        context.printer.document(&document(&report, args.dry_run))?;
+        context.printer.document(&document(&report, plan))?;
     } else {
         context
             .printer
-            .note(&summary(&report, begun.elapsed(), args.dry_run));
+            .note(&summary(&report, begun.elapsed(), plan));
     }
     Ok(match report.skipped.is_empty() {
         true => ExitCode::Success,
@@ -290,16 +310,18 @@ pub(crate) fn error(error: CopyError) -> CommandError {
     }
 }
 
-fn summary(report: &CopyReport, took: Duration, dry_run: bool) -> String {
+fn summary(report: &CopyReport, took: Duration, plan: Option<Plan>) -> String {
     let plural = |count: u64, one: &str, many: &str| match count {
         1 => format!("1 {one}"),
         count => format!("{count} {many}"),
     };
     let files = plural(report.files, "file", "files");
-    let bytes = progress::size(report.bytes);
-    if dry_run {
+    if let Some(plan) = plan {
+        let bytes = plan.bytes.map(progress::size);
+        let bytes = bytes.unwrap_or_else(|| "as long as the stream".to_owned());
         return format!("would copy {files}, {bytes}{}", unchanged(report));
     }
+    let bytes = progress::size(report.bytes);
     let seconds = took.as_secs_f64();
     let moved = report.bytes.saturating_sub(report.resumed);
     #[expect(
@@ -327,18 +349,18 @@ fn unchanged(report: &CopyReport) -> String {
     }
 }
 
-fn document(report: &CopyReport, dry_run: bool) -> String {
+fn document(report: &CopyReport, plan: Option<Plan>) -> String {
     let skipped: Vec<_> = report
         .skipped
         .iter()
         .map(|(name, why)| json!({"name": name, "reason": why.to_string()}))
         .collect();
     let document = json!({
-        "dryRun": dry_run,
+        "dryRun": plan.is_some(),
         "files": report.files,
         "directories": report.directories,
         "links": report.links,
-        "bytes": report.bytes,
+        "bytes": plan.map_or(Some(report.bytes), |plan| plan.bytes),
         "resumedBytes": report.resumed,
         "unchanged": report.unchanged,
         "skipped": skipped,

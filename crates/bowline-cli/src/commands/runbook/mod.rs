@@ -19,6 +19,7 @@ use std::path::Path;
 use bowline_runbook::{Document, Report, Severity};
 use clap::{Args, Subcommand};
 
+pub(super) use self::submit::split as name_and_version;
 use super::Context;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
@@ -71,7 +72,7 @@ pub async fn run(args: RunbookArgs, context: &Context) -> Result<ExitCode, Comma
 }
 
 /// The text of a file, or of stdin for `-`.
-fn read(path: &Path) -> Result<String, CommandError> {
+pub(super) fn read(path: &Path) -> Result<String, CommandError> {
     let text = match path.as_os_str() == "-" {
         true => {
             let mut text = String::new();

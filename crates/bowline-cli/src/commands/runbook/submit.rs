@@ -251,7 +251,7 @@ pub(super) async fn forget(client: &Client, registered: &Registered, context: &C
 }
 
 /// Name and version; an ARN has colons of its own.
-fn split(named: &str) -> (&str, Option<&str>) {
+pub(in crate::commands) fn split(named: &str) -> (&str, Option<&str>) {
     match named.rsplit_once(':') {
         Some((name, version))
             if version.starts_with('$') || version.bytes().all(|it| it.is_ascii_digit()) =>

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bowline_services::{Operation, Protocol, Scalar, Service, Shape, ShapeId, TimeFormat};
 use serde_json::{Map, Value};
 
-use super::escape;
-use super::wire::{DEPTH_LIMIT, Draft, scalar};
+use super::wire::{DEPTH_LIMIT, Draft, escaped, scalar};
 
 /// The request of a call.
 pub(super) fn draft(service: &Service, operation: &Operation, input: &Map<String, Value>) -> Draft {
@@ -27,9 +26,9 @@ pub(super) fn draft(service: &Service, operation: &Operation, input: &Map<String
         if !body.is_empty() {
             body.push('&');
         }
-        escape(&mut body, &name);
+        body.push_str(&escaped(&name, false));
         body.push('=');
-        escape(&mut body, &value);
+        body.push_str(&escaped(&value, false));
     }
     Draft {
         method: "POST".to_owned(),

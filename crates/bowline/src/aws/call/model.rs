@@ -296,7 +296,7 @@ pub(crate) fn token() -> String {
     let mut bytes = [0; 16];
     // Without entropy there is no TLS either; a token of zeros is one that repeats.
     let _ = getrandom::fill(&mut bytes);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(bytes);
     format!(
         "{}-{}-4{}-8{}-{}",
         &hex[..8],

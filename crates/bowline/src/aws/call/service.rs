@@ -1,8 +1,9 @@
 //! The services that can be called: how each is spoken to, and where it is.
 
 use super::Lists;
+use super::hosts::host;
 use crate::aws::config::Settings;
-use crate::aws::regions::dns_suffix;
+use crate::aws::regions::partition;
 
 /// One service.
 #[derive(Debug)]
@@ -12,8 +13,6 @@ pub(super) struct Service {
     /// In the names of endpoint settings.
     id: &'static str,
     pub(super) protocol: Protocol,
-    /// One endpoint for a whole partition.
-    global: bool,
 }
 
 /// How a service is spoken to.
@@ -36,7 +35,6 @@ const SERVICES: [Service; 9] = [
             target: "AWSOrganizationsV20161128",
             version: "1.1",
         },
-        global: true,
     },
     Service {
         name: "secretsmanager",
@@ -45,7 +43,6 @@ const SERVICES: [Service; 9] = [
             target: "secretsmanager",
             version: "1.1",
         },
-        global: false,
     },
     Service {
         name: "rds",
@@ -54,7 +51,6 @@ const SERVICES: [Service; 9] = [
             version: "2014-10-31",
             lists: Lists::Member,
         },
-        global: false,
     },
     Service {
         name: "elasticache",
@@ -63,7 +59,6 @@ const SERVICES: [Service; 9] = [
             version: "2015-02-02",
             lists: Lists::Member,
         },
-        global: false,
     },
     Service {
         name: "ecs",
@@ -72,7 +67,6 @@ const SERVICES: [Service; 9] = [
             target: "AmazonEC2ContainerServiceV20141113",
             version: "1.1",
         },
-        global: false,
     },
     Service {
         name: "ssm",
@@ -81,7 +75,6 @@ const SERVICES: [Service; 9] = [
             target: "AmazonSSM",
             version: "1.1",
         },
-        global: false,
     },
     Service {
         name: "sts",
@@ -90,7 +83,6 @@ const SERVICES: [Service; 9] = [
             version: "2011-06-15",
             lists: Lists::Member,
         },
-        global: false,
     },
     Service {
         name: "iam",
@@ -99,7 +91,6 @@ const SERVICES: [Service; 9] = [
             version: "2010-05-08",
             lists: Lists::Member,
         },
-        global: true,
     },
     Service {
         name: "ec2",
@@ -108,7 +99,6 @@ const SERVICES: [Service; 9] = [
             version: "2016-11-15",
             lists: Lists::Flat,
         },
-        global: false,
     },
 ];
 
@@ -117,42 +107,90 @@ impl Service {
         SERVICES.iter().find(|service| service.name == name)
     }
 
-    /// The URL to post to and the region to sign for. Global services are signed for one region of their partition,
-    /// also at an endpoint of the user's, as the SDKs do it.
+    /// The URL to post to and the region to sign for. AWS's own hosts of global services want one region of their
+    /// partition; at an endpoint of the user's it is that of the caller, as with botocore.
     pub(super) fn place(&self, settings: &Settings) -> (String, String) {
         let region = settings.region.as_str();
-        let suffix = dns_suffix(region);
-        let (host, signed_for) = match (self.global, region) {
-            (false, _) => (format!("{}.{region}.{suffix}", self.name), region),
-            (true, _)
-                if self.name == "organizations"
-                    && !region.starts_with("cn-")
-                    && !region.starts_with("us-gov-") =>
-            {
-                (format!("{}.us-east-1.{suffix}", self.name), "us-east-1")
+        let (url, signed_for) = match settings.endpoint(self.id) {
+            Some(url) => (url, region),
+            None => {
+                let (host, signed_for) = self.host(region);
+                (format!("https://{host}"), signed_for)
             }
-            (true, _) if region.starts_with("cn-") => {
-                (format!("{}.cn-north-1.{suffix}", self.name), "cn-north-1")
-            }
-            (true, _) if region.starts_with("us-gov-") => {
-                (format!("{}.us-gov.{suffix}", self.name), "us-gov-west-1")
-            }
-            (true, _)
-                if ["us-iso", "eu-iso", "eusc-"]
-                    .iter()
-                    .any(|p| region.starts_with(p)) =>
-            {
-                (format!("{}.{region}.{suffix}", self.name), region)
-            }
-            (true, _) => (format!("{}.{suffix}", self.name), "us-east-1"),
         };
-        let url = match settings.endpoint(self.id) {
-            Some(url) => url,
-            None => format!("https://{host}"),
-        };
-        (
-            format!("{}/", url.trim_end_matches('/')),
-            signed_for.to_owned(),
-        )
+        let url = format!("{}/", url.trim_end_matches('/'));
+        (url, signed_for.to_owned())
+    }
+
+    fn host<'r>(&self, region: &'r str) -> (String, &'r str) {
+        match (self.name, partition(region)) {
+            ("iam", "aws") => ("iam.amazonaws.com".to_owned(), "us-east-1"),
+            _ => host(self.name, self.name, region),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As botocore 1.44 places them.
+    #[test]
+    fn global_services_are_where_their_partition_has_them() {
+        for (name, region, expected, signed_for) in [
+            ("iam", "eu-west-1", "iam.amazonaws.com", "us-east-1"),
+            (
+                "iam",
+                "cn-northwest-1",
+                "iam.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+            ),
+            (
+                "iam",
+                "us-gov-east-1",
+                "iam.us-gov.amazonaws.com",
+                "us-gov-west-1",
+            ),
+            (
+                "iam",
+                "us-iso-east-1",
+                "iam.us-iso-east-1.c2s.ic.gov",
+                "us-iso-east-1",
+            ),
+            (
+                "organizations",
+                "eu-west-1",
+                "organizations.us-east-1.amazonaws.com",
+                "us-east-1",
+            ),
+            (
+                "organizations",
+                "cn-north-1",
+                "organizations.cn-northwest-1.amazonaws.com.cn",
+                "cn-northwest-1",
+            ),
+            (
+                "organizations",
+                "us-gov-east-1",
+                "organizations.us-gov-west-1.amazonaws.com",
+                "us-gov-west-1",
+            ),
+            (
+                "organizations",
+                "eusc-de-east-1",
+                "organizations.eusc-de-east-1.amazonaws.eu",
+                "eusc-de-east-1",
+            ),
+            (
+                "ssm",
+                "eu-west-1",
+                "ssm.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+        ] {
+            let service = Service::named(name).unwrap();
+            let expected = (expected.to_owned(), signed_for);
+            assert_eq!(service.host(region), expected, "{name} {region}");
+        }
     }
 }

@@ -228,7 +228,8 @@ fn fill(path: &str, name: &str, value: &str) -> Result<String, String> {
         .replace(&format!("{{{name}+}}"), &greedy))
 }
 
-fn escaped(text: &str, keep_slashes: bool) -> String {
+/// Percent-encoded, but for what RFC 3986 leaves alone.
+pub(super) fn escaped(text: &str, keep_slashes: bool) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slashes && byte == b'/')

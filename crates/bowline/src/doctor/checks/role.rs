@@ -1,7 +1,8 @@
 //! The task's role, which the exec agent works with.
 
 use super::{Looked, by_policies, join};
-use crate::doctor::facts::{Facts, Known, Verdict, last};
+use crate::aws::ecs::last_part;
+use crate::doctor::facts::{Facts, Known, Verdict};
 use crate::doctor::fix;
 use crate::doctor::{Check, Severity};
 
@@ -13,7 +14,7 @@ pub(super) fn present(facts: &Facts) -> Vec<Check> {
         "taskRoleArn in ecs:DescribeTasks (overrides) and ecs:DescribeTaskDefinition",
     );
     match facts.role_arn() {
-        Ok(Some(role)) => LOOK.ok(format!("the task has the role {}", last(role))),
+        Ok(Some(role)) => LOOK.ok(format!("the task has the role {}", last_part(role))),
         Ok(None) if facts.is_on_instance() => vec![LOOK.found(
             crate::doctor::State::Unknown,
             "the task has no role; the agent uses its instance's, which is not looked at",
@@ -92,7 +93,7 @@ fn judge(
         // The check of the role itself says what there is to say.
         return Vec::new();
     };
-    let name = last(role);
+    let name = last_part(role);
     match verdict {
         Err(why) => look.unknown(&format!("what role {name} may do"), why),
         Ok(verdict) if verdict.nobody => look.problem(

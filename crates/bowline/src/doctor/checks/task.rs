@@ -2,7 +2,8 @@
 
 use super::Looked;
 use crate::aws::call::text;
-use crate::doctor::facts::{Facts, last};
+use crate::aws::ecs::last_part;
+use crate::doctor::facts::Facts;
 use crate::doctor::fix;
 use crate::doctor::{Check, Severity};
 
@@ -76,7 +77,7 @@ pub(super) fn definition(facts: &Facts) -> Vec<Check> {
         return Vec::new();
     };
     let own = text(&facts.task, "taskDefinitionArn").unwrap_or_default();
-    let (own, newer) = (last(own), last(newer));
+    let (own, newer) = (last_part(own), last_part(newer));
     LOOK.problem(
         Severity::Note,
         format!(
@@ -146,7 +147,8 @@ pub(super) fn ecs_agent(facts: &Facts) -> Vec<Check> {
             LOOK.ok(format!("ECS agent {version} on the instance has ECS Exec"))
         }
         Some(_) => {
-            let name = last(text(instance, "containerInstanceArn").unwrap_or_default()).to_owned();
+            let name =
+                last_part(text(instance, "containerInstanceArn").unwrap_or_default()).to_owned();
             let [a, b, c] = least;
             LOOK.problem(
                 Severity::Blocks,

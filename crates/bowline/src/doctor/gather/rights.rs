@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Asker;
 use crate::aws::call::{list, text};
-use crate::doctor::facts::{Caller, Known, Rights, Unknown, Verdict, last};
+use crate::aws::ecs::last_part;
+use crate::doctor::facts::{Caller, Known, Rights, Unknown, Verdict};
 
 /// What the resources are named by.
 #[derive(Clone, Copy, Debug)]
@@ -365,7 +366,7 @@ fn logging(exec: &Value, definition: &Known<Value>, place: &Place<'_>) -> Known<
                 ));
             }
             if let Some(bucket) = text(log, "s3BucketName") {
-                let bucket = format!("arn:{}:s3:::{}", place.partition, last(bucket));
+                let bucket = format!("arn:{}:s3:::{}", place.partition, last_part(bucket));
                 needed.push((&["s3:PutObject"], format!("{bucket}/*")));
                 if log["s3EncryptionEnabled"] == true {
                     needed.push((&["s3:GetEncryptionConfiguration"], bucket));

@@ -1,13 +1,12 @@
 //! A session that another program started: its data channel, what it turns out to be, and its command as an [`Exec`].
 
 use std::collections::VecDeque;
-use std::future::pending;
 use std::time::Duration;
 
 use bowline_proto::{SessionType, Size};
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::error::ExecError;
 use super::recorded;
@@ -18,6 +17,7 @@ use crate::forward::GrantedPort;
 use crate::model::SessionGrant;
 use crate::record::{RecordError, RecordPlan};
 use crate::session::ChannelError;
+use crate::session::clock::until;
 use crate::session::driver::{BACKLOG, Channel, ChannelEvent, ChannelOptions, Command};
 
 // Tuning.
@@ -369,12 +369,5 @@ impl JoinedCommand {
             at += pause;
             self.ends.push_back(at);
         }
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
     }
 }

@@ -14,6 +14,7 @@ use super::protocol::{Protocol, Step};
 use super::{ExecEvent, ExecRequest};
 use crate::model::SessionGrant;
 use crate::session::ChannelError;
+use crate::session::clock::until;
 use crate::session::driver::{Channel, ChannelEvent, Command};
 use crate::{Client, ResolvedTarget};
 
@@ -288,7 +289,7 @@ impl<'a> Worker<'a> {
             input = inputs.recv(), if !inputs.is_closed() => Turn::Input(input),
             piece = stdin.pieces.recv(), if wants_stdin => Turn::Stdin(piece),
             () = tokio::time::sleep_until(*deadline), if timed => Turn::Deadline,
-            () = sleep_until(ends), if ends.is_some() => Turn::TimeLimit,
+            () = until(ends), if ends.is_some() => Turn::TimeLimit,
         }
     }
 
@@ -508,12 +509,6 @@ fn weight(event: &ExecEvent) -> usize {
     match event {
         ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => bytes.len(),
         _ => 0,
-    }
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment).await;
     }
 }
 

@@ -136,13 +136,7 @@ fn digest(argv: &[Vec<u8>]) -> String {
         hash.update(word);
         hash.update([0]);
     }
-    let hex: String = hash
-        .finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex::encode(&hash.finalize()[..16]))
 }
 
 #[cfg(test)]
