@@ -58,6 +58,7 @@ pub struct Context {
     /// When the program was started, or nearly so.
     pub(crate) started: Instant,
     private: OnceCell<PrivateSandbox>,
+    client: OnceCell<Client>,
     pub(crate) recordings: Recordings,
 }
 
@@ -76,12 +77,21 @@ impl Context {
             arguments,
             started: Instant::now(),
             private: OnceCell::new(),
+            client: OnceCell::new(),
             recordings: Recordings::default(),
         }
     }
 
-    /// A client for the account, region and endpoint of the global options.
+    /// The client for the account, region and endpoint of the global options. There is one for the whole command: each
+    /// looks for credentials by itself, and an MFA code is good for one session only.
     pub async fn client(&self) -> Result<Client, CommandError> {
+        self.client
+            .get_or_try_init(|| self.connect())
+            .await
+            .cloned()
+    }
+
+    async fn connect(&self) -> Result<Client, CommandError> {
         let options = if self.global.sandbox {
             let start = || PrivateSandbox::start(&self.global);
             self.private.get_or_try_init(start).await?.client_options()
