@@ -184,6 +184,10 @@ fn files_are_shipped_and_fresh_tasks_started() {
     run(&mut project.bowline(&sandbox, &["op", "job", "n=10"]))
         .code(2)
         .stderr_has("1..9");
+    let elsewhere = ["op", "job", "n=7", "--on", "web", "--dry-run"];
+    let finished = run(&mut project.bowline(&sandbox, &elsewhere)).code(0);
+    let said = String::from_utf8(finished.stdout).unwrap();
+    assert!(said.starts_with("would run in a fresh task web:"), "{said}");
     project.declare("[op.bad]\ncommand = ['sh', '-c', 'rm {x}']\nparam.x = {}\n");
     run(&mut project.bowline(&sandbox, &["op", "ls"]))
         .code(2)

@@ -44,13 +44,14 @@ impl Call<'_> {
             false => BTreeMap::new(),
         };
         let bound = values::check(operation, &given, &choices)?;
-        let target = match &operation.target {
-            Some(target) => Some(
+        let target = match (self.on, &operation.target) {
+            (Some(on), _) => Some(RunTarget::Spec(on.clone())),
+            (None, Some(target)) => Some(
                 target
                     .parse::<RunTarget>()
                     .map_err(|error| CommandError::usage(error.to_string()))?,
             ),
-            None => context.target(None).map(RunTarget::Spec),
+            (None, None) => context.target(None).map(RunTarget::Spec),
         };
         let target = match target {
             Some(RunTarget::Spec(spec)) => context.target(Some(&spec)).map(RunTarget::Spec),
