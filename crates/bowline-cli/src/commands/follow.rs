@@ -187,7 +187,15 @@ pub(crate) fn gone() -> CommandError {
     CommandError::new(ErrorKind::Unavailable, "the session ended without a word")
 }
 
-/// The error for [`Ended::Output`].
+/// How a command ends for [`Ended::Output`].
+pub(crate) fn output_lost(error: &io::Error) -> Result<ExitCode, CommandError> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(ExitCode::BROKEN_PIPE),
+        _ => Err(unwritten(error)),
+    }
+}
+
+/// The error for output that cannot be written, but for a reader that went away.
 pub(crate) fn unwritten(error: &io::Error) -> CommandError {
     CommandError::new(
         ErrorKind::Unavailable,

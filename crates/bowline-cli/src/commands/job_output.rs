@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::Context;
 use super::exec::report::Report;
 use super::jobs;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
 use crate::job_record::{self, JobRecord};
 use crate::writer::{Stream, Writers};
@@ -79,8 +79,8 @@ pub(crate) async fn attach(
         }
     };
     client.finish().await;
-    report.last_line(&ended, None, context)?;
-    ended
+    let written = report.last_line(&ended, None, context);
+    keep(ended, written)
 }
 
 async fn follow(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Running, Sandbox, run, wait_for};
+use crate::support::{LATER, Running, Sandbox, Shared, run, run_unread, wait_for};
 
 /// Starts a job; its id.
 #[track_caller]
@@ -115,4 +115,16 @@ fn a_job_can_be_ended_and_is_known_without_a_record() {
     run(&mut sandbox.bowline(&["attach", missing.trim_end()]))
         .code(127)
         .stderr_has("no-such-program");
+}
+
+#[test]
+fn a_reader_that_leaves_a_job_is_no_success() {
+    let sandbox = Shared::get();
+    let id = start(&sandbox, "echo line; exit 0");
+    for form in [
+        &["attach", &id, "--from-start"][..],
+        &["attach", &id, "--from-start", "-o", "json"],
+    ] {
+        run_unread(&mut sandbox.bowline(form)).code(141);
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::support::{Sandbox, Shared, run};
+use crate::support::{Sandbox, Shared, run, run_unread};
 
 /// The project of the example, its programs where the containers see them.
 struct Project(TempDir);
@@ -196,4 +196,25 @@ fn files_are_shipped_and_fresh_tasks_started() {
     run(&mut project.bowline(&sandbox, &["op", "ls"]))
         .code(2)
         .stderr_has("below the project");
+}
+
+/// What was done has its code, and the log its end, whether anybody reads or not.
+#[test]
+fn a_reader_that_leaves_changes_neither_the_code_nor_the_log() {
+    let sandbox = Shared::get();
+    let project = Project::new();
+    let log = project.0.path().join("log");
+    project.declare(
+        "[op.here]\ntarget = 'web'\ncommand = ['sh', '-c', 'echo out; exit 4']\n\
+         [op.fresh]\ntarget = 'family:job'\nvia = 'run'\ncommand = ['sh', '-c', 'echo out; exit 4']\nlog = 'log'\n",
+    );
+    let unread = |words: &[&str]| run_unread(&mut project.bowline(&sandbox, words));
+    unread(&["op", "here"]).code(141);
+    unread(&["op", "here", "-o", "json"]).code(4);
+    unread(&["op", "fresh"])
+        .code(141)
+        .stderr_has("the task goes on");
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.contains("fresh ended with 141"), "{text}");
+    unread(&["op", "fresh", "-o", "json"]).code(4);
 }

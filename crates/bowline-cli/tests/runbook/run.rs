@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Finished, LATER, Running, Sandbox, Terminal, run, wait_for};
+use super::support::{Finished, LATER, Running, Sandbox, Terminal, run, run_unread, wait_for};
 use super::{EXAMPLE, written};
 
 const PARAMETERS: [&str; 6] = [
@@ -333,4 +333,19 @@ fn a_person_approves_and_sees_what_is_waited_for() {
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(0), "{shown}");
     assert!(shown.contains("ask  Success"), "{shown}");
+}
+
+/// Half a run would be worse than one that nobody has watched.
+#[test]
+fn a_reader_that_leaves_does_not_end_the_run() {
+    let sandbox = Sandbox::start(&[]);
+    let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: f, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: test}}\n- {name: g, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: nothing}}\n";
+    let (_folder, path) = written(text);
+    run_unread(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap()])).code(1);
+    let home = sandbox.environment().find(|(name, _)| name == "HOME");
+    let runs = Path::new(&home.unwrap().1).join(".local/state/bowline/runbooks");
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap();
+    let events = std::fs::read_to_string(run.path().join("events.ndjson")).unwrap();
+    let last = events.lines().last().unwrap();
+    assert!(last.contains("run.end"), "{last}");
 }

@@ -41,8 +41,6 @@ const UNASKED: usize = 10;
 const LEAVE_LIMIT: Duration = Duration::from_millis(1900);
 /// How often the table on the terminal is drawn.
 const FRAME: Duration = Duration::from_millis(150);
-/// What a shell says of a program that a broken pipe ended.
-const BROKEN_PIPE: u8 = 128 + 13;
 /// Names shown in the question before the start.
 const NAMES_SHOWN: usize = 5;
 
@@ -140,7 +138,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     };
     match finished {
         Some(Err(Unfinished::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
-            left = left.or(Some(ExitCode::Remote(BROKEN_PIPE)));
+            left = left.or(Some(ExitCode::BROKEN_PIPE));
         }
         Some(Err(Unfinished::Output(error))) => return Err(follow::unwritten(&error)),
         Some(Err(Unfinished::Other(error))) => return Err(error),
@@ -335,10 +333,7 @@ async fn watch(
                     fleet.stop();
                     let _ = timeout(LEAVE_LIMIT, drain(&mut fleet)).await;
                     show.make_room(context);
-                    return match error.kind() {
-                        io::ErrorKind::BrokenPipe => Ok(End::Left(ExitCode::Remote(BROKEN_PIPE))),
-                        _ => Err(follow::unwritten(&error)),
-                    };
+                    return follow::output_lost(&error).map(End::Left);
                 }
             }
             event = fleet.next(), if unwritten.is_none() && !over => match event {
@@ -376,13 +371,10 @@ async fn watch(
     }
     summary.took(begun.elapsed());
     match left {
-        None => {
-            writers
-                .finish()
-                .await
-                .map_err(|error| follow::unwritten(&error))?;
-            Ok(End::Done)
-        }
+        None => match writers.finish().await {
+            Ok(()) => Ok(End::Done),
+            Err(error) => follow::output_lost(&error).map(End::Left),
+        },
         Some((code, _)) => {
             let _ = timeout(Duration::from_millis(200), writers.finish()).await;
             summary.interrupted(targets);

@@ -25,7 +25,7 @@ use super::doctor::hint;
 use super::run::signals::Signals;
 use super::{Context, guard};
 use crate::duration;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
 
@@ -142,8 +142,8 @@ pub async fn run(args: ForwardArgs, context: &Context) -> Result<ExitCode, Comma
     }
     let report = Report::new(context)?;
     let ended = start(&args, context, report).await;
-    report.last_line(&ended, context)?;
-    ended
+    let written = report.last_line(&ended, context);
+    keep(ended, written)
 }
 
 async fn start(

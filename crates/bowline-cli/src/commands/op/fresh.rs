@@ -12,7 +12,7 @@ use super::values;
 use crate::commands::run::signals::Signals;
 use crate::commands::run::verdict::verdict;
 use crate::commands::{Context, guard};
-use crate::error::{CommandError, ErrorKind};
+use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
 use crate::writer::Stream;
 
@@ -86,7 +86,7 @@ impl Call<'_> {
         let mut run = client.run(plan.request, run);
         let control = run.control();
         let mut stopping = false;
-        let ended = loop {
+        let ended = 'ended: loop {
             let event = tokio::select! {
                 event = run.next() => event,
                 signal = signals.next() => {
@@ -110,8 +110,12 @@ impl Call<'_> {
                     for line in lines {
                         let text = format!("{}\n", line.message);
                         ledger.output(Stream::Stdout, text.as_bytes());
-                        if !self.json {
-                            context.printer.document(&text)?;
+                        if self.json {
+                            continue;
+                        }
+                        if let Err(error) = context.printer.document(&text) {
+                            context.printer.note("the task goes on");
+                            break 'ended keep(Err(error), Ok(()));
                         }
                     }
                 }

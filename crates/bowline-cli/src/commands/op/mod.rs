@@ -22,7 +22,7 @@ use super::follow::{self, Ended, Source};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::confirm::confirm;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 use crate::output::table;
 use crate::picker::{self, Found, PickArgs};
@@ -266,7 +266,7 @@ impl Call<'_> {
             Ended::Gone => Err(follow::gone()),
             Ended::Signal(code) => Ok(code),
             Ended::Escape => Ok(ExitCode::Interrupted),
-            Ended::Output(error) => Err(follow::unwritten(&error)),
+            Ended::Output(error) => follow::output_lost(&error),
         }
     }
 
@@ -277,10 +277,11 @@ impl Call<'_> {
         context: &Context,
     ) -> Result<ExitCode, CommandError> {
         let document = ledger.close(&ended)?;
-        if self.json {
-            context.printer.document(&format!("{document:#}\n"))?;
-        }
-        ended
+        let written = match self.json {
+            true => context.printer.document(&format!("{document:#}\n")),
+            false => Ok(()),
+        };
+        keep(ended, written)
     }
 
     async fn resolve(&self, client: &Client, context: &Context) -> Result<Found, CommandError> {

@@ -152,7 +152,7 @@ async fn shell(
         session::Ended::Signal(code) => Ok(code),
         session::Ended::Closed { reason, .. } => Err(reason.into()),
         session::Ended::Gone => Err(session::gone()),
-        session::Ended::Output(error) => Err(session::unwritten(&error)),
+        session::Ended::Output(error) => session::output_lost(&error),
     }
 }
 

@@ -28,7 +28,7 @@ use super::fleet::FleetArgs;
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 
 /// Run a fresh task and stay until it has ended
@@ -143,8 +143,8 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, CommandEr
     if args.dry_run {
         return ended.map(|ended| ended.code);
     }
-    report.last_line(&ended, args.follow.status_file.as_deref(), context)?;
-    ended.map(|ended| ended.code)
+    let written = report.last_line(&ended, args.follow.status_file.as_deref(), context);
+    keep(ended, written).map(|ended| ended.code)
 }
 
 async fn start(

@@ -205,9 +205,8 @@ async fn local(
 }
 
 impl Viewer for Outcome {
-    fn event(&mut self, event: Event) -> Result<(), CommandError> {
+    fn event(&mut self, event: Event) {
         self.note(event);
-        Ok(())
     }
 
     fn note(&mut self, text: &str) {

@@ -290,9 +290,9 @@ async fn drive(
                 run.cancel();
             }
             Some(Some(Occurrence::Event(event))) => {
-                progress.show(&event)?;
                 folder.note(&event)?;
                 folder.keep(&run.snapshot())?;
+                progress.show(&event);
             }
             Some(Some(Occurrence::Asked(request))) => {
                 progress.clear();

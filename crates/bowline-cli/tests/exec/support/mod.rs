@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::control::post;
 pub(crate) use self::process::{Process, signal};
-pub(crate) use self::running::{Finished, Running, run, run_with};
+pub(crate) use self::running::{Finished, Running, run, run_unread, run_with};
 pub(crate) use self::terminal::Terminal;
 
 /// The binary under test.
