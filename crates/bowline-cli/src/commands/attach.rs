@@ -12,10 +12,10 @@ use serde::Deserialize;
 use super::run::FollowArgs;
 use super::run::follow::{self, Ended, Shown};
 use super::run::report::Report;
-use super::run::signals::Signals;
 use super::{Context, job_output};
 use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::terminal;
 
 /// More than any answer of RunTask.

@@ -14,6 +14,7 @@ use super::jobs;
 use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
 use crate::job_record::{self, JobRecord};
+use crate::signals::Signals;
 use crate::writer::{Stream, Writers};
 
 /// How long lost sessions are replaced by new ones when nothing comes of it.
@@ -70,12 +71,13 @@ pub(crate) async fn attach(
         None => Report::Streams,
         Some(_) => Report::Json,
     };
+    let mut signals = Signals::listen()?;
     let following = follow(&client, &target, &mut record, report, context);
     let ended = tokio::select! {
         ended = following => ended,
-        _ = tokio::signal::ctrl_c() => {
+        signal = signals.next() => {
             context.printer.note(&format!("{id} goes on; bowline attach {id} comes back to it"));
-            Ok(ExitCode::Interrupted)
+            Ok(signal.code())
         }
     };
     client.finish().await;

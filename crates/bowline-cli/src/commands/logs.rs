@@ -12,11 +12,11 @@ use regex::Regex;
 
 use super::Context;
 use super::run::report::{Report, log};
-use super::run::signals::{Signal, Signals};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::log_lines::Style;
+use crate::signals::{Signal, Signals};
 use crate::writer::{Stream, Writers};
 
 /// Lines of each container without --since, --until and --tail.

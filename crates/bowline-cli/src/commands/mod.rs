@@ -30,12 +30,13 @@ pub mod service;
 pub mod stop;
 
 use std::ffi::OsString;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bowline::Client;
 use bowline::config::Config;
 use bowline::target::{Selector, TargetSpec};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::cli::{Command, GlobalArgs, OutputFormat};
 use crate::error::CommandError;
@@ -43,6 +44,10 @@ use crate::exit_code::ExitCode;
 use crate::printer::Printer;
 use crate::private_sandbox::PrivateSandbox;
 use crate::recording::{self, Recordings};
+use crate::signals::Claim;
+
+/// For the sessions of a command that a signal ended.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What every command is given.
 #[derive(Debug)]
@@ -168,6 +173,14 @@ impl Context {
             .unwrap_or(OutputFormat::Table)
     }
 
+    /// Ends the sessions of a command that was left.
+    pub(crate) async fn leave(&self) {
+        if let Some(client) = self.client.get() {
+            // What does not end in time, ends by itself when nobody is heard of any more.
+            let _ = timeout(LEAVE_LIMIT, client.finish()).await;
+        }
+    }
+
     /// Ends what was started for the command.
     pub(crate) async fn close(self) {
         if let Some(sandbox) = self.private.into_inner() {
@@ -239,7 +252,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Record(args) => record::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
         Command::Plugin(args) => plugin::run(args, context),
-        Command::Cp(args) => cp::run(args, context).await,
+        Command::Cp(args) => {
+            // It takes signals by itself.
+            let _claim = Claim::new();
+            cp::run(args, context).await
+        }
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,

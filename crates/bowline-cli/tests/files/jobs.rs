@@ -128,3 +128,17 @@ fn a_reader_that_leaves_a_job_is_no_success() {
         run_unread(&mut sandbox.bowline(form)).code(141);
     }
 }
+
+#[test]
+fn a_signal_leaves_a_job_and_says_so() {
+    let sandbox = Sandbox::start(&[]);
+    let id = start(&sandbox, "echo line; exec sleep 600");
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut going =
+            Running::start_lines(&mut sandbox.bowline(&["attach", "--from-start", &id]));
+        assert_eq!(going.line().1, "line\n");
+        going.signal(name);
+        going.finish(LATER).code(code).stderr_has("goes on");
+    }
+    run(&mut sandbox.bowline(&["jobs", "cancel", &id])).code(0);
+}

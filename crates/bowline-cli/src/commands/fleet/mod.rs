@@ -23,7 +23,6 @@ use bowline::run::{RunOptions, RunPattern, RunWish};
 use bowline::session::exec::ExecRequest;
 use bowline::target::TargetPattern;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
 
 pub(crate) use self::options::FleetArgs;
@@ -33,6 +32,7 @@ use super::{Context, follow, guard};
 use crate::confirm::confirm;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::writer::{Stream, Writers};
 
 /// More targets than this are asked about first.
@@ -86,7 +86,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     more_files();
     let selection = tokio::select! {
         found = find::find(&task, context) => found?,
-        code = signals.next() => return Ok(code),
+        signal = signals.next() => return Ok(signal.code()),
     };
     let Selection {
         targets,
@@ -109,7 +109,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     // The signals are ours by now: without this nothing would leave the question.
     tokio::select! {
         asked = ask(&task, &targets, context) => asked?,
-        code = signals.next() => return Ok(code),
+        signal = signals.next() => return Ok(signal.code()),
     }
     let mut summary = Summary::new(targets.len(), problems.len(), gone);
     let begin = show.begin(&targets, &problems);
@@ -131,8 +131,8 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     // Comparing outputs takes its time, and whoever reads ours may not read.
     let finished = tokio::select! {
         finished = show.finish(&targets, &problems, &summary) => Some(finished),
-        code = signals.next() => {
-            left = left.or(Some(code));
+        signal = signals.next() => {
+            left = left.or(Some(signal.code()));
             None
         }
     };
@@ -345,10 +345,10 @@ async fn watch(
                     pieces.extend(show.event(event, targets, context)?);
                 }
             },
-            code = signals.next() => match left {
+            signal = signals.next() => match left {
                 None => {
                     fleet.stop();
-                    left = Some((code, tokio::time::Instant::now() + LEAVE_LIMIT));
+                    left = Some((signal.code(), tokio::time::Instant::now() + LEAVE_LIMIT));
                     // What nobody reads must not keep us.
                     pieces.clear();
                 }
@@ -410,32 +410,6 @@ async fn at(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What makes us leave.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Cancel-safe: signals are kept until they are received.
-    async fn next(&mut self) -> ExitCode {
-        tokio::select! {
-            _ = self.interrupt.recv() => ExitCode::Interrupted,
-            _ = self.terminate.recv() => ExitCode::Remote(128 + 15),
-            _ = self.hangup.recv() => ExitCode::Remote(128 + 1),
-        }
     }
 }
 

@@ -9,10 +9,10 @@ use clap::Args;
 use std::os::unix::process::ExitStatusExt;
 use tokio::process::{Child, Command};
 
-use super::super::run::signals::Signal;
 use super::write_whole;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::Signal;
 
 /// Options about this machine.
 #[derive(Args, Debug)]

@@ -22,12 +22,12 @@ use self::local::{Companion, Names};
 use self::report::{Lines, Report};
 use self::sets::SetCommand;
 use super::doctor::hint;
-use super::run::signals::Signals;
 use super::{Context, guard};
 use crate::duration;
 use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
+use crate::signals::Signals;
 
 /// Lead ports of this machine to a task, or to what stands behind it
 ///
@@ -160,22 +160,24 @@ async fn start(
     let mut background = args.background()?;
     let mut signals = Signals::listen()?;
     let finding = async {
-        let Ok((client, resolved)) = find(target.as_ref(), args, context).await? else {
-            return Ok(None);
+        let (client, resolved) = match find(target.as_ref(), args, context).await? {
+            Ok(found) => found,
+            Err(code) => return Ok(Err(code)),
         };
         let mut specs = Vec::new();
         for template in &templates {
             specs.push(template.fill(&client, &resolved).await?);
         }
         specs.extend(stores::specs(&client, &args.rds, &args.cache, context).await?);
-        Ok::<_, CommandError>(Some((client, resolved, specs)))
+        Ok::<_, CommandError>(Ok((client, resolved, specs)))
     };
     let found = tokio::select! {
         found = finding => found?,
         signal = signals.next() => return Ok(signal.code()),
     };
-    let Some((client, resolved, specs)) = found else {
-        return Ok(ExitCode::Interrupted);
+    let (client, resolved, specs) = match found {
+        Ok(found) => found,
+        Err(code) => return Ok(code),
     };
     let mut request = args.times.request(specs.clone());
     request.relay = args.relay;

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::Call;
 use super::ledger::Ledger;
 use super::values;
-use crate::commands::run::signals::Signals;
 use crate::commands::run::verdict::verdict;
 use crate::commands::{Context, guard};
 use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::writer::Stream;
 
 impl Call<'_> {

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::report::Report;
-use super::signals::{Signal, Signals};
 use super::verdict::verdict;
 use crate::commands::Context;
 use crate::commands::follow::output_lost;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::{Signal, Signals};
 use crate::terminal;
 use crate::writer::{Stream, Writers};
 

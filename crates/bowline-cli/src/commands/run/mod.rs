@@ -8,7 +8,6 @@ mod many;
 mod network;
 mod options;
 pub(super) mod report;
-pub(super) mod signals;
 pub(super) mod verdict;
 
 pub(crate) use self::report::who;
@@ -23,13 +22,13 @@ use self::launch::Launched;
 use self::network::NetworkArgs;
 use self::options::OverrideArgs;
 use self::report::Report;
-use self::signals::Signals;
 use super::fleet::FleetArgs;
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
 use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 
 /// Run a fresh task and stay until it has ended
 ///

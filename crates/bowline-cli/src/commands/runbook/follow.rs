@@ -119,7 +119,7 @@ pub(super) async fn follow(args: FollowArgs, context: &Context) -> Result<ExitCo
     )
     .await;
     progress.clear();
-    Ok(ended?.code())
+    Ok(ended?.code(&interrupts))
 }
 
 pub(super) async fn stop(args: StopArgs, context: &Context) -> Result<ExitCode, CommandError> {
