@@ -218,3 +218,25 @@ fn a_reader_that_leaves_changes_neither_the_code_nor_the_log() {
     assert!(text.contains("fresh ended with 141"), "{text}");
     unread(&["op", "fresh", "-o", "json"]).code(4);
 }
+
+/// The log cannot be opened: what was to be run was not, and nothing of it is left in the container.
+#[test]
+fn what_fails_here_leaves_no_file_there() {
+    let sandbox = Shared::get();
+    let project = Project::new();
+    project.declare(
+        "[op.load]\ntarget = 'web'\ncommand = ['cat', '{data}']\nlog = 'nowhere/log'\nparam.data = { type = 'file' }\n",
+    );
+    let name = format!("left{}.csv", std::process::id());
+    fs::write(project.0.path().join(&name), "1,2\n").unwrap();
+    run(&mut project.bowline(&sandbox, &["op", "load", &format!("data={name}")]))
+        .code(125)
+        .stdout("")
+        .stderr_has("cannot write the log");
+    let left = fs::read_dir("/tmp").unwrap().flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name().into_string().unwrap_or_default())
+        .filter(|file| file.ends_with(&name))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
