@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Running, Sandbox, Shared, run, run_unread, wait_for};
+use crate::support::{LATER, Running, Sandbox, Shared, post, run, run_unread, wait_for};
 
 /// Starts a job; its id.
 #[track_caller]
@@ -141,4 +141,72 @@ fn a_signal_leaves_a_job_and_says_so() {
         going.finish(LATER).code(code).stderr_has("goes on");
     }
     run(&mut sandbox.bowline(&["jobs", "cancel", &id])).code(0);
+}
+
+#[test]
+fn a_container_that_does_not_answer_hides_no_other_jobs() {
+    let sandbox = Sandbox::start(&["--accept-any-credentials"]);
+    let listed = run(&mut sandbox.bowline(&["ls", "tasks", "-o", "json"])).code(0);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let tasks: Vec<String> = listed["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| {
+            format!(
+                "task:{}",
+                task["taskArn"]
+                    .as_str()
+                    .unwrap()
+                    .rsplit('/')
+                    .next()
+                    .unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(tasks.len(), 2);
+    for task in &tasks {
+        run(&mut sandbox.bowline(&["exec", "-d", task, "--", "sleep", "600"])).code(0);
+    }
+    let refuse = |count: u32| {
+        let body = serde_json::json!({"operation": "ExecuteCommand", "code": "AccessDeniedException", "count": count});
+        post(&sandbox, "BowlineSandbox", "FailNext", &body);
+    };
+    let states = |stdout: &[u8]| {
+        let text = std::str::from_utf8(stdout).unwrap().lines();
+        let rows = text.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let mut states: Vec<String> = rows
+            .map(|row| row["state"].as_str().unwrap().to_owned())
+            .collect();
+        states.sort();
+        states
+    };
+    let words = ["jobs", "ls", "-o", "ndjson"];
+    refuse(1);
+    let one = run(&mut sandbox.bowline(&words))
+        .code(0)
+        .stderr_has("are not known: ");
+    assert_eq!(states(&one.stdout), ["running", "unknown"]);
+    refuse(2);
+    let none = run(&mut sandbox.bowline(&words)).code(125);
+    assert_eq!(states(&none.stdout), ["unknown", "unknown"]);
+    let all = run(&mut sandbox.bowline(&words)).code(0);
+    assert_eq!(states(&all.stdout), ["running", "running"]);
+}
+
+#[test]
+fn a_guard_is_asked_before_jobs_are_removed() {
+    let sandbox = Sandbox::start(&[]);
+    let id = start(&sandbox, "true");
+    let home = sandbox.environment().find(|(name, _)| name == "HOME");
+    let home = Path::new(&home.unwrap().1).join(".config/bowline");
+    fs::create_dir_all(&home).unwrap();
+    let guard = "[[guard]]\nname = 'production'\ncluster = 'demo'\nconfirm = 'yes'\n";
+    fs::write(home.join("config.toml"), guard).unwrap();
+    run(&mut sandbox.bowline(&["jobs", "wait", &id])).code(0);
+    run(&mut sandbox.bowline(&["jobs", "rm", &id]))
+        .code(2)
+        .stderr_has("PRODUCTION")
+        .stderr_has("add --yes");
+    run(&mut sandbox.bowline(&["jobs", "rm", &id, "--yes"])).code(0);
 }
