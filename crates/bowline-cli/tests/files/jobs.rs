@@ -1,11 +1,14 @@
 //! Detached commands: they outlive whoever started them, and everything they said is heard once.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Running, Sandbox, Shared, post, run, run_unread, wait_for};
+use crate::support::{LATER, Running, Sandbox, Shared, post, run, run_unread, signal, wait_for};
 
 /// Starts a job; its id.
 #[track_caller]
@@ -209,4 +212,36 @@ fn a_guard_is_asked_before_jobs_are_removed() {
         .stderr_has("PRODUCTION")
         .stderr_has("add --yes");
     run(&mut sandbox.bowline(&["jobs", "rm", &id, "--yes"])).code(0);
+}
+
+/// The pipe is full, and more is on its way in our memory: that comes again, and nothing else does.
+#[test]
+fn what_a_slow_reader_has_not_got_comes_again() {
+    let sandbox = Sandbox::start(&[]);
+    let id = start(&sandbox, "seq 1 100000; exit 0");
+    run(&mut sandbox.bowline(&["jobs", "wait", &id])).code(0);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = sandbox.bowline(&["attach", &id]);
+    let mut slow = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
+    drop(command);
+    // Until nothing moves any more.
+    let mut seen = (String::new(), Instant::now());
+    wait_for("a reader that holds everything up", LATER, || {
+        let file = records(&sandbox).join(format!("{id}.json"));
+        let text = fs::read_to_string(file).unwrap();
+        if text != seen.0 {
+            seen = (text, Instant::now());
+        }
+        let stopped = !seen.0.contains("\"stdout\":0,");
+        (stopped && seen.1.elapsed() > Duration::from_secs(2)).then_some(())
+    });
+    signal(slow.id(), "INT");
+    assert_eq!(slow.wait().unwrap().code(), Some(130));
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    let rest = run(&mut sandbox.bowline(&["attach", &id])).code(0);
+    text.extend(rest.stdout);
+    let lines: String = (1..=100_000).map(|line| format!("{line}\n")).collect();
+    assert_eq!(text.len(), lines.len());
+    assert!(text == lines.as_bytes());
 }
