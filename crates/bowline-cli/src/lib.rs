@@ -28,6 +28,7 @@ mod recording;
 mod screen;
 mod signals;
 mod terminal;
+mod whole;
 mod writer;
 
 use std::ffi::OsString;

@@ -328,17 +328,3 @@ impl ForwardArgs {
         (target, &self.pick)
     }
 }
-
-/// A file that is complete as soon as it is there.
-pub(super) fn write_whole(path: &PathBuf, text: &str) -> Result<(), CommandError> {
-    let mut partial = path.clone().into_os_string();
-    partial.push(format!(".{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|error| {
-        // It may not be there.
-        let _ = std::fs::remove_file(&partial);
-        let text = format!("cannot write {}: {error}", path.display());
-        CommandError::new(crate::error::ErrorKind::Failed, text)
-    })
-}
