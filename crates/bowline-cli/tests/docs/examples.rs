@@ -19,6 +19,7 @@ const ONE: Duration = Duration::from_secs(90);
 const ENDLESS: &[&str] = &[
     " -f",
     "--follow",
+    "-- top",
     "forward web 8080",
     "forward web 5432",
     "forward web unix",
