@@ -11,6 +11,7 @@ use jiff::{Span, Timestamp, Zoned};
 use regex::Regex;
 
 use super::Context;
+use super::follow::unwritten;
 use super::run::report::{Report, log};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
@@ -220,10 +221,7 @@ fn judged(readable: usize, unreadable: usize) -> Result<ExitCode, CommandError> 
 fn gone(error: &io::Error) -> Result<ExitCode, CommandError> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(ExitCode::Success),
-        _ => Err(CommandError::new(
-            ErrorKind::Unavailable,
-            format!("cannot write the output: {error}"),
-        )),
+        _ => Err(unwritten(error)),
     }
 }
 

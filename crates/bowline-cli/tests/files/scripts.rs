@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Sandbox, Shared, has_shell, run, run_unread, run_with};
+use crate::support::{LATER, Sandbox, Shared, has_program, run, run_unread, run_with};
 use crate::tree::noise;
 
 fn script(folder: &TempDir, name: &str, text: &[u8]) -> String {
@@ -92,7 +92,7 @@ fn a_script_runs_by_its_first_line_with_its_arguments_and_leaves_nothing() {
 #[test]
 fn stdin_is_free_for_data_and_a_script_may_be_long() {
     for shell in ["dash", "bash", "busybox"] {
-        if !has_shell(shell) {
+        if !has_program(shell) {
             continue;
         }
         let sandbox = Sandbox::start(&["--scenario", shell]);

@@ -73,7 +73,7 @@ impl Call<'_> {
         if dry_run {
             return self.say(&bound, &place, context);
         }
-        let account = plan.definition.task_definition_arn.split(':').nth(4);
+        let account = guard::account(&plan.definition.task_definition_arn);
         guard::check_place(context, account, plan.cluster.as_str(), &place).await?;
         self.confirm(&bound, &place, context).await?;
         let mut ledger = Ledger::open(self.name, operation, &bound, client).await?;

@@ -178,7 +178,7 @@ async fn start(
         context.printer.document(&format!("{json}\n"))?;
         return Ok(ExitCode::Success.into());
     }
-    let account = plan.definition.task_definition_arn.split(':').nth(4);
+    let account = guard::account(&plan.definition.task_definition_arn);
     let what = format!("{}:{}", plan.definition.family, plan.definition.revision);
     tokio::select! {
         checked = guard::check_place(context, account, plan.cluster.as_str(), &what) => checked?,
