@@ -79,6 +79,7 @@ pub(crate) async fn attach(
     };
     let mut signals = Signals::listen()?;
     let mut delivery = Delivery::start(record, report)?;
+    let mut stopped = false;
     let ended = tokio::select! {
         ended = follow(&client, &target, &mut delivery, context) => Ok(ended),
         signal = signals.next() => Err(signal),
@@ -93,7 +94,7 @@ pub(crate) async fn attach(
         },
         Err(signal) => {
             // What does not get out in time comes again.
-            let _ = timeout(LAST_WRITES, delivery.finish()).await;
+            stopped = timeout(LAST_WRITES, delivery.finish()).await.is_err();
             Err(signal)
         }
     };
@@ -105,6 +106,10 @@ pub(crate) async fn attach(
         Ok(signal.code())
     });
     client.finish().await;
+    if stopped {
+        // The last line would wait for the reader too.
+        return ended;
+    }
     let written = report.last_line(&ended, None, context);
     keep(ended, written)
 }

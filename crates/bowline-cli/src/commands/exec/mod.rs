@@ -110,7 +110,7 @@ pub async fn run(args: ExecArgs, context: &Context) -> Result<ExitCode, CommandE
     };
     let ended = start(&args, context, report).await;
     if args.detach {
-        return ended;
+        return keep(ended, Ok(()));
     }
     let written = report.last_line(&ended, args.status_file.as_deref(), context);
     keep(ended, written)

@@ -132,7 +132,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     let finished = tokio::select! {
         finished = show.finish(&targets, &problems, &summary) => Some(finished),
         signal = signals.next() => {
-            left = left.or(Some(signal.code()));
+            left = left.or_else(|| Some(signal.code()));
             None
         }
     };
