@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use tokio::sync::OnceCell;
 
 use crate::problem::Problem;
-use crate::runtime::{awaitable, wait};
+use crate::runtime::wait;
 
 /// A connection to one region, made when it is first used.
 #[pyclass(frozen, module = "bowline_ecs._native")]
@@ -68,11 +68,6 @@ impl Client {
     fn connect(&self, py: Python<'_>) -> PyResult<String> {
         let link = Arc::clone(&self.link);
         wait(py, async move { link.region().await })
-    }
-
-    fn connect_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let link = Arc::clone(&self.link);
-        awaitable(py, async move { link.region().await })
     }
 
     /// The names of the clusters.

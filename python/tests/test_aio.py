@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -149,6 +150,26 @@ def test_a_task_and_its_lines(inside: Sandbox) -> None:
 
     done = asyncio.run(main())
     assert (done.code, done.text, done.container) == (3, "one", "job")
+
+
+def test_a_task_that_starts_while_its_caller_is_cancelled_is_not_left_behind() -> None:
+    class Job:
+        left: list[str] = []
+
+        async def start_async(self) -> list[str]:
+            await asyncio.sleep(LIMIT)
+            return []
+
+        def abandon(self, reason: str) -> None:
+            self.left.append(reason)
+
+    async def main() -> None:
+        job = Job()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(aio.Run(cast(Any, job)).__aenter__(), 0.05)
+        assert job.left == ["bowline_ecs: interrupted"]
+
+    asyncio.run(main())
 
 
 def test_a_forward(inside: Sandbox) -> None:

@@ -138,6 +138,21 @@ impl CommandError {
     }
 }
 
+/// How a command ended that had something to write after its end. A reader that has gone away changes nothing about that,
+/// and one that went before it is told by a code of its own: `0` would be taken for the remote command's.
+pub(crate) fn keep<T: From<ExitCode>>(
+    ended: Result<T, CommandError>,
+    written: Result<(), CommandError>,
+) -> Result<T, CommandError> {
+    let gone = |error: &CommandError| error.kind == ErrorKind::ReaderGone;
+    match (ended, written) {
+        (Err(error), _) if gone(&error) => Ok(ExitCode::BROKEN_PIPE.into()),
+        (Ok(_), Err(error)) if !gone(&error) => Err(error),
+        (Err(error), Err(other)) if !gone(&other) => Err(error.hint(other.to_string())),
+        (ended, _) => ended,
+    }
+}
+
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)
@@ -542,6 +557,22 @@ mod tests {
         assert_eq!(error.exit_code().value(), 0);
         let error = CommandError::from(io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(error.exit_code().value(), 1);
+    }
+
+    #[test]
+    fn what_was_done_outlives_its_last_words() {
+        let gone = || CommandError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let full = || CommandError::from(io::Error::from(io::ErrorKind::StorageFull));
+        let late = || CommandError::new(ErrorKind::TimedOut, "late");
+        let code = |ended: Result<ExitCode, CommandError>| {
+            ended.map_or_else(|error| error.exit_code().value(), ExitCode::value)
+        };
+        assert_eq!(code(keep(Ok(ExitCode::Remote(7)), Err(gone()))), 7);
+        assert_eq!(code(keep(Ok(ExitCode::Remote(7)), Err(full()))), 1);
+        assert_eq!(code(keep(Err(late()), Err(gone()))), 124);
+        assert_eq!(code(keep(Err(late()), Err(full()))), 124);
+        assert_eq!(code(keep(Err(gone()), Ok(()))), 141);
+        assert_eq!(code(keep(Err(gone()), Err(gone()))), 141);
     }
 
     #[test]

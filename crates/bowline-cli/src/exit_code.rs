@@ -29,6 +29,9 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// What a shell says of a program that a broken pipe ended: whoever read our output went away.
+    pub const BROKEN_PIPE: Self = Self::Remote(128 + 13);
+
     /// Every code that is bowline's own, in the order of its values.
     pub const OWN: [Self; 9] = [
         Self::Success,

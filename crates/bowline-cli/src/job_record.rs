@@ -3,7 +3,6 @@
 //! A file for each, in the state folder of XDG. What cannot be read is not there; the container knows its jobs anyway.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use bowline::jobs::{JobId, JobOffsets};
@@ -11,6 +10,7 @@ use bowline::{Client, ResolvedTarget};
 use serde::{Deserialize, Serialize};
 
 use crate::kept::state_folder;
+use crate::whole;
 
 /// One job.
 #[derive(Clone, Debug)]
@@ -72,12 +72,8 @@ impl JobRecord {
             stdout: self.offsets.stdout,
             stderr: self.offsets.stderr,
         };
-        // A name of its own for whoever writes, so that what is read is always whole. tempfile makes it private.
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-        serde_json::to_writer(&mut file, &document)?;
-        file.flush()?;
-        file.persist(folder.join(format!("{}.json", self.id)))?;
-        Ok(())
+        let path = folder.join(format!("{}.json", self.id));
+        whole::write(&path, &serde_json::to_vec(&document)?, whole::PRIVATE)
     }
 }
 

@@ -112,12 +112,12 @@ fn identity(client: &Client, global: &GlobalArgs) -> String {
     .join("\n")
 }
 
-/// Our folder below one of XDG's. A relative path in the variable is to be ignored, by the specification.
 /// The folder for what is worth keeping.
 pub(crate) fn state_folder() -> Option<PathBuf> {
     folder("XDG_STATE_HOME", ".local/state")
 }
 
+/// Our folder below one of XDG's. A relative path in the variable is to be ignored, by the specification.
 pub(crate) fn folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let given = env::var_os(variable).map(PathBuf::from).filter(absolute);

@@ -26,7 +26,9 @@ mod private_sandbox;
 mod prompt;
 mod recording;
 mod screen;
+mod signals;
 mod terminal;
+mod whole;
 mod writer;
 
 use std::ffi::OsString;
@@ -108,7 +110,17 @@ fn run(mut cli: Cli, printer: Printer, arguments: Vec<OsString>) -> Result<ExitC
         .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
     let context = Context::new(cli.global, config, printer, arguments);
     let ended = runtime.block_on(async {
-        let ended = commands::run(cli.command, &context).await;
+        let ended = tokio::select! {
+            // The command first: it may have taken the signal that it ends with.
+            biased;
+            ended = commands::run(cli.command, &context) => ended,
+            signal = signals::unheard() => {
+                // A question may stand on the line.
+                printer.note("\ninterrupted");
+                context.leave().await;
+                Ok(signal.code())
+            }
+        };
         let ended = recording::finish(&context, ended).await;
         let ended = ended.map_err(|error| context.explain(error));
         context.close().await;

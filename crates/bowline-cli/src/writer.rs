@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Pieces on their way to the thread; each is up to 64 KiB.
 const PIECES: usize = 4;
+/// What Linux writes into a pipe as a whole or not at all (pipe(7)).
+const PIPE_BUF: usize = 4096;
 
 /// One of our two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +36,44 @@ pub(crate) struct Writers {
 #[derive(Debug)]
 struct Writer {
     pieces: mpsc::Sender<Bytes>,
-    ended: oneshot::Receiver<io::Result<()>>,
+    /// Until it was said how it ended.
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
+    written: Arc<AtomicU64>,
+}
+
+/// How many bytes of each output were written, also when the writers are gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    stdout: Arc<AtomicU64>,
+    stderr: Arc<AtomicU64>,
+}
+
+impl Written {
+    pub(crate) fn stdout(&self) -> u64 {
+        self.stdout.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stderr(&self) -> u64 {
+        self.stderr.load(Ordering::Acquire)
+    }
 }
 
 impl Writers {
     /// Starts the threads. They end with this or with the process, whichever is first.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::with_writes_of(usize::MAX)
+    }
+
+    /// The same for whoever wants to know what was written also when the process ends in the middle of it: a pipe takes
+    /// so few bytes as a whole or not at all, and more of them in part, uncounted.
+    pub(crate) fn counting() -> io::Result<Self> {
+        Self::with_writes_of(PIPE_BUF)
+    }
+
+    fn with_writes_of(most: usize) -> io::Result<Self> {
         Ok(Self {
-            stdout: Writer::start(io::stdout().as_fd().try_clone_to_owned()?),
-            stderr: Writer::start(io::stderr().as_fd().try_clone_to_owned()?),
+            stdout: Writer::start(io::stdout().as_fd().try_clone_to_owned()?, most),
+            stderr: Writer::start(io::stderr().as_fd().try_clone_to_owned()?, most),
         })
     }
 
@@ -62,6 +95,14 @@ impl Writers {
         Ok(())
     }
 
+    /// What was written, from now on.
+    pub(crate) fn written(&self) -> Written {
+        Written {
+            stdout: Arc::clone(&self.stdout.written),
+            stderr: Arc::clone(&self.stderr.written),
+        }
+    }
+
     /// Waits until everything is written.
     pub(crate) async fn finish(self) -> io::Result<()> {
         let Self { stdout, stderr } = self;
@@ -70,15 +111,19 @@ impl Writers {
 }
 
 impl Writer {
-    fn start(to: OwnedFd) -> Self {
+    fn start(to: OwnedFd, most: usize) -> Self {
         let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);
         let (outcome, ended) = oneshot::channel();
+        let written = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&written);
         // A write cannot be cancelled, so this is not awaited: it ends with the queue, an error or the process.
         thread::spawn(move || {
             let mut to = File::from(to);
             let mut result = Ok(());
             while let Some(piece) = queue.blocking_recv() {
-                result = write_all(&mut to, &piece);
+                result = piece
+                    .chunks(most)
+                    .try_for_each(|bytes| write_all(&mut to, bytes, &count));
                 if result.is_err() {
                     break;
                 }
@@ -86,12 +131,21 @@ impl Writer {
             // Nobody may be left to hear it.
             let _ = outcome.send(result);
         });
-        Self { pieces, ended }
+        Self {
+            pieces,
+            ended: Some(ended),
+            written,
+        }
     }
 
     async fn outcome(&mut self) -> io::Result<()> {
         let gone = || Err(io::Error::other("the writing thread is gone"));
-        (&mut self.ended).await.unwrap_or_else(|_| gone())
+        let Some(ended) = &mut self.ended else {
+            return gone();
+        };
+        let outcome = ended.await.unwrap_or_else(|_| gone());
+        self.ended = None;
+        outcome
     }
 
     async fn finish(mut self) -> io::Result<()> {
@@ -102,10 +156,13 @@ impl Writer {
 }
 
 /// Writes all of it, also to a descriptor that somebody else made non-blocking.
-fn write_all(to: &mut File, mut piece: &[u8]) -> io::Result<()> {
+fn write_all(to: &mut File, mut piece: &[u8], written: &AtomicU64) -> io::Result<()> {
     while !piece.is_empty() {
         match to.write(piece) {
-            Ok(count) => piece = piece.get(count..).unwrap_or_default(),
+            Ok(count) => {
+                piece = piece.get(count..).unwrap_or_default();
+                written.fetch_add(count as u64, Ordering::Release);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll(&mut [PollFd::new(&*to, PollFlags::OUT)], None)?;
@@ -129,7 +186,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let writer = OwnedFd::from(writer);
         fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
-        let output = Writer::start(writer);
+        let output = Writer::start(writer, usize::MAX);
         let piece = Bytes::from(vec![b'x'; 1_000_000]);
         output.pieces.send(piece.clone()).await.unwrap();
         let reading = thread::spawn(move || {
@@ -141,11 +198,25 @@ mod tests {
 
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let output = Writer::start(writer.into());
+        let output = Writer::start(writer.into(), usize::MAX);
         output.pieces.send(piece).await.unwrap();
         assert_eq!(
             output.finish().await.unwrap_err().kind(),
             io::ErrorKind::BrokenPipe
         );
+    }
+
+    #[tokio::test]
+    async fn an_error_that_was_told_is_no_trouble_at_the_end() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut output = Writer::start(writer.into(), usize::MAX);
+        output.pieces.send(Bytes::from("x")).await.unwrap();
+        output.pieces.closed().await;
+        assert_eq!(
+            output.outcome().await.unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+        assert!(output.finish().await.is_err());
     }
 }

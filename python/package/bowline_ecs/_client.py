@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from types import TracebackType
-from typing import Any, Deque, Mapping, Optional, Sequence, Union
+from typing import Optional
 
 from . import _native
-from ._given import Feed, Stdin, Word, where, wish, words
+from ._calls import Calls
+from ._given import Feed
 from ._leaving import remember
+from ._queue import CommandQueue, TaskQueue
 from ._results import Completed, Lines, Output, TaskResult, command_events, notice, task_events
-from .errors import BowlineError, TimeLimitError
-from .events import Event, Exit, Launched, RunEvent, Started
+from .errors import TimeLimitError
+from .events import Event, RunEvent
 
 #: The reason of a task that is stopped because its program leaves.
 LEFT = "bowline_ecs: interrupted"
 
 
-class Exec:
+class Exec(CommandQueue):
     """A command in a container: an iterator of its events.
 
     The last event is always `Exit`; what keeps a command from its exit code is raised. Ctrl-C while an event is waited for
@@ -26,16 +27,10 @@ class Exec:
 
     #: `cluster/service/container`, as it was found.
     target: str
-    #: The session's id, once the command has started.
-    session_id: Optional[str] = None
-    #: The exit code, once it has ended.
-    code: Optional[int] = None
 
     def __init__(self, session: _native.Exec, feed: Feed) -> None:
+        super().__init__(feed)
         self._session = session
-        self._feed = feed
-        self._events: Deque[Union[Event, BowlineError]] = deque()
-        self._over = False
         self.target, notes = session.start()
         self._events.extend(notice(note) for note in notes)
         remember(self)
@@ -53,21 +48,7 @@ class Exec:
                 self.close()
                 raise
             command_events(batch, self._events)
-        if not self._events:
-            self._over = True
-            if self._feed.error is not None:
-                raise self._feed.error
-            raise StopIteration
-        event = self._events.popleft()
-        if isinstance(event, BowlineError):
-            self._over = True
-            raise event
-        if isinstance(event, Started):
-            self.session_id = event.session_id
-        elif isinstance(event, Exit):
-            self._over = True
-            self.code = event.code
-        return event
+        return self._take(StopIteration)
 
     def result(self, *, check: bool = False) -> Completed:
         """Waits for the end and gives the exit code with the rest of the output, which is kept in memory.
@@ -110,7 +91,7 @@ class Exec:
         self.close()
 
 
-class Run:
+class Run(TaskQueue):
     """A fresh task: an iterator of its events, log lines among them.
 
     The last event is always `Exit`; a task that did not start, or ended otherwise than by its command, is raised. Ctrl-C
@@ -118,17 +99,9 @@ class Run:
     Otherwise a task that is not followed any more goes on.
     """
 
-    #: The task's id, once it was started.
-    task_id: Optional[str] = None
-    #: The task's ARN, once it was started.
-    task_arn: Optional[str] = None
-    #: The exit code, once it has ended.
-    code: Optional[int] = None
-
     def __init__(self, job: _native.Run) -> None:
+        super().__init__()
         self._job = job
-        self._events: Deque[Union[RunEvent, BowlineError]] = deque()
-        self._over = False
         self._events.extend(notice(note) for note in job.start())
         remember(self)
 
@@ -144,19 +117,7 @@ class Run:
                 self._job.halt(LEFT)
                 raise
             task_events(batch, self._events)
-        if not self._events:
-            self._over = True
-            raise StopIteration
-        event = self._events.popleft()
-        if isinstance(event, BowlineError):
-            self._over = True
-            raise event
-        if isinstance(event, Launched):
-            self.task_id, self.task_arn = event.task_id, event.task_arn
-        elif isinstance(event, Exit):
-            self._over = True
-            self.code = event.code
-        return event
+        return self._take(StopIteration)
 
     def result(self, *, check: bool = False) -> TaskResult:
         """Waits for the end and gives the exit code with the rest of the log lines.
@@ -230,7 +191,7 @@ class Forward:
         self.close()
 
 
-class Client:
+class Client(Calls[Exec, Run, Forward]):
     """One profile, region and endpoint, for more than one call.
 
     What is not given comes from where AWS SDKs look: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, the shared files; and so do
@@ -265,90 +226,11 @@ class Client:
         """The names of all clusters."""
         return sorted(self._client.clusters())
 
-    def exec(
-        self,
-        target: Optional[str],
-        command: Sequence[Word],
-        *,
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        strict: bool = False,
-        engine: str = "framed",
-        stdin: Optional[Stdin] = None,
-        timeout: Optional[float] = None,
-        wait: Optional[float] = None,
-    ) -> Exec:
-        """Runs a command in a container; see `bowline_ecs.exec`."""
-        feed = Feed(stdin)
-        session = _native.Exec(
-            self._client,
-            where(target, cluster, container, strict),
-            words(command),
-            engine=engine,
-            stdin=feed.pieces is not None,
-            first=feed.first,
-            timeout=timeout,
-            wait=wait,
-        )
+    def _exec(self, session: _native.Exec, feed: Feed) -> Exec:
         return Exec(session, feed)
 
-    def run(
-        self,
-        target: Optional[str],
-        command: Optional[Sequence[str]] = None,
-        *,
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        environment: Optional[Mapping[str, str]] = None,
-        overrides: Optional[Mapping[str, Any]] = None,
-        like: Optional[str] = None,
-        subnets: Sequence[str] = (),
-        security_groups: Sequence[str] = (),
-        assign_public_ip: Optional[bool] = None,
-        launch_type: Optional[str] = None,
-        platform_version: Optional[str] = None,
-        timeout: Optional[float] = None,
-        logs: bool = True,
-        log_wait: Optional[float] = None,
-    ) -> Run:
-        """Starts a fresh task and follows it; see `bowline_ecs.run`."""
-        wanted = wish(
-            command,
-            environment,
-            overrides,
-            like,
-            subnets,
-            security_groups,
-            assign_public_ip,
-            launch_type,
-            platform_version,
-            timeout,
-            logs,
-            log_wait,
-        )
-        return Run(_native.Run(self._client, where(target, cluster, container), wanted))
+    def _run(self, job: _native.Run) -> Run:
+        return Run(job)
 
-    def forward(
-        self,
-        target: Optional[str],
-        remote: Union[int, str],
-        *,
-        local_port: int = 0,
-        bind: str = "127.0.0.1",
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        relay: bool = False,
-        wait: Optional[float] = None,
-    ) -> Forward:
-        """Forwards a local port; see `bowline_ecs.forward`."""
-        return Forward(
-            _native.Forward(
-                self._client,
-                where(target, cluster, container),
-                str(remote),
-                local_port=local_port,
-                bind=bind,
-                relay=relay,
-                wait=wait,
-            )
-        )
+    def _forward(self, forward: _native.Forward) -> Forward:
+        return Forward(forward)

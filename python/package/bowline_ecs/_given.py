@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import threading
-from typing import TYPE_CHECKING, IO, Any, Iterable, Iterator, Mapping, Optional, Sequence, TypedDict, Union
+from typing import TYPE_CHECKING, IO, Any, Iterable, Iterator, Optional, Sequence, TypedDict, Union
 
 from .errors import UsageError
 
@@ -64,38 +63,6 @@ def words(command: Sequence[Word]) -> list[bytes]:
     if not found:
         raise UsageError("no command was given")
     return found
-
-
-def wish(
-    command: Optional[Sequence[str]],
-    environment: Optional[Mapping[str, str]],
-    overrides: Optional[Mapping[str, Any]],
-    like: Optional[str],
-    subnets: Sequence[str],
-    security_groups: Sequence[str],
-    assign_public_ip: Optional[bool],
-    launch_type: Optional[str],
-    platform_version: Optional[str],
-    timeout: Optional[float],
-    logs: bool,
-    log_wait: Optional[float],
-) -> Wish:
-    if command is not None:
-        words(command)
-    return {
-        "command": None if command is None else list(command),
-        "environment": dict(environment or {}),
-        "overrides": None if overrides is None else json.dumps(overrides),
-        "like": like,
-        "subnets": list(subnets),
-        "security_groups": list(security_groups),
-        "assign_public_ip": assign_public_ip,
-        "launch_type": launch_type,
-        "platform_version": platform_version,
-        "timeout": timeout,
-        "logs": logs,
-        "log_wait": log_wait,
-    }
 
 
 class Feed:

@@ -9,66 +9,46 @@ has a task of `run` stopped; this goes on in the background, and `close` waits f
 
 from __future__ import annotations
 
-from collections import deque
 from types import TracebackType
-from typing import Any, Deque, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from . import _native
+from ._calls import Calls
 from ._client import LEFT
-from ._given import Feed, Stdin, Word, where, wish, words
+from ._given import Feed, Stdin, Word
 from ._leaving import remember
+from ._queue import CommandQueue, TaskQueue
 from ._results import Completed, Lines, Output, TaskResult, command_events, notice, task_events
-from .errors import BowlineError, TimeLimitError
-from .events import Event, Exit, Launched, RunEvent, Started
+from .errors import TimeLimitError
+from .events import Event, RunEvent
 
 __all__ = ["Client", "Exec", "Forward", "Run", "exec", "forward", "run"]
 
 
-class Exec:
+class Exec(CommandQueue):
     """A command in a container: an asynchronous iterator of its events, as `bowline_ecs.Exec` is a plain one."""
 
     #: `cluster/service/container`, once it was found.
     target: str = ""
-    #: The session's id, once the command has started.
-    session_id: Optional[str] = None
-    #: The exit code, once it has ended.
-    code: Optional[int] = None
 
     def __init__(self, session: _native.Exec, feed: Feed) -> None:
+        super().__init__(feed)
         self._session = session
-        self._feed = feed
-        self._events: Deque[Union[Event, BowlineError]] = deque()
         self._started = False
-        self._over = False
 
     def __aiter__(self) -> Exec:
         return self
 
     async def __anext__(self) -> Event:
         if not self._events and not self._over:
+            await self._start()
+        if not self._events and not self._over:
             try:
-                await self._start()
-                if not self._events:
-                    command_events(await self._session.next_async(), self._events)
+                command_events(await self._session.next_async(), self._events)
             except BaseException:
-                self._over = True
-                self._session.abandon()
+                self._abandon()
                 raise
-        if not self._events:
-            self._over = True
-            if self._feed.error is not None:
-                raise self._feed.error
-            raise StopAsyncIteration
-        event = self._events.popleft()
-        if isinstance(event, BowlineError):
-            self._over = True
-            raise event
-        if isinstance(event, Started):
-            self.session_id = event.session_id
-        elif isinstance(event, Exit):
-            self._over = True
-            self.code = event.code
-        return event
+        return self._take(StopAsyncIteration)
 
     async def result(self, *, check: bool = False) -> Completed:
         """Waits for the end and gives the exit code with the rest of the output.
@@ -95,11 +75,19 @@ class Exec:
 
     async def _start(self) -> None:
         if not self._started:
-            self.target, notes = await self._session.start_async()
+            try:
+                self.target, notes = await self._session.start_async()
+            except BaseException:
+                self._abandon()
+                raise
             self._started = True
             self._events.extend(notice(note) for note in notes)
             remember(self)
             self._feed.begin(self._session)
+
+    def _abandon(self) -> None:
+        self._over = True
+        self._session.abandon()
 
     def _leave(self, interrupted: bool) -> None:
         self._session.abandon()
@@ -117,47 +105,27 @@ class Exec:
         await self.close()
 
 
-class Run:
+class Run(TaskQueue):
     """A fresh task: an asynchronous iterator of its events, as `bowline_ecs.Run` is a plain one."""
 
-    #: The task's id, once it was started.
-    task_id: Optional[str] = None
-    #: The task's ARN, once it was started.
-    task_arn: Optional[str] = None
-    #: The exit code, once it has ended.
-    code: Optional[int] = None
-
     def __init__(self, job: _native.Run) -> None:
+        super().__init__()
         self._job = job
-        self._events: Deque[Union[RunEvent, BowlineError]] = deque()
         self._started = False
-        self._over = False
 
     def __aiter__(self) -> Run:
         return self
 
     async def __anext__(self) -> RunEvent:
         if not self._events and not self._over:
+            await self._start()
+        if not self._events and not self._over:
             try:
-                await self._start()
-                if not self._events:
-                    task_events(await self._job.next_async(), self._events)
+                task_events(await self._job.next_async(), self._events)
             except BaseException:
                 self._halt()
                 raise
-        if not self._events:
-            self._over = True
-            raise StopAsyncIteration
-        event = self._events.popleft()
-        if isinstance(event, BowlineError):
-            self._over = True
-            raise event
-        if isinstance(event, Launched):
-            self.task_id, self.task_arn = event.task_id, event.task_arn
-        elif isinstance(event, Exit):
-            self._over = True
-            self.code = event.code
-        return event
+        return self._take(StopAsyncIteration)
 
     async def result(self, *, check: bool = False) -> TaskResult:
         """Waits for the end and gives the exit code with the rest of the log lines.
@@ -176,7 +144,11 @@ class Run:
 
     async def _start(self) -> None:
         if not self._started:
-            notes = await self._job.start_async()
+            try:
+                notes = await self._job.start_async()
+            except BaseException:
+                self._halt()
+                raise
             self._started = True
             remember(self)
             self._events.extend(notice(note) for note in notes)
@@ -250,7 +222,7 @@ class Forward:
         await self.close()
 
 
-class Client:
+class Client(Calls[Exec, Run, Forward]):
     """One profile, region and endpoint, for more than one call, as `bowline_ecs.Client`.
 
     The configuration is read at the first call.
@@ -265,93 +237,14 @@ class Client:
     ) -> None:
         self._client = _native.Client(profile, region, endpoint_url)
 
-    def exec(
-        self,
-        target: Optional[str],
-        command: Sequence[Word],
-        *,
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        strict: bool = False,
-        engine: str = "framed",
-        stdin: Optional[Stdin] = None,
-        timeout: Optional[float] = None,
-        wait: Optional[float] = None,
-    ) -> Exec:
-        """Runs a command in a container; see `bowline_ecs.exec`."""
-        feed = Feed(stdin)
-        session = _native.Exec(
-            self._client,
-            where(target, cluster, container, strict),
-            words(command),
-            engine=engine,
-            stdin=feed.pieces is not None,
-            first=feed.first,
-            timeout=timeout,
-            wait=wait,
-        )
+    def _exec(self, session: _native.Exec, feed: Feed) -> Exec:
         return Exec(session, feed)
 
-    def run(
-        self,
-        target: Optional[str],
-        command: Optional[Sequence[str]] = None,
-        *,
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        environment: Optional[Mapping[str, str]] = None,
-        overrides: Optional[Mapping[str, Any]] = None,
-        like: Optional[str] = None,
-        subnets: Sequence[str] = (),
-        security_groups: Sequence[str] = (),
-        assign_public_ip: Optional[bool] = None,
-        launch_type: Optional[str] = None,
-        platform_version: Optional[str] = None,
-        timeout: Optional[float] = None,
-        logs: bool = True,
-        log_wait: Optional[float] = None,
-    ) -> Run:
-        """Starts a fresh task and follows it; see `bowline_ecs.run`."""
-        wanted = wish(
-            command,
-            environment,
-            overrides,
-            like,
-            subnets,
-            security_groups,
-            assign_public_ip,
-            launch_type,
-            platform_version,
-            timeout,
-            logs,
-            log_wait,
-        )
-        return Run(_native.Run(self._client, where(target, cluster, container), wanted))
+    def _run(self, job: _native.Run) -> Run:
+        return Run(job)
 
-    def forward(
-        self,
-        target: Optional[str],
-        remote: Union[int, str],
-        *,
-        local_port: int = 0,
-        bind: str = "127.0.0.1",
-        cluster: Optional[str] = None,
-        container: Optional[str] = None,
-        relay: bool = False,
-        wait: Optional[float] = None,
-    ) -> Forward:
-        """Forwards a local port; see `bowline_ecs.forward`."""
-        return Forward(
-            _native.Forward(
-                self._client,
-                where(target, cluster, container),
-                str(remote),
-                local_port=local_port,
-                bind=bind,
-                relay=relay,
-                wait=wait,
-            )
-        )
+    def _forward(self, forward: _native.Forward) -> Forward:
+        return Forward(forward)
 
 
 def exec(

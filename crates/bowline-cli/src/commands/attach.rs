@@ -12,10 +12,10 @@ use serde::Deserialize;
 use super::run::FollowArgs;
 use super::run::follow::{self, Ended, Shown};
 use super::run::report::Report;
-use super::run::signals::Signals;
 use super::{Context, job_output};
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::terminal;
 
 /// More than any answer of RunTask.
@@ -72,8 +72,8 @@ pub async fn run(args: AttachArgs, context: &Context) -> Result<ExitCode, Comman
     }
     let report = Report::new(context.global.output, "attach")?;
     let ended = start(&args, context, report).await;
-    report.last_line(&ended, args.follow.status_file.as_deref(), context)?;
-    ended.map(|ended| ended.code)
+    let written = report.last_line(&ended, args.follow.status_file.as_deref(), context);
+    keep(ended, written).map(|ended| ended.code)
 }
 
 async fn start(

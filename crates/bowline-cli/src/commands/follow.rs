@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline::session::exec::{Exec, ExecError, ExecEvent, ExecStdin};
 use bytes::Bytes;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use super::Context;
 use crate::error::{CommandError, ErrorKind};
 use crate::escape::{Escapes, Typed};
 use crate::exit_code::ExitCode;
+use crate::signals::{Signal, Signals};
 use crate::terminal::{self, RawMode};
 use crate::writer::{Stream, Writers};
 
@@ -66,7 +67,7 @@ pub(crate) async fn follow(
     source: Source,
     mut show: impl FnMut(&ExecEvent) -> Option<(Stream, Bytes)>,
 ) -> io::Result<Ended> {
-    let mut signals = Signals::listen()?;
+    let mut signals = SessionSignals::listen()?;
     let (terminal, escapes, banner) = match source {
         Source::Stream => (None, None, None),
         Source::Keys { escapes, banner } => (Some(RawMode::prepare()?), escapes, banner),
@@ -155,7 +156,7 @@ pub(crate) async fn follow(
 }
 
 /// The end, once all output is written; a reader that takes for ever can still be left.
-async fn written(writers: Writers, signals: &mut Signals, ended: Ended) -> Ended {
+async fn written(writers: Writers, signals: &mut SessionSignals, ended: Ended) -> Ended {
     let mut finishing = std::pin::pin!(writers.finish());
     loop {
         tokio::select! {
@@ -187,7 +188,15 @@ pub(crate) fn gone() -> CommandError {
     CommandError::new(ErrorKind::Unavailable, "the session ended without a word")
 }
 
-/// The error for [`Ended::Output`].
+/// How a command ends for [`Ended::Output`].
+pub(crate) fn output_lost(error: &io::Error) -> Result<ExitCode, CommandError> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(ExitCode::BROKEN_PIPE),
+        _ => Err(unwritten(error)),
+    }
+}
+
+/// The error for output that cannot be written, but for a reader that went away.
 pub(crate) fn unwritten(error: &io::Error) -> CommandError {
     CommandError::new(
         ErrorKind::Unavailable,
@@ -313,20 +322,16 @@ enum Action {
     Leave(ExitCode),
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    resize: Signal,
+struct SessionSignals {
+    leaving: Signals,
+    resize: tokio::signal::unix::Signal,
     interrupted: bool,
 }
 
-impl Signals {
+impl SessionSignals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            leaving: Signals::listen()?,
             resize: signal(SignalKind::window_change())?,
             interrupted: false,
         })
@@ -335,15 +340,13 @@ impl Signals {
     /// Cancel-safe: signals are kept until they are received.
     async fn next(&mut self) -> Action {
         tokio::select! {
-            _ = self.interrupt.recv() => {
-                if std::mem::replace(&mut self.interrupted, true) {
-                    Action::Leave(ExitCode::Interrupted)
-                } else {
-                    Action::Interrupt
+            signal = self.leaving.next() => {
+                let first = !std::mem::replace(&mut self.interrupted, true);
+                match signal {
+                    Signal::Interrupt if first => Action::Interrupt,
+                    signal => Action::Leave(signal.code()),
                 }
             }
-            _ = self.terminate.recv() => Action::Leave(ExitCode::Remote(128 + 15)),
-            _ = self.hangup.recv() => Action::Leave(ExitCode::Remote(128 + 1)),
             _ = self.resize.recv() => Action::Resize,
         }
     }

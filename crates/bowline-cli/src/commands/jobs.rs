@@ -1,12 +1,15 @@
 //! `bowline jobs`: detached commands, listed, awaited, ended and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bowline::jobs::{Job, JobError, JobId, JobState};
-use bowline::target::TargetSpec;
+use bowline::target::{TargetOptions, TargetSpec};
 use bowline::{Client, ResolvedTarget};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::{Context, guard};
 use crate::cli::OutputFormat;
@@ -16,6 +19,9 @@ use crate::job_record::{self, JobRecord};
 use crate::output::json::without_nulls;
 use crate::output::table;
 use crate::terminal;
+
+/// Containers that are asked for their jobs at the same time.
+const AT_ONCE: usize = 8;
 
 /// See to detached commands
 ///
@@ -105,12 +111,19 @@ pub async fn run(args: JobsArgs, context: &Context) -> Result<ExitCode, CommandE
             Ok(ExitCode::Success)
         }
         JobsCommand::Rm { jobs } => {
+            let mut entered = BTreeSet::new();
             for job in &jobs {
                 match find(&client, job, context).await {
-                    Ok(target) => match client.remove_job(&target, job).await {
-                        Ok(()) | Err(JobError::NotFound { .. }) => {}
-                        Err(error) => return Err(error_of(error)),
-                    },
+                    Ok(target) => {
+                        // Of many jobs in one place it is asked once.
+                        if entered.insert(target.to_string()) {
+                            guard::check(context, &target).await?;
+                        }
+                        match client.remove_job(&target, job).await {
+                            Ok(()) | Err(JobError::NotFound { .. }) => {}
+                            Err(error) => return Err(error_of(error)),
+                        }
+                    }
                     // Its task is gone, and everything of the job with it.
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
@@ -129,8 +142,15 @@ pub(crate) async fn find(
     job: &JobId,
     context: &Context,
 ) -> Result<ResolvedTarget, CommandError> {
+    locate(client, job, context.global.target_options()).await
+}
+
+async fn locate(
+    client: &Client,
+    job: &JobId,
+    mut options: TargetOptions,
+) -> Result<ResolvedTarget, CommandError> {
     let record = job_record::read(job);
-    let mut options = context.global.target_options();
     options.service = None;
     let spec = match &record {
         Some(record) => {
@@ -181,81 +201,26 @@ async fn list(
     target: Option<&TargetSpec>,
     context: &Context,
 ) -> Result<ExitCode, CommandError> {
-    let mut rows: Vec<(Option<Job>, String, Option<JobRecord>)> = Vec::new();
-    if let Some(target) = target {
-        let target = context.target(Some(target));
-        let target = target.as_ref();
-        let options = context.global.target_options();
-        let found = match target {
-            Some(target) => client.resolve(target, &options).await?,
-            None => client.resolve_only(&options).await?,
-        };
-        for note in &found.notes {
-            context.printer.note(note);
-        }
-        let jobs = client.jobs(&found).await.map_err(error_of)?;
-        rows.extend(
-            jobs.into_iter()
-                .map(|job| (Some(job), found.to_string(), None)),
-        );
-    } else {
-        let mut places: BTreeMap<(String, String, String), Vec<JobRecord>> = BTreeMap::new();
-        for record in job_record::all(client) {
-            let place = (
-                record.cluster.clone(),
-                record.task.clone(),
-                record.container.clone(),
-            );
-            places.entry(place).or_default().push(record);
-        }
-        for records in places.into_values() {
-            let Some(first) = records.first() else {
-                continue;
-            };
-            let known = match find(client, &first.id, context).await {
-                Ok(target) => client.jobs(&target).await.map_err(error_of)?,
-                // The task is gone.
-                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            for record in records {
-                let job = known.iter().find(|job| job.id == record.id).cloned();
-                let place = format!(
-                    "{}/{}/{}",
-                    record.cluster,
-                    short(&record.task),
-                    record.container
-                );
-                rows.push((job, place, Some(record)));
-            }
-        }
-    }
+    let (rows, failed) = match target {
+        Some(target) => (of_container(client, target, context).await?, None),
+        None => started_here(client, context).await,
+    };
     let text = match context.listing_format() {
         OutputFormat::Json => {
-            let all: Vec<Value> = rows.iter().map(document).collect();
+            let all: Vec<Value> = rows.iter().map(Row::document).collect();
             format!("{:#}\n", Value::Array(all))
         }
         OutputFormat::Ndjson => rows
             .iter()
-            .map(|row| format!("{}\n", document(row)))
+            .map(|row| format!("{}\n", row.document()))
             .collect(),
-        OutputFormat::Name => rows
-            .iter()
-            .filter_map(id)
-            .map(|id| format!("{id}\n"))
-            .collect(),
+        OutputFormat::Name => rows.iter().map(|row| format!("{}\n", row.id)).collect(),
         _ => {
             let cells = rows.iter().map(|row| {
-                let (job, place, record) = row;
-                let command = job.as_ref().map(|job| job.command.clone());
-                let command =
-                    command.or_else(|| record.as_ref().map(|record| record.command.clone()));
-                vec![
-                    id(row).map(ToString::to_string).unwrap_or_default(),
-                    state(job.as_ref()),
-                    place.clone(),
-                    command.unwrap_or_default(),
-                ]
+                let Row {
+                    id, place, command, ..
+                } = row;
+                vec![id.to_string(), row.state(), place.clone(), command.clone()]
             });
             table::render(
                 &["JOB", "STATE", "CONTAINER", "COMMAND"],
@@ -265,48 +230,167 @@ async fn list(
         }
     };
     context.printer.document(&text)?;
-    Ok(ExitCode::Success)
+    failed.map_or(Ok(ExitCode::Success), Err)
 }
 
-fn id(row: &(Option<Job>, String, Option<JobRecord>)) -> Option<&JobId> {
-    let (job, _, record) = row;
-    job.as_ref()
-        .map(|job| &job.id)
-        .or_else(|| record.as_ref().map(|record| &record.id))
-}
-
-fn state(job: Option<&Job>) -> String {
-    match job.map(|job| job.state) {
-        Some(JobState::Running) => "running".to_owned(),
-        Some(JobState::Ended(code)) => format!("ended {code}"),
-        Some(_) => "lost".to_owned(),
-        None => "gone".to_owned(),
+/// All jobs of a container, whoever started them.
+async fn of_container(
+    client: &Client,
+    target: &TargetSpec,
+    context: &Context,
+) -> Result<Vec<Row>, CommandError> {
+    let target = context.target(Some(target));
+    let options = context.global.target_options();
+    let found = match &target {
+        Some(target) => client.resolve(target, &options).await?,
+        None => client.resolve_only(&options).await?,
+    };
+    for note in &found.notes {
+        context.printer.note(note);
     }
+    let jobs = client.jobs(&found).await.map_err(error_of)?;
+    let row = |job: Job| Row {
+        id: job.id.clone(),
+        place: found.to_string(),
+        command: job.command.clone(),
+        known: Known::There(job),
+    };
+    Ok(jobs.into_iter().map(row).collect())
 }
 
-fn document(row: &(Option<Job>, String, Option<JobRecord>)) -> Value {
-    let (job, place, record) = row;
-    let job = job.as_ref();
-    let code = match job.map(|job| job.state) {
-        Some(JobState::Ended(code)) => Some(code),
-        _ => None,
-    };
-    let word = state(job);
-    let time = |seconds: Option<i64>| {
-        let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        time.map(|time| time.to_string())
-    };
-    without_nulls(json!({
-        "id": id(row).map(ToString::to_string),
-        "state": word.split(' ').next(),
-        "code": code,
-        "container": place,
-        "command": job.map(|job| job.command.clone()).or_else(|| record.as_ref().map(|record| record.command.clone())),
-        "began": time(job.and_then(|job| job.began)),
-        "ended": time(job.and_then(|job| job.ended)),
-        "stdoutBytes": job.map(|job| job.stdout),
-        "stderrBytes": job.map(|job| job.stderr),
-    }))
+/// All jobs that were started here. A container that does not answer is warned of; it is an error if none does.
+async fn started_here(client: &Client, context: &Context) -> (Vec<Row>, Option<CommandError>) {
+    let mut places: BTreeMap<(String, String, String), Vec<JobRecord>> = BTreeMap::new();
+    for record in job_record::all(client) {
+        let place = (
+            record.cluster.clone(),
+            record.task.clone(),
+            record.container.clone(),
+        );
+        places.entry(place).or_default().push(record);
+    }
+    let at_once = Arc::new(Semaphore::new(AT_ONCE));
+    let mut asking = JoinSet::new();
+    for (number, records) in places.values().enumerate() {
+        let Some(first) = records.first().map(|record| record.id.clone()) else {
+            continue;
+        };
+        let (client, options) = (client.clone(), context.global.target_options());
+        let at_once = Arc::clone(&at_once);
+        asking.spawn(async move {
+            // Nobody closes it.
+            let _turn = at_once.acquire().await;
+            let jobs = match locate(&client, &first, options).await {
+                Ok(target) => client.jobs(&target).await.map_err(error_of),
+                // The task is gone.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+            (number, jobs)
+        });
+    }
+    let mut answers: BTreeMap<usize, Result<Vec<Job>, CommandError>> = BTreeMap::new();
+    while let Some(answer) = asking.join_next().await {
+        // What has no answer is unknown.
+        answers.extend(answer.ok());
+    }
+    let any = answers.values().any(Result::is_ok);
+    let (mut rows, mut failed) = (Vec::new(), None);
+    for (number, records) in places.into_values().enumerate() {
+        let mut answer = answers.remove(&number);
+        for (index, record) in records.into_iter().enumerate() {
+            let place = format!(
+                "{}/{}/{}",
+                record.cluster,
+                short(&record.task),
+                record.container
+            );
+            if let (0, Some(Err(error))) = (index, &answer)
+                && any
+            {
+                let text = format!("the jobs in {place} are not known: {error}");
+                context.printer.warning(&text);
+            }
+            let known = match &answer {
+                Some(Ok(jobs)) => jobs
+                    .iter()
+                    .find(|job| job.id == record.id)
+                    .map_or(Known::Gone, |job| Known::There(job.clone())),
+                _ => Known::Unknown,
+            };
+            let command = match &known {
+                Known::There(job) => job.command.clone(),
+                _ => record.command,
+            };
+            rows.push(Row {
+                id: record.id,
+                place,
+                command,
+                known,
+            });
+        }
+        if let (Some(Err(error)), false) = (answer.take(), any) {
+            failed.get_or_insert(error);
+        }
+    }
+    (rows, failed)
+}
+
+/// A job, as it is listed.
+struct Row {
+    id: JobId,
+    place: String,
+    command: String,
+    known: Known,
+}
+
+/// What its container says of a job.
+enum Known {
+    There(Job),
+    /// It has no such job, or is gone itself.
+    Gone,
+    /// It did not answer.
+    Unknown,
+}
+
+impl Row {
+    fn state(&self) -> String {
+        match &self.known {
+            Known::There(job) => match job.state {
+                JobState::Running => "running".to_owned(),
+                JobState::Ended(code) => format!("ended {code}"),
+                _ => "lost".to_owned(),
+            },
+            Known::Gone => "gone".to_owned(),
+            Known::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    fn document(&self) -> Value {
+        let job = match &self.known {
+            Known::There(job) => Some(job),
+            Known::Gone | Known::Unknown => None,
+        };
+        let code = match job.map(|job| job.state) {
+            Some(JobState::Ended(code)) => Some(code),
+            _ => None,
+        };
+        let time = |seconds: Option<i64>| {
+            let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+            time.map(|time| time.to_string())
+        };
+        without_nulls(json!({
+            "id": self.id.to_string(),
+            "state": self.state().split(' ').next(),
+            "code": code,
+            "container": self.place,
+            "command": self.command,
+            "began": time(job.and_then(|job| job.began)),
+            "ended": time(job.and_then(|job| job.ended)),
+            "stdoutBytes": job.map(|job| job.stdout),
+            "stderrBytes": job.map(|job| job.stderr),
+        }))
+    }
 }
 
 fn short(id: &str) -> &str {

@@ -202,7 +202,7 @@ async fn report(
         } => Err(hint::explain(reason, client, target).await),
         Ended::Closed { reason, .. } => Err(broken_off(reason, client, target).await),
         Ended::Gone => Err(follow::gone()),
-        Ended::Output(error) => Err(follow::unwritten(&error)),
+        Ended::Output(error) => follow::output_lost(&error),
     }
 }
 

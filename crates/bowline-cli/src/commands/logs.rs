@@ -11,12 +11,13 @@ use jiff::{Span, Timestamp, Zoned};
 use regex::Regex;
 
 use super::Context;
+use super::follow::unwritten;
 use super::run::report::{Report, log};
-use super::run::signals::{Signal, Signals};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::output::log_lines::Style;
+use crate::signals::{Signal, Signals};
 use crate::writer::{Stream, Writers};
 
 /// Lines of each container without --since, --until and --tail.
@@ -220,10 +221,7 @@ fn judged(readable: usize, unreadable: usize) -> Result<ExitCode, CommandError> 
 fn gone(error: &io::Error) -> Result<ExitCode, CommandError> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(ExitCode::Success),
-        _ => Err(CommandError::new(
-            ErrorKind::Unavailable,
-            format!("cannot write the output: {error}"),
-        )),
+        _ => Err(unwritten(error)),
     }
 }
 

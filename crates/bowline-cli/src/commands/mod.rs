@@ -30,12 +30,13 @@ pub mod service;
 pub mod stop;
 
 use std::ffi::OsString;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bowline::Client;
 use bowline::config::Config;
 use bowline::target::{Selector, TargetSpec};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::cli::{Command, GlobalArgs, OutputFormat};
 use crate::error::CommandError;
@@ -43,6 +44,10 @@ use crate::exit_code::ExitCode;
 use crate::printer::Printer;
 use crate::private_sandbox::PrivateSandbox;
 use crate::recording::{self, Recordings};
+use crate::signals::Claim;
+
+/// For the sessions of a command that a signal ended.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What every command is given.
 #[derive(Debug)]
@@ -58,6 +63,7 @@ pub struct Context {
     /// When the program was started, or nearly so.
     pub(crate) started: Instant,
     private: OnceCell<PrivateSandbox>,
+    client: OnceCell<Client>,
     pub(crate) recordings: Recordings,
 }
 
@@ -76,12 +82,21 @@ impl Context {
             arguments,
             started: Instant::now(),
             private: OnceCell::new(),
+            client: OnceCell::new(),
             recordings: Recordings::default(),
         }
     }
 
-    /// A client for the account, region and endpoint of the global options.
+    /// The client for the account, region and endpoint of the global options. There is one for the whole command: each
+    /// looks for credentials by itself, and an MFA code is good for one session only.
     pub async fn client(&self) -> Result<Client, CommandError> {
+        self.client
+            .get_or_try_init(|| self.connect())
+            .await
+            .cloned()
+    }
+
+    async fn connect(&self) -> Result<Client, CommandError> {
         let options = if self.global.sandbox {
             let start = || PrivateSandbox::start(&self.global);
             self.private.get_or_try_init(start).await?.client_options()
@@ -158,6 +173,14 @@ impl Context {
             .unwrap_or(OutputFormat::Table)
     }
 
+    /// Ends the sessions of a command that was left.
+    pub(crate) async fn leave(&self) {
+        if let Some(client) = self.client.get() {
+            // What does not end in time, ends by itself when nobody is heard of any more.
+            let _ = timeout(LEAVE_LIMIT, client.finish()).await;
+        }
+    }
+
     /// Ends what was started for the command.
     pub(crate) async fn close(self) {
         if let Some(sandbox) = self.private.into_inner() {
@@ -229,7 +252,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Record(args) => record::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
         Command::Plugin(args) => plugin::run(args, context),
-        Command::Cp(args) => cp::run(args, context).await,
+        Command::Cp(args) => {
+            // It takes signals by itself.
+            let _claim = Claim::new();
+            cp::run(args, context).await
+        }
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,

@@ -17,7 +17,7 @@ use super::fleet::{self, FleetArgs};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
 
@@ -81,8 +81,8 @@ pub async fn run(args: ScriptArgs, context: &Context) -> Result<ExitCode, Comman
         }
     };
     let ended = start(&args, context, report).await;
-    report.last_line(&ended, args.status_file.as_deref(), context)?;
-    ended
+    let written = report.last_line(&ended, args.status_file.as_deref(), context);
+    keep(ended, written)
 }
 
 async fn start(

@@ -21,6 +21,7 @@ use super::view::{self, Layout, Theme};
 use crate::exit_code::ExitCode;
 use crate::logging;
 use crate::output::age;
+use crate::signals::Signals;
 use crate::terminal::{self, RawMode};
 
 /// How long an Escape waits for the rest of a key's sequence; what a terminal sends at once arrives at once, unless a
@@ -106,9 +107,7 @@ impl Picker {
         }
         let mut keyboard = Keyboard::open()?;
         let mut resized = signal(SignalKind::window_change())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        let mut signals = Signals::listen()?;
         let mut drawn = time::Instant::now();
         let mut stale = false;
         let mut pressed: Option<Instant> = None;
@@ -170,9 +169,7 @@ impl Picker {
                     self.draw(Instant::now())?;
                     stale = false;
                 }
-                _ = interrupt.recv() => return Ok(Ended::Left(ExitCode::Interrupted)),
-                _ = terminate.recv() => return Ok(Ended::Left(ExitCode::Remote(128 + 15))),
-                _ = hangup.recv() => return Ok(Ended::Left(ExitCode::Remote(128 + 1))),
+                signal = signals.next() => return Ok(Ended::Left(signal.code())),
             }
         }
     }

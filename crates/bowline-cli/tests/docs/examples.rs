@@ -10,8 +10,8 @@ use bowline_cli::cli::Cli;
 use clap::{Command, CommandFactory as _};
 use tempfile::TempDir;
 
-use crate::support::{BOWLINE, LATER, Sandbox, run_with};
-use crate::{has_program, root};
+use crate::root;
+use crate::support::{BOWLINE, LATER, Sandbox, has_program, run_with};
 
 /// Longer than any example that ends by itself.
 const ONE: Duration = Duration::from_secs(90);
@@ -19,6 +19,7 @@ const ONE: Duration = Duration::from_secs(90);
 const ENDLESS: &[&str] = &[
     " -f",
     "--follow",
+    "-- top",
     "forward web 8080",
     "forward web 5432",
     "forward web unix",

@@ -34,7 +34,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use page::{Page, Part};
-use support::{BOWLINE, LATER, Sandbox, run_with};
+use support::{BOWLINE, LATER, Sandbox, has_program, run_with};
 use tempfile::TempDir;
 
 /// Between the outputs of a page's parts.
@@ -127,19 +127,6 @@ fn follow(path: &str) {
     if let Some(part) = page.parts.get(outputs.len()) {
         panic!("{path}: this failed:\n{}\n{rest}", part.text());
     }
-}
-
-/// CI has all programs; elsewhere a missing one is said.
-#[expect(clippy::print_stdout, reason = "what is not tried has to be said")]
-fn has_program(name: &str) -> bool {
-    let there = ["/usr/local/bin", "/usr/bin", "/bin"]
-        .iter()
-        .any(|folder| Path::new(folder).join(name).exists());
-    assert!(there || std::env::var_os("CI").is_none(), "CI has {name}");
-    if !there {
-        println!("not run: there is no {name} on this machine");
-    }
-    there
 }
 
 impl Part {

@@ -1,26 +1,34 @@
 //! Whether a command printed what a page says.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 /// What differs from run to run, by its kind. The order matters: the longest first.
-const VARYING: &[(&str, &str)] = &[
-    (r"\b[0-9a-f]{64}\b", "DIGEST"),
-    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
-    (r"\b[0-9a-f]{32}\b", "TASK"),
-    (
-        r"\b(sandbox|ecs-execute-command)-[a-z0-9]{20,}\b",
-        "SESSION",
-    ),
-    (r"\bip(-\d{1,3}){4}\b", "HOST"),
-    (r"\b127(\.\d{1,3}){3}\b", "ADDRESS"),
-    (r"\d{4}-\d\d-\d\dT[0-9:.]+Z?", "MOMENT"),
-    (r"\b\d{8}T\d{4,6}Z?\b", "MOMENT"),
-    (r"\b\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?Z?)?", "MOMENT"),
-    (r"\b[0-9a-f]{8,12}\b", "HEX"),
-    (r"\b\d+(\.\d+)? ?(ms|s)\b", "TIME"),
-    (r":\d{5}\b", ":PORT"),
-    (r"[ \t]+", " "),
-];
+static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let all = [
+        (r"\b[0-9a-f]{64}\b", "DIGEST"),
+        (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
+        (r"\b[0-9a-f]{32}\b", "TASK"),
+        (
+            r"\b(sandbox|ecs-execute-command)-[a-z0-9]{20,}\b",
+            "SESSION",
+        ),
+        (r"\bip(-\d{1,3}){4}\b", "HOST"),
+        (r"\b127(\.\d{1,3}){3}\b", "ADDRESS"),
+        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z?", "MOMENT"),
+        (r"\b\d{8}T\d{4,6}Z?\b", "MOMENT"),
+        (r"\b\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?Z?)?", "MOMENT"),
+        (r"\b[0-9a-f]{8,12}\b", "HEX"),
+        (r"\b\d+(\.\d+)? ?(ms|s)\b", "TIME"),
+        (r":\d{5}\b", ":PORT"),
+        (r"[ \t]+", " "),
+    ];
+    let compiled = all
+        .into_iter()
+        .map(|(pattern, name)| (Regex::new(pattern).unwrap(), name));
+    compiled.collect()
+});
 
 /// Line by line; `…` stands for anything, a line with nothing else for any lines.
 pub(crate) fn is_like(wanted: &str, printed: &str) -> bool {
@@ -42,11 +50,8 @@ pub(crate) fn is_like(wanted: &str, printed: &str) -> bool {
 
 fn steady(line: &str) -> String {
     let mut line = line.trim_end().to_owned();
-    for (pattern, name) in VARYING {
-        line = Regex::new(pattern)
-            .unwrap()
-            .replace_all(&line, *name)
-            .into_owned();
+    for (pattern, name) in VARYING.iter() {
+        line = pattern.replace_all(&line, *name).into_owned();
     }
     line
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{BOWLINE, Sandbox, Shared, Terminal, clean, has_shell, run};
+use crate::support::{BOWLINE, Sandbox, Shared, Terminal, clean, has_program, run};
 
 /// A shell that has read our script, with us on its PATH.
 fn shell(sandbox: &Sandbox, name: &str, words: &[&str], script: &str) -> Terminal {
@@ -49,7 +49,7 @@ fn bash_completes_live_names() {
 
 #[test]
 fn zsh_completes_live_names() {
-    if !has_shell("zsh") {
+    if !has_program("zsh") {
         return;
     }
     let sandbox = Shared::get();
@@ -61,7 +61,7 @@ fn zsh_completes_live_names() {
 
 #[test]
 fn fish_completes_live_names() {
-    if !has_shell("fish") {
+    if !has_program("fish") {
         return;
     }
     let sandbox = Shared::get();

@@ -392,6 +392,30 @@ fn a_profile_may_name_the_endpoint() {
     }
 }
 
+/// Whatever gives credentials may ask somebody for a code, and takes no code twice.
+#[test]
+fn credentials_are_looked_for_once_in_a_command() {
+    let sandbox = Shared::get();
+    let profile =
+        "[profile p]\ncredential_process = sh -c 'echo >>\"$HOME/asked\"; cat \"$HOME/keys\"'\n";
+    for words in [
+        &["run", "family:job", "--dry-run"][..],
+        &["run", "family:job", "--record", "--", "true"],
+    ] {
+        let home = home(profile);
+        let keys = format!(
+            r#"{{"Version": 1, "AccessKeyId": "{}", "SecretAccessKey": "{}"}}"#,
+            sandbox.variable("AWS_ACCESS_KEY_ID"),
+            sandbox.variable("AWS_SECRET_ACCESS_KEY")
+        );
+        std::fs::write(home.path().join("keys"), keys).unwrap();
+        let mut command = sandbox.bowline(&[&["--profile", "p"], words].concat());
+        run(command.env("HOME", home.path())).code(0);
+        let asked = std::fs::read_to_string(home.path().join("asked")).unwrap();
+        assert_eq!(asked, "\n", "{words:?}");
+    }
+}
+
 #[test]
 fn an_mfa_code_is_asked_for_at_the_terminal() {
     let sandbox = Sandbox::start(ANY);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Process, Running, SOON, Sandbox, Shared, post, run, wait_for};
+use crate::support::{Process, Running, SOON, Sandbox, Shared, post, run, run_unread, wait_for};
 
 #[test]
 fn codes_pass_through_unchanged() {
@@ -84,6 +84,16 @@ fn exec_piped_into_head_ends_promptly() {
         "\"$0\" exec web -- sh -c 'while :; do echo y; done' | head -1; echo ${PIPESTATUS[0]}";
     command.args(["-c", script, crate::support::BOWLINE]);
     run(&mut command).code(0).stdout("y\n141\n");
+}
+
+/// The last line cannot be written either, and what is left is the code.
+#[test]
+fn events_that_nobody_reads_are_no_success() {
+    let sandbox = Shared::get();
+    for command in ["true", "false"] {
+        let words = ["exec", "-o", "json", "web", "--", command];
+        run_unread(&mut sandbox.bowline(&words)).code(141);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::support::{LATER, Sandbox, has_shell, run, run_with};
+use crate::support::{LATER, Sandbox, has_program, run, run_with};
 
 /// Both streams at once, every byte value, and a code.
 const BYTES: &str = "i=0; while [ $i -lt 256 ]; do o=$(printf %03o $i); printf \"\\\\$o\"; i=$((i+1)); done; \
@@ -61,7 +61,7 @@ fn takes_stdin(sandbox: &Sandbox, length: usize) {
 #[test]
 fn each_shell_is_exact() {
     for shell in ["dash", "bash", "busybox"] {
-        if !has_shell(shell) {
+        if !has_program(shell) {
             continue;
         }
         let sandbox = Sandbox::start(&["--scenario", shell]);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use sha2::{Digest, Sha256};
 
 use crate::support::{
-    BOWLINE, Process, SOON, Sandbox, Shared, Terminal, has_shell, run, signal, wait_for,
+    BOWLINE, Process, SOON, Sandbox, Shared, Terminal, has_program, run, signal, wait_for,
 };
 
 /// What comes behind a login on the same terminal. The texts that are waited for are written so that the echo of what
@@ -269,7 +269,7 @@ fn the_shell_the_directory_and_variables_can_be_chosen() {
 #[test]
 fn every_image_with_a_shell_can_be_logged_in_to() {
     for (image, shell) in [("dash", "sh"), ("bash", "bash"), ("busybox", "ash")] {
-        if !has_shell(image) {
+        if !has_program(image) {
             continue;
         }
         let sandbox = Sandbox::start(&["--scenario", image]);

@@ -93,6 +93,17 @@ fn leaving_is_130_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_signal_at_the_picker_gives_its_code_whatever_comes_of_the_pick() {
+    let sandbox = Sandbox::start(&[]);
+    let words = ["forward", "--pick", "0:8080"];
+    let mut terminal = Terminal::bowline(&sandbox, &words);
+    terminal.until_begins("> demo ");
+    signal(terminal.pid(), "TERM");
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(143), "{text}");
+}
+
+#[test]
 fn a_signal_gives_the_terminal_back() {
     let sandbox = Sandbox::start(&[]);
     let mut terminal = picker(&sandbox, &["login", "--pick"], (24, 80));
@@ -100,6 +111,33 @@ fn a_signal_gives_the_terminal_back() {
     let bowline = Process::descendants(terminal.pid())[0].pid;
     signal(bowline, "TERM");
     ends(terminal, 143);
+}
+
+/// The picker took the signals, and is gone when the guard asks.
+#[test]
+fn a_question_after_the_picker_is_left_by_ctrl_c() {
+    let sandbox = Sandbox::start(&[]);
+    let home = sandbox.environment().find(|(name, _)| name == "HOME");
+    let home = std::path::Path::new(&home.unwrap().1).join(".config/bowline");
+    std::fs::create_dir_all(&home).unwrap();
+    let guard = "[[guard]]\nname = 'production'\ncluster = 'demo'\nconfirm = 'yes'\n";
+    std::fs::write(home.join("config.toml"), guard).unwrap();
+    let words = ["exec", "--pick", "--", "echo", "inside"];
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut terminal = Terminal::bowline(&sandbox, &words);
+        terminal.until_begins("> demo");
+        terminal.press(b"app");
+        terminal.until_begins("> demo/web/app");
+        terminal.press(b"\r");
+        terminal.until("go on? (yes or no)");
+        match name {
+            "INT" => terminal.press(b"\x03"),
+            name => signal(terminal.pid(), name),
+        }
+        let (status, text) = terminal.end();
+        assert_eq!(status.code(), Some(code), "{text}");
+        assert!(!text.contains("inside\r\n"), "{text}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Running, Sandbox, has_shell};
+use crate::support::{LATER, Running, Sandbox, has_program};
 use crate::tree::{assert_no_parts, assert_same, fill};
 
 /// Up, down and through streams.
@@ -39,7 +39,7 @@ fn copies(scenario: &str) {
 #[test]
 fn each_shell_copies() {
     for shell in ["dash", "bash", "busybox"] {
-        if has_shell(shell) {
+        if has_program(shell) {
             copies(shell);
         }
     }

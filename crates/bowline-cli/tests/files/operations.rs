@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::support::{Sandbox, Shared, run};
+use crate::support::{Sandbox, Shared, run, run_unread};
 
 /// The project of the example, its programs where the containers see them.
 struct Project(TempDir);
@@ -184,6 +184,10 @@ fn files_are_shipped_and_fresh_tasks_started() {
     run(&mut project.bowline(&sandbox, &["op", "job", "n=10"]))
         .code(2)
         .stderr_has("1..9");
+    let elsewhere = ["op", "job", "n=7", "--on", "web", "--dry-run"];
+    let finished = run(&mut project.bowline(&sandbox, &elsewhere)).code(0);
+    let said = String::from_utf8(finished.stdout).unwrap();
+    assert!(said.starts_with("would run in a fresh task web:"), "{said}");
     project.declare("[op.bad]\ncommand = ['sh', '-c', 'rm {x}']\nparam.x = {}\n");
     run(&mut project.bowline(&sandbox, &["op", "ls"]))
         .code(2)
@@ -192,4 +196,47 @@ fn files_are_shipped_and_fresh_tasks_started() {
     run(&mut project.bowline(&sandbox, &["op", "ls"]))
         .code(2)
         .stderr_has("below the project");
+}
+
+/// What was done has its code, and the log its end, whether anybody reads or not.
+#[test]
+fn a_reader_that_leaves_changes_neither_the_code_nor_the_log() {
+    let sandbox = Shared::get();
+    let project = Project::new();
+    let log = project.0.path().join("log");
+    project.declare(
+        "[op.here]\ntarget = 'web'\ncommand = ['sh', '-c', 'echo out; exit 4']\n\
+         [op.fresh]\ntarget = 'family:job'\nvia = 'run'\ncommand = ['sh', '-c', 'echo out; exit 4']\nlog = 'log'\n",
+    );
+    let unread = |words: &[&str]| run_unread(&mut project.bowline(&sandbox, words));
+    unread(&["op", "here"]).code(141);
+    unread(&["op", "here", "-o", "json"]).code(4);
+    unread(&["op", "fresh"])
+        .code(141)
+        .stderr_has("the task goes on");
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.contains("fresh ended with 141"), "{text}");
+    unread(&["op", "fresh", "-o", "json"]).code(4);
+}
+
+/// The log cannot be opened: what was to be run was not, and nothing of it is left in the container.
+#[test]
+fn what_fails_here_leaves_no_file_there() {
+    let sandbox = Shared::get();
+    let project = Project::new();
+    project.declare(
+        "[op.load]\ntarget = 'web'\ncommand = ['cat', '{data}']\nlog = 'nowhere/log'\nparam.data = { type = 'file' }\n",
+    );
+    let name = format!("left{}.csv", std::process::id());
+    fs::write(project.0.path().join(&name), "1,2\n").unwrap();
+    run(&mut project.bowline(&sandbox, &["op", "load", &format!("data={name}")]))
+        .code(125)
+        .stdout("")
+        .stderr_has("cannot write the log");
+    let left = fs::read_dir("/tmp").unwrap().flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name().into_string().unwrap_or_default())
+        .filter(|file| file.ends_with(&name))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

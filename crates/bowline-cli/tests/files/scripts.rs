@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{LATER, Sandbox, Shared, has_shell, run, run_with};
+use crate::support::{LATER, Sandbox, Shared, has_program, run, run_unread, run_with};
 use crate::tree::noise;
 
 fn script(folder: &TempDir, name: &str, text: &[u8]) -> String {
@@ -92,7 +92,7 @@ fn a_script_runs_by_its_first_line_with_its_arguments_and_leaves_nothing() {
 #[test]
 fn stdin_is_free_for_data_and_a_script_may_be_long() {
     for shell in ["dash", "bash", "busybox"] {
-        if !has_shell(shell) {
+        if !has_program(shell) {
             continue;
         }
         let sandbox = Sandbox::start(&["--scenario", shell]);
@@ -113,4 +113,12 @@ fn stdin_is_free_for_data_and_a_script_may_be_long() {
             .stdout("0\n");
     }
     nothing_is_left();
+}
+
+#[test]
+fn events_that_nobody_reads_are_no_success() {
+    let sandbox = Shared::get();
+    let folder = TempDir::new().unwrap();
+    let sh = script(&folder, "fails.sh", b"exit 7\n");
+    run_unread(&mut sandbox.bowline(&["script", "-o", "json", "web", &sh])).code(141);
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::server::{Server, echo};
-use crate::support::{Running, SOON, Sandbox, run, wait_for};
+use crate::support::{Running, SOON, Sandbox, run, run_unread, wait_for};
 use crate::{Forwarding, get};
 
 #[test]
@@ -167,4 +167,11 @@ fn a_reader_that_stops_does_not_stop_the_others() {
     echo(&mut other, b"and after");
     drop(stalled);
     forwarding.interrupt();
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_success() {
+    let sandbox = Sandbox::start(&[]);
+    let words = ["forward", "-o", "json", "web", "0:8080"];
+    run_unread(&mut sandbox.bowline(&words)).code(141);
 }

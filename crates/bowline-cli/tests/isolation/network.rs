@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::support::{Running, SOON, Sandbox, has_shell, wait_for};
+use crate::support::{Running, SOON, Sandbox, has_program, wait_for};
 use crate::{inside, isolated, tasks};
 
 /// A forward with `-o json`, ended when dropped, and its port here.
@@ -89,7 +89,7 @@ fn the_demo_database_is_behind_the_task() {
 /// At the same address as outside, whatever else is cut off.
 #[test]
 fn tasks_reach_the_sandbox() {
-    if !has_shell("bash") {
+    if !has_program("bash") {
         return;
     }
     let Some(sandbox) = isolated(&[]) else { return };

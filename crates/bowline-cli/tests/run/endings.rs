@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::control::{call, register, running, sandbox};
-use crate::support::{LATER, Running, Sandbox, run, run_with, wait_for};
+use crate::support::{LATER, Running, Sandbox, run, run_unread, run_with, wait_for};
 
 #[test]
 fn the_container_that_ends_the_task_gives_the_code() {
@@ -358,4 +358,23 @@ fn dry_run_prints_what_would_be_asked_and_asks_nothing() {
     run(&mut sandbox.bowline(&["run", "nope"]))
         .code(125)
         .stderr_has("neither a service nope");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_success() {
+    let sandbox = sandbox(&[]);
+    for form in [&[][..], &["-o", "json"]] {
+        let words = [
+            &["run", "family:job"],
+            form,
+            &["--", "sh", "-c", "echo up; exit 3"],
+        ]
+        .concat();
+        run_unread(&mut sandbox.bowline(&words))
+            .code(141)
+            .stderr_has("left running: arn:aws:ecs:");
+    }
+    let started = run(&mut sandbox.bowline(&["run", "family:job", "-d", "--", "false"])).code(0);
+    let arn = String::from_utf8(started.stdout).unwrap();
+    run_unread(&mut sandbox.bowline(&["attach", "-o", "json", arn.trim()])).code(141);
 }

@@ -1,5 +1,6 @@
 //! Runs by the service, which the sandbox stands for: submit, follow, stop, signal, compare; and runbooks within runbooks.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -178,31 +179,18 @@ fn an_interrupt_cancels_the_execution() {
 #[test]
 fn both_runs_are_compared() {
     let sandbox = Sandbox::start(&[]);
+    let compare = |path: &Path, form: &str| {
+        let (path, interval) = (path.to_str().unwrap(), "--poll-interval");
+        let words = ["runbook", "compare", path, interval, "100ms", "-o", form];
+        run(&mut sandbox.bowline(&words))
+    };
     let (_folder, path) = written(&book(BAD));
-    let words = [
-        "runbook",
-        "compare",
-        path.to_str().unwrap(),
-        "--poll-interval",
-        "100ms",
-        "-o",
-        "table",
-    ];
-    let done = run(&mut sandbox.bowline(&words)).code(0);
+    let done = compare(&path, "table").code(0);
     done.stdout("STEP     HERE        SERVICE\nbad      Failed      Failed\nskip     Pending     Pending\nafter    Success     Success\nthe run  Failed      Failed\n");
     // What works once only differs the second time.
     let once = "- {name: once, action: 'aws:executeAwsApi', inputs: {Service: ssm, Api: CreateDocument, Name: Once, DocumentType: Automation, DocumentFormat: YAML, Content: \"schemaVersion: '0.3'\\nmainSteps: [{name: a, action: 'aws:sleep', inputs: {Duration: PT1S}}]\\n\"}}\n";
     let (_folder, path) = written(&book(once));
-    let words = [
-        "runbook",
-        "compare",
-        path.to_str().unwrap(),
-        "--poll-interval",
-        "100ms",
-        "-o",
-        "json",
-    ];
-    let done = run(&mut sandbox.bowline(&words)).code(4);
+    let done = compare(&path, "json").code(4);
     let rows: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(
         rows[0],

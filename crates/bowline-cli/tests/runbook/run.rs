@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Finished, LATER, Running, Sandbox, Terminal, run, wait_for};
+use super::support::{Finished, LATER, Running, Sandbox, Terminal, run, run_unread, wait_for};
 use super::{EXAMPLE, written};
 
 const PARAMETERS: [&str; 6] = [
@@ -297,33 +297,35 @@ fn a_script_without_a_result_says_why() {
 }
 
 #[test]
-fn an_interrupt_follows_on_cancel() {
+fn a_signal_follows_on_cancel() {
     let sandbox = Sandbox::start(&[]);
     let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: wait, action: 'aws:waitForAwsResourceProperty', inputs: {Service: ecs, Api: ListClusters, PropertySelector: '$.nextToken', DesiredValues: [never]}, onCancel: 'step:clean'}\n- {name: clean, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: test}, isEnd: true}\n";
     let (_folder, path) = written(text);
-    let mut running = Running::start_lines(
-        sandbox
-            .bowline(&["runbook", "run", path.to_str().unwrap()])
-            .stdin(Stdio::null()),
-    );
-    while !running.line().1.contains("step.poll") {}
-    running.signal("INT");
-    let mut seen = Vec::new();
-    loop {
-        let line = running.line().1;
-        let is_last = line.contains("run.end");
-        seen.push(line);
-        if is_last {
-            break;
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut running = Running::start_lines(
+            sandbox
+                .bowline(&["runbook", "run", path.to_str().unwrap()])
+                .stdin(Stdio::null()),
+        );
+        while !running.line().1.contains("step.poll") {}
+        running.signal(name);
+        let mut seen = Vec::new();
+        loop {
+            let line = running.line().1;
+            let is_last = line.contains("run.end");
+            seen.push(line);
+            if is_last {
+                break;
+            }
         }
+        assert_eq!(running.wait(Duration::from_secs(60)).code(), Some(code));
+        let seen = seen.join("\n");
+        assert!(
+            seen.contains("\"to\":\"clean\",\"why\":\"onCancel\"")
+                && seen.contains("\"status\":\"Cancelled\""),
+            "{seen}"
+        );
     }
-    assert_eq!(running.wait(Duration::from_secs(60)).code(), Some(130));
-    let seen = seen.join("\n");
-    assert!(
-        seen.contains("\"to\":\"clean\",\"why\":\"onCancel\"")
-            && seen.contains("\"status\":\"Cancelled\""),
-        "{seen}"
-    );
 }
 
 #[test]
@@ -363,4 +365,33 @@ fn a_person_approves_and_sees_what_is_waited_for() {
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(0), "{shown}");
     assert!(shown.contains("ask  Success"), "{shown}");
+}
+
+/// Half a run would be worse than one that nobody has watched.
+#[test]
+fn a_reader_that_leaves_does_not_end_the_run() {
+    let sandbox = Sandbox::start(&[]);
+    let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: f, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: test}}\n- {name: g, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: nothing}}\n";
+    let (_folder, path) = written(text);
+    run_unread(&mut sandbox.bowline(&["runbook", "run", path.to_str().unwrap()])).code(1);
+    let home = sandbox.environment().find(|(name, _)| name == "HOME");
+    let runs = Path::new(&home.unwrap().1).join(".local/state/bowline/runbooks");
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap();
+    let events = std::fs::read_to_string(run.path().join("events.ndjson")).unwrap();
+    let last = events.lines().last().unwrap();
+    assert!(last.contains("run.end"), "{last}");
+}
+
+#[test]
+fn a_question_of_a_run_is_left_by_ctrl_c() {
+    let sandbox = Sandbox::start(&[]);
+    let text = "schemaVersion: '0.3'\nmainSteps:\n- {name: ask, action: 'aws:approve', inputs: {Approvers: [ann]}, onCancel: 'step:f'}\n- {name: f, action: 'aws:invokeLambdaFunction', inputs: {FunctionName: test}}\n";
+    let (_folder, path) = written(text);
+    let mut terminal = Terminal::bowline(&sandbox, &["runbook", "run", path.to_str().unwrap()]);
+    terminal.until("approve? [y/N]");
+    terminal.press(b"\x03");
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "{shown}");
+    assert!(shown.contains("ask  Cancelled"), "{shown}");
+    assert!(shown.contains("f    Success"), "{shown}");
 }

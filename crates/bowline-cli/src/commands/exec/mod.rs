@@ -20,7 +20,7 @@ use super::fleet::{self, FleetArgs};
 use super::{Context, guard, job_output};
 use crate::cli::{Cli, OutputFormat};
 use crate::duration;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
 use crate::terminal;
@@ -110,10 +110,10 @@ pub async fn run(args: ExecArgs, context: &Context) -> Result<ExitCode, CommandE
     };
     let ended = start(&args, context, report).await;
     if args.detach {
-        return ended;
+        return keep(ended, Ok(()));
     }
-    report.last_line(&ended, args.status_file.as_deref(), context)?;
-    ended
+    let written = report.last_line(&ended, args.status_file.as_deref(), context);
+    keep(ended, written)
 }
 
 /// `exec web ls` is refused: whether `ls` were a command or a second target would be a guess. The right form is shown.

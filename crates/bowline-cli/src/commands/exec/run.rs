@@ -1,7 +1,5 @@
 //! Following a command: what its end means for exec.
 
-use std::io;
-
 use bowline::session::exec::ExecRequest;
 use bowline::{Client, ResolvedTarget};
 
@@ -11,9 +9,6 @@ use crate::commands::doctor::hint;
 use crate::commands::follow::{self, Ended, Source};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-
-/// What a shell says of a program that a broken pipe ended.
-const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Runs until the command has ended or somebody wants to leave.
 pub(in crate::commands) async fn follow(
@@ -40,9 +35,6 @@ pub(in crate::commands) async fn follow(
         Ended::Gone => Err(follow::gone()),
         Ended::Signal(code) => Ok(code),
         Ended::Escape => Ok(ExitCode::Interrupted),
-        Ended::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(ExitCode::Remote(BROKEN_PIPE))
-        }
-        Ended::Output(error) => Err(follow::unwritten(&error)),
+        Ended::Output(error) => follow::output_lost(&error),
     }
 }

@@ -23,7 +23,6 @@ use bowline::run::{RunOptions, RunPattern, RunWish};
 use bowline::session::exec::ExecRequest;
 use bowline::target::TargetPattern;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
 
 pub(crate) use self::options::FleetArgs;
@@ -33,6 +32,7 @@ use super::{Context, follow, guard};
 use crate::confirm::confirm;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::writer::{Stream, Writers};
 
 /// More targets than this are asked about first.
@@ -41,8 +41,6 @@ const UNASKED: usize = 10;
 const LEAVE_LIMIT: Duration = Duration::from_millis(1900);
 /// How often the table on the terminal is drawn.
 const FRAME: Duration = Duration::from_millis(150);
-/// What a shell says of a program that a broken pipe ended.
-const BROKEN_PIPE: u8 = 128 + 13;
 /// Names shown in the question before the start.
 const NAMES_SHOWN: usize = 5;
 
@@ -88,7 +86,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     more_files();
     let selection = tokio::select! {
         found = find::find(&task, context) => found?,
-        code = signals.next() => return Ok(code),
+        signal = signals.next() => return Ok(signal.code()),
     };
     let Selection {
         targets,
@@ -111,7 +109,7 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     // The signals are ours by now: without this nothing would leave the question.
     tokio::select! {
         asked = ask(&task, &targets, context) => asked?,
-        code = signals.next() => return Ok(code),
+        signal = signals.next() => return Ok(signal.code()),
     }
     let mut summary = Summary::new(targets.len(), problems.len(), gone);
     let begin = show.begin(&targets, &problems);
@@ -133,14 +131,14 @@ pub(crate) async fn run(task: Task<'_>, context: &Context) -> Result<ExitCode, C
     // Comparing outputs takes its time, and whoever reads ours may not read.
     let finished = tokio::select! {
         finished = show.finish(&targets, &problems, &summary) => Some(finished),
-        code = signals.next() => {
-            left = left.or(Some(code));
+        signal = signals.next() => {
+            left = left.or_else(|| Some(signal.code()));
             None
         }
     };
     match finished {
         Some(Err(Unfinished::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
-            left = left.or(Some(ExitCode::Remote(BROKEN_PIPE)));
+            left = left.or(Some(ExitCode::BROKEN_PIPE));
         }
         Some(Err(Unfinished::Output(error))) => return Err(follow::unwritten(&error)),
         Some(Err(Unfinished::Other(error))) => return Err(error),
@@ -335,10 +333,7 @@ async fn watch(
                     fleet.stop();
                     let _ = timeout(LEAVE_LIMIT, drain(&mut fleet)).await;
                     show.make_room(context);
-                    return match error.kind() {
-                        io::ErrorKind::BrokenPipe => Ok(End::Left(ExitCode::Remote(BROKEN_PIPE))),
-                        _ => Err(follow::unwritten(&error)),
-                    };
+                    return follow::output_lost(&error).map(End::Left);
                 }
             }
             event = fleet.next(), if unwritten.is_none() && !over => match event {
@@ -350,10 +345,10 @@ async fn watch(
                     pieces.extend(show.event(event, targets, context)?);
                 }
             },
-            code = signals.next() => match left {
+            signal = signals.next() => match left {
                 None => {
                     fleet.stop();
-                    left = Some((code, tokio::time::Instant::now() + LEAVE_LIMIT));
+                    left = Some((signal.code(), tokio::time::Instant::now() + LEAVE_LIMIT));
                     // What nobody reads must not keep us.
                     pieces.clear();
                 }
@@ -376,13 +371,10 @@ async fn watch(
     }
     summary.took(begun.elapsed());
     match left {
-        None => {
-            writers
-                .finish()
-                .await
-                .map_err(|error| follow::unwritten(&error))?;
-            Ok(End::Done)
-        }
+        None => match writers.finish().await {
+            Ok(()) => Ok(End::Done),
+            Err(error) => follow::output_lost(&error).map(End::Left),
+        },
         Some((code, _)) => {
             let _ = timeout(Duration::from_millis(200), writers.finish()).await;
             summary.interrupted(targets);
@@ -418,32 +410,6 @@ async fn at(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What makes us leave.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Cancel-safe: signals are kept until they are received.
-    async fn next(&mut self) -> ExitCode {
-        tokio::select! {
-            _ = self.interrupt.recv() => ExitCode::Interrupted,
-            _ = self.terminate.recv() => ExitCode::Remote(128 + 15),
-            _ = self.hangup.recv() => ExitCode::Remote(128 + 1),
-        }
     }
 }
 

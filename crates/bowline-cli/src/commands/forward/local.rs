@@ -9,10 +9,10 @@ use clap::Args;
 use std::os::unix::process::ExitStatusExt;
 use tokio::process::{Child, Command};
 
-use super::super::run::signals::Signal;
-use super::write_whole;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::Signal;
+use crate::whole;
 
 /// Options about this machine.
 #[derive(Args, Debug)]
@@ -85,7 +85,10 @@ fn quoted(value: &str) -> String {
 impl LocalArgs {
     pub(super) fn ready(&self, names: &Names, specs: &[ForwardSpec]) -> Result<(), CommandError> {
         if let Some(file) = &self.ready_file {
-            write_whole(file, &names.lines())?;
+            whole::write(file, names.lines().as_bytes(), whole::USUAL).map_err(|error| {
+                let text = format!("cannot write {}: {error}", file.display());
+                CommandError::new(ErrorKind::Failed, text)
+            })?;
         }
         if self.open {
             open(names, specs)?;

@@ -22,12 +22,12 @@ use self::local::{Companion, Names};
 use self::report::{Lines, Report};
 use self::sets::SetCommand;
 use super::doctor::hint;
-use super::run::signals::Signals;
 use super::{Context, guard};
 use crate::duration;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
+use crate::signals::Signals;
 
 /// Lead ports of this machine to a task, or to what stands behind it
 ///
@@ -142,8 +142,8 @@ pub async fn run(args: ForwardArgs, context: &Context) -> Result<ExitCode, Comma
     }
     let report = Report::new(context)?;
     let ended = start(&args, context, report).await;
-    report.last_line(&ended, context)?;
-    ended
+    let written = report.last_line(&ended, context);
+    keep(ended, written)
 }
 
 async fn start(
@@ -160,22 +160,24 @@ async fn start(
     let mut background = args.background()?;
     let mut signals = Signals::listen()?;
     let finding = async {
-        let Ok((client, resolved)) = find(target.as_ref(), args, context).await? else {
-            return Ok(None);
+        let (client, resolved) = match find(target.as_ref(), args, context).await? {
+            Ok(found) => found,
+            Err(code) => return Ok(Err(code)),
         };
         let mut specs = Vec::new();
         for template in &templates {
             specs.push(template.fill(&client, &resolved).await?);
         }
         specs.extend(stores::specs(&client, &args.rds, &args.cache, context).await?);
-        Ok::<_, CommandError>(Some((client, resolved, specs)))
+        Ok::<_, CommandError>(Ok((client, resolved, specs)))
     };
     let found = tokio::select! {
         found = finding => found?,
         signal = signals.next() => return Ok(signal.code()),
     };
-    let Some((client, resolved, specs)) = found else {
-        return Ok(ExitCode::Interrupted);
+    let (client, resolved, specs) = match found {
+        Ok(found) => found,
+        Err(code) => return Ok(code),
     };
     let mut request = args.times.request(specs.clone());
     request.relay = args.relay;
@@ -325,18 +327,4 @@ impl ForwardArgs {
             .and_then(|(target, _)| target);
         (target, &self.pick)
     }
-}
-
-/// A file that is complete as soon as it is there.
-pub(super) fn write_whole(path: &PathBuf, text: &str) -> Result<(), CommandError> {
-    let mut partial = path.clone().into_os_string();
-    partial.push(format!(".{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|error| {
-        // It may not be there.
-        let _ = std::fs::remove_file(&partial);
-        let text = format!("cannot write {}: {error}", path.display());
-        CommandError::new(crate::error::ErrorKind::Failed, text)
-    })
 }

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::Call;
 use super::ledger::Ledger;
 use super::values;
-use crate::commands::run::signals::Signals;
 use crate::commands::run::verdict::verdict;
 use crate::commands::{Context, guard};
-use crate::error::{CommandError, ErrorKind};
+use crate::error::{CommandError, ErrorKind, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::writer::Stream;
 
 impl Call<'_> {
@@ -44,13 +44,14 @@ impl Call<'_> {
             false => BTreeMap::new(),
         };
         let bound = values::check(operation, &given, &choices)?;
-        let target = match &operation.target {
-            Some(target) => Some(
+        let target = match (self.on, &operation.target) {
+            (Some(on), _) => Some(RunTarget::Spec(on.clone())),
+            (None, Some(target)) => Some(
                 target
                     .parse::<RunTarget>()
                     .map_err(|error| CommandError::usage(error.to_string()))?,
             ),
-            None => context.target(None).map(RunTarget::Spec),
+            (None, None) => context.target(None).map(RunTarget::Spec),
         };
         let target = match target {
             Some(RunTarget::Spec(spec)) => context.target(Some(&spec)).map(RunTarget::Spec),
@@ -72,7 +73,7 @@ impl Call<'_> {
         if dry_run {
             return self.say(&bound, &place, context);
         }
-        let account = plan.definition.task_definition_arn.split(':').nth(4);
+        let account = guard::account(&plan.definition.task_definition_arn);
         guard::check_place(context, account, plan.cluster.as_str(), &place).await?;
         self.confirm(&bound, &place, context).await?;
         let mut ledger = Ledger::open(self.name, operation, &bound, client).await?;
@@ -85,7 +86,7 @@ impl Call<'_> {
         let mut run = client.run(plan.request, run);
         let control = run.control();
         let mut stopping = false;
-        let ended = loop {
+        let ended = 'ended: loop {
             let event = tokio::select! {
                 event = run.next() => event,
                 signal = signals.next() => {
@@ -109,8 +110,12 @@ impl Call<'_> {
                     for line in lines {
                         let text = format!("{}\n", line.message);
                         ledger.output(Stream::Stdout, text.as_bytes());
-                        if !self.json {
-                            context.printer.document(&text)?;
+                        if self.json {
+                            continue;
+                        }
+                        if let Err(error) = context.printer.document(&text) {
+                            context.printer.note("the task goes on");
+                            break 'ended keep(Err(error), Ok(()));
                         }
                     }
                 }

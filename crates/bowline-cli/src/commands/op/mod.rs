@@ -16,16 +16,18 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::ledger::Ledger;
+use self::values::Shipped;
 use super::doctor::hint;
 use super::fleet::{self, FleetArgs};
 use super::follow::{self, Ended, Source};
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::confirm::confirm;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
 use crate::output::table;
 use crate::picker::{self, Found, PickArgs};
+use crate::signals::{Signal, Signals};
 use crate::writer::Stream;
 use crate::{duration, terminal};
 
@@ -211,15 +213,8 @@ impl Call<'_> {
         }
         guard::check(context, &target).await?;
         self.confirm(&bound, &target.to_string(), context).await?;
-        let files = values::ship(client, &target, operation, &bound).await?;
-        let argv = files.argv(operation, &bound)?;
-        let request = ExecRequest {
-            wait: self.wait,
-            reconnect_for: self.reconnect_for,
-            timeout: operation.time_limit(),
-            record: context.recording("op")?,
-            ..ExecRequest::new(argv)
-        };
+        // What can fail by itself comes before anything is in the container.
+        let record = context.recording("op")?;
         let mut ledger = Ledger::open(self.name, operation, &bound, client).await?;
         ledger.place(json!({
             "cluster": target.cluster.name,
@@ -227,11 +222,41 @@ impl Call<'_> {
             "task": target.task.id,
             "container": target.container,
         }));
-        let ended = self
-            .follow(client, &target, request, &mut ledger, context)
-            .await;
-        files.remove(client, &target).await;
+        let mut files = Shipped::default();
+        let ended = match self.ship(&mut files, client, &target, &bound).await {
+            Ok(Ok(argv)) => {
+                let request = ExecRequest {
+                    wait: self.wait,
+                    reconnect_for: self.reconnect_for,
+                    timeout: operation.time_limit(),
+                    record,
+                    ..ExecRequest::new(argv)
+                };
+                self.follow(client, &target, request, &mut ledger, context)
+                    .await
+            }
+            Ok(Err(signal)) => Ok(signal.code()),
+            Err(error) => Err(error),
+        };
+        files.remove(client, &target, context).await;
         self.finish(ledger, ended, context)
+    }
+
+    /// The command with the paths that the files have in the container, or the signal that came while they were copied.
+    async fn ship(
+        &self,
+        files: &mut Shipped,
+        client: &Client,
+        target: &ResolvedTarget,
+        bound: &Bound,
+    ) -> Result<Result<Vec<String>, Signal>, CommandError> {
+        let operation = &self.operation.value;
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            shipped = files.ship(client, target, operation, bound) => shipped?,
+            signal = signals.next() => return Ok(Err(signal)),
+        }
+        files.argv(operation, bound).map(Ok)
     }
 
     async fn follow(
@@ -266,7 +291,7 @@ impl Call<'_> {
             Ended::Gone => Err(follow::gone()),
             Ended::Signal(code) => Ok(code),
             Ended::Escape => Ok(ExitCode::Interrupted),
-            Ended::Output(error) => Err(follow::unwritten(&error)),
+            Ended::Output(error) => follow::output_lost(&error),
         }
     }
 
@@ -277,10 +302,11 @@ impl Call<'_> {
         context: &Context,
     ) -> Result<ExitCode, CommandError> {
         let document = ledger.close(&ended)?;
-        if self.json {
-            context.printer.document(&format!("{document:#}\n"))?;
-        }
-        ended
+        let written = match self.json {
+            true => context.printer.document(&format!("{document:#}\n")),
+            false => Ok(()),
+        };
+        keep(ended, written)
     }
 
     async fn resolve(&self, client: &Client, context: &Context) -> Result<Found, CommandError> {

@@ -8,14 +8,17 @@ use bowline::files::CopyOptions;
 use bowline::operation::{BadValue, Bound, Operation, ParameterType};
 use bowline::session::exec::{ExecEvent, ExecRequest};
 use bowline::{Client, ResolvedTarget};
+use tokio::time::timeout;
 
-use crate::commands::cp;
+use crate::commands::{Context, cp};
 use crate::error::{CommandError, ErrorKind};
 
 /// A command that prints choices may take so long …
 const CHOOSING: Duration = Duration::from_secs(60);
 /// … and print so much.
 const CHOICES: usize = 1 << 20;
+/// For removing what was shipped: the operation's code waits for it.
+const REMOVING: Duration = Duration::from_secs(10);
 
 /// Reads `key=value` words.
 pub(super) fn given(words: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
@@ -118,48 +121,44 @@ pub(super) async fn choices(
 }
 
 /// Files of ours in the container, for as long as the operation runs.
+#[derive(Default)]
 pub(super) struct Shipped {
     paths: BTreeMap<String, String>,
 }
 
-/// Copies the files that parameters name.
-pub(super) async fn ship(
-    client: &Client,
-    target: &ResolvedTarget,
-    operation: &Operation,
-    bound: &Bound,
-) -> Result<Shipped, CommandError> {
-    let mut shipped = Shipped {
-        paths: BTreeMap::new(),
-    };
-    for (name, path) in files(operation, bound) {
-        let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
-        let file = path.file_name().map(|file| {
-            file.to_string_lossy().replace(
-                |letter: char| !letter.is_ascii_alphanumeric() && letter != '.',
-                "_",
-            )
-        });
-        let to = format!("/tmp/.bowline-op-{seed:016x}-{}", file.unwrap_or_default());
-        let options = CopyOptions::default();
-        let (sources, mut quiet) = ([path], |_| {});
-        let copied = client.upload(
-            target.clone(),
-            &sources,
-            to.as_bytes(),
-            &options,
-            &mut quiet,
-        );
-        if let Err(error) = copied.await {
-            shipped.remove(client, target).await;
-            return Err(cp::error(error));
-        }
-        shipped.paths.insert(name, to);
-    }
-    Ok(shipped)
-}
-
 impl Shipped {
+    /// Copies the files that parameters name. However that ends, they are to be removed.
+    pub(super) async fn ship(
+        &mut self,
+        client: &Client,
+        target: &ResolvedTarget,
+        operation: &Operation,
+        bound: &Bound,
+    ) -> Result<(), CommandError> {
+        for (name, path) in files(operation, bound) {
+            let seed = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
+            let file = path.file_name().map(|file| {
+                file.to_string_lossy().replace(
+                    |letter: char| !letter.is_ascii_alphanumeric() && letter != '.',
+                    "_",
+                )
+            });
+            let to = format!("/tmp/.bowline-op-{seed:016x}-{}", file.unwrap_or_default());
+            let options = CopyOptions::default();
+            let (sources, mut quiet) = ([path], |_| {});
+            self.paths.insert(name, to.clone());
+            let copied = client.upload(
+                target.clone(),
+                &sources,
+                to.as_bytes(),
+                &options,
+                &mut quiet,
+            );
+            copied.await.map_err(cp::error)?;
+        }
+        Ok(())
+    }
+
     /// The command with the files' paths in the container.
     pub(super) fn argv(
         &self,
@@ -173,8 +172,8 @@ impl Shipped {
             .map_err(|error| CommandError::usage(error.to_string()))
     }
 
-    /// Removes them.
-    pub(super) async fn remove(&self, client: &Client, target: &ResolvedTarget) {
+    /// Removes them, and says so if there was no time for it.
+    pub(super) async fn remove(&self, client: &Client, target: &ResolvedTarget, context: &Context) {
         if self.paths.is_empty() {
             return;
         }
@@ -183,7 +182,12 @@ impl Shipped {
             .chain(self.paths.values().map(String::as_str));
         let mut exec = client.exec(target.clone(), ExecRequest::new(words));
         // What is left in /tmp of a container that cannot be entered any more goes with it.
-        while exec.next().await.is_some() {}
+        let removed = timeout(REMOVING, async { while exec.next().await.is_some() {} });
+        if removed.await.is_err() {
+            let paths: Vec<&str> = self.paths.values().map(String::as_str).collect();
+            let text = format!("these files may be left in {target}: {}", paths.join(" "));
+            context.printer.warning(&text);
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{about, unreadable, verify};
 use crate::commands::Context;
-use crate::commands::run::signals::Signals;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::screen::Screen;
+use crate::signals::Signals;
 use crate::terminal::{self, RawMode};
 
 /// For the terminal's answers to the last of what it was shown.

@@ -16,12 +16,12 @@ use tokio::time::{Instant, sleep};
 use super::RunArgs;
 use super::follow::Ended;
 use super::launch::{self, Launched};
-use super::signals::Signals;
 use crate::commands::Context;
 use crate::commands::follow::{self as session, Source};
 use crate::error::{CommandError, ErrorKind};
 use crate::escape::{EscapeChar, Escapes};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 use crate::terminal;
 use crate::writer::Stream;
 
@@ -152,7 +152,7 @@ async fn shell(
         session::Ended::Signal(code) => Ok(code),
         session::Ended::Closed { reason, .. } => Err(reason.into()),
         session::Ended::Gone => Err(session::gone()),
-        session::Ended::Output(error) => Err(session::unwritten(&error)),
+        session::Ended::Output(error) => session::output_lost(&error),
     }
 }
 

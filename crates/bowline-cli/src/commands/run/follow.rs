@@ -7,16 +7,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::report::Report;
-use super::signals::{Signal, Signals};
 use super::verdict::verdict;
 use crate::commands::Context;
+use crate::commands::follow::output_lost;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::signals::{Signal, Signals};
 use crate::terminal;
 use crate::writer::{Stream, Writers};
-
-/// What a shell says of a program that a broken pipe ended.
-const BROKEN_PIPE: u8 = 128 + 13;
 
 /// How it ended.
 #[derive(Debug)]
@@ -196,11 +194,5 @@ fn unwritable(
             .printer
             .note(&format!("left running: {}", tasks.join(" ")));
     }
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        return Ok(ExitCode::Remote(BROKEN_PIPE).into());
-    }
-    Err(CommandError::new(
-        ErrorKind::Unavailable,
-        format!("cannot write the output: {error}"),
-    ))
+    output_lost(error).map(Ended::from)
 }

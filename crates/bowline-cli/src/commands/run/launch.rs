@@ -7,9 +7,9 @@ use bowline::model::Task;
 use bowline::run::{PlacementFailure, RunPlan, RunRequest};
 use tokio::time::timeout;
 
-use super::signals::{Signal, Signals};
 use crate::commands::Context;
 use crate::error::CommandError;
+use crate::signals::{Signal, Signals};
 
 /// For the request to stop a task.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

@@ -8,7 +8,6 @@ mod many;
 mod network;
 mod options;
 pub(super) mod report;
-pub(super) mod signals;
 pub(super) mod verdict;
 
 pub(crate) use self::report::who;
@@ -23,13 +22,13 @@ use self::launch::Launched;
 use self::network::NetworkArgs;
 use self::options::OverrideArgs;
 use self::report::Report;
-use self::signals::Signals;
 use super::fleet::FleetArgs;
 use super::{Context, guard};
 use crate::cli::OutputFormat;
 use crate::duration;
-use crate::error::CommandError;
+use crate::error::{CommandError, keep};
 use crate::exit_code::ExitCode;
+use crate::signals::Signals;
 
 /// Run a fresh task and stay until it has ended
 ///
@@ -143,8 +142,8 @@ pub async fn run(args: RunArgs, context: &Context) -> Result<ExitCode, CommandEr
     if args.dry_run {
         return ended.map(|ended| ended.code);
     }
-    report.last_line(&ended, args.follow.status_file.as_deref(), context)?;
-    ended.map(|ended| ended.code)
+    let written = report.last_line(&ended, args.follow.status_file.as_deref(), context);
+    keep(ended, written).map(|ended| ended.code)
 }
 
 async fn start(
@@ -179,7 +178,7 @@ async fn start(
         context.printer.document(&format!("{json}\n"))?;
         return Ok(ExitCode::Success.into());
     }
-    let account = plan.definition.task_definition_arn.split(':').nth(4);
+    let account = guard::account(&plan.definition.task_definition_arn);
     let what = format!("{}:{}", plan.definition.family, plan.definition.revision);
     tokio::select! {
         checked = guard::check_place(context, account, plan.cluster.as_str(), &what) => checked?,

@@ -105,7 +105,7 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
     context.printer.note("running it here");
     let here = RunbookRun::new(client.clone(), execution, scripts, now).with_children(children);
     let Some(local) = local(here, &mut interrupts, context).await else {
-        return Ok(ExitCode::Interrupted);
+        return Ok(interrupts.code());
     };
     if accepted(&args.file, &source, context).is_none() {
         return Ok(ExitCode::Findings);
@@ -114,7 +114,7 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
     let source = Source::Text(source, None);
     let begun = begun(&client, &source, &texts, true, &mut interrupts, context).await?;
     let Some(Begun { id, registered }) = begun else {
-        return Ok(ExitCode::Interrupted);
+        return Ok(interrupts.code());
     };
     let mut remote = Outcome::new(context);
     let interval = args.poll_interval;
@@ -122,8 +122,8 @@ pub(super) async fn run(args: CompareArgs, context: &Context) -> Result<ExitCode
     if registered.is_temporary && !matches!(ended, Ok(Ended::Left)) {
         forget(&client, &registered, context).await;
     }
-    if ended?.code() == ExitCode::Interrupted {
-        return Ok(ExitCode::Interrupted);
+    if matches!(ended?, Ended::Left | Ended::So(Status::Cancelled)) {
+        return Ok(interrupts.code());
     }
     let names = document
         .steps
@@ -205,9 +205,8 @@ async fn local(
 }
 
 impl Viewer for Outcome {
-    fn event(&mut self, event: Event) -> Result<(), CommandError> {
+    fn event(&mut self, event: Event) {
         self.note(event);
-        Ok(())
     }
 
     fn note(&mut self, text: &str) {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use bowline_runbook::{Event, Snapshot};
 
 use crate::error::{CommandError, ErrorKind};
+use crate::kept::state_folder;
+use crate::whole;
 
 /// A run's folder.
 pub(super) struct RunFolder {
@@ -91,29 +93,16 @@ impl RunFolder {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), CommandError> {
-        let (path, draft) = (self.path.join(name), self.path.join(format!(".{name}")));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&draft);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(&draft, &path))
+        let path = self.path.join(name);
+        whole::write(&path, text.as_bytes(), whole::PRIVATE)
             .map_err(|error| unusable(&path, &error))
     }
 }
 
 /// `$XDG_STATE_HOME/bowline/runbooks`, or below `~/.local/state`.
 fn root() -> Result<PathBuf, CommandError> {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    match state {
-        Some(state) => Ok(state.join("bowline/runbooks")),
+    match state_folder() {
+        Some(state) => Ok(state.join("runbooks")),
         None => Err(
             CommandError::usage("there is no home folder to keep the run in")
                 .hint("set HOME or XDG_STATE_HOME"),

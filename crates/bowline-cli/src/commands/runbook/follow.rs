@@ -84,7 +84,7 @@ pub(super) enum Ended {
 /// Who sees an execution.
 pub(super) trait Viewer {
     /// Something happened in it.
-    fn event(&mut self, event: Event) -> Result<(), CommandError>;
+    fn event(&mut self, event: Event);
     /// A remark on stderr.
     fn note(&mut self, text: &str);
     /// A second has passed.
@@ -92,8 +92,8 @@ pub(super) trait Viewer {
 }
 
 impl Viewer for Progress {
-    fn event(&mut self, event: Event) -> Result<(), CommandError> {
-        self.show(&event)
+    fn event(&mut self, event: Event) {
+        self.show(&event);
     }
 
     fn note(&mut self, text: &str) {
@@ -119,7 +119,7 @@ pub(super) async fn follow(args: FollowArgs, context: &Context) -> Result<ExitCo
     )
     .await;
     progress.clear();
-    Ok(ended?.code())
+    Ok(ended?.code(&interrupts))
 }
 
 pub(super) async fn stop(args: StopArgs, context: &Context) -> Result<ExitCode, CommandError> {
@@ -185,7 +185,7 @@ pub(super) async fn watch(
                     viewer.note(&format!("it was not cancelled: {error}"));
                 }
             }
-            Some(Some(event)) => viewer.event(event)?,
+            Some(Some(event)) => viewer.event(event),
             Some(None) => break,
         }
     }

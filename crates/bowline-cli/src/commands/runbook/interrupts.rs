@@ -3,33 +3,34 @@
 use std::future::Future;
 use std::pin::pin;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::commands::Context;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::signals::{Signal, Signals};
 
 /// Interrupts that came and will come. One that nobody has waited for is not lost.
 pub(super) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
+    signals: Signals,
+    last: Option<Signal>,
 }
 
 impl Interrupts {
     /// From now on nothing of the kind ends the program by itself.
     pub(super) fn new() -> Result<Self, CommandError> {
-        let failed = |error: std::io::Error| CommandError::new(ErrorKind::Unavailable, error);
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            signals: Signals::listen()?,
+            last: None,
         })
     }
 
     /// Until there is one. Can be dropped and called again.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        self.last = Some(self.signals.next().await);
+    }
+
+    /// How a command ends that was cancelled: as the signal wants it that did so, if one did.
+    pub(super) fn code(&self) -> ExitCode {
+        self.last.map_or(ExitCode::Interrupted, Signal::code)
     }
 
     /// Sees work through that must not be broken off half-way, and whether it was interrupted meanwhile. The second

@@ -22,6 +22,8 @@ pub(super) struct Progress {
     /// The living line can be written over.
     lives: bool,
     shown: bool,
+    /// Nobody takes what is written to stdout.
+    unread: bool,
     step: Option<Current>,
     steps: Vec<(String, Status)>,
 }
@@ -50,19 +52,38 @@ impl Progress {
             as_events,
             lives: !as_events && terminal::stderr_is_terminal(),
             shown: false,
+            unread: false,
             step: None,
             steps: Vec::new(),
         }
     }
 
-    /// One event.
-    pub(super) fn show(&mut self, event: &Event) -> Result<(), CommandError> {
-        if self.as_events {
-            let mut line = serde_json::to_string(event)
-                .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
-            line.push('\n');
-            return self.printer.document(&line);
+    /// One event. What nobody reads any more is no reason to leave a run half-way: its end is still to be told, by the
+    /// exit code.
+    pub(super) fn show(&mut self, event: &Event) {
+        let shown = match self.as_events {
+            true => self.line(event),
+            false => self.text(event),
+        };
+        let Err(error) = shown else {
+            return;
+        };
+        if !std::mem::replace(&mut self.unread, true) && error.kind() != ErrorKind::ReaderGone {
+            let text = format!("cannot write the output: {error}; the run goes on");
+            self.printer.warning(&text);
         }
+    }
+
+    fn line(&self, event: &Event) -> Result<(), CommandError> {
+        if self.unread {
+            return Ok(());
+        }
+        let line = serde_json::to_string(event)
+            .map_err(|error| CommandError::new(ErrorKind::Unavailable, error))?;
+        self.printer.document(&format!("{line}\n"))
+    }
+
+    fn text(&mut self, event: &Event) -> Result<(), CommandError> {
         self.clear();
         match event {
             Event::RunStart {
@@ -255,11 +276,11 @@ impl Progress {
         for (name, value) in outputs {
             let _ = writeln!(text, "{name}: {value}");
         }
-        self.printer.document(&text)?;
+        let written = self.printer.document(&text);
         if let Some(failure) = failure {
             self.printer.note(failure);
         }
-        Ok(())
+        written
     }
 }
 

@@ -282,7 +282,7 @@ async fn drive(
             None if cancelled => {
                 progress.clear();
                 context.printer.note(&format!("left at once; what was begun may go on. `bowline runbook run --resume {}` goes on with the run", folder.id()));
-                return Ok(ExitCode::Interrupted);
+                return Ok(interrupts.code());
             }
             None => {
                 cancelled = true;
@@ -290,16 +290,23 @@ async fn drive(
                 run.cancel();
             }
             Some(Some(Occurrence::Event(event))) => {
-                progress.show(&event)?;
                 folder.note(&event)?;
                 folder.keep(&run.snapshot())?;
+                progress.show(&event);
             }
             Some(Some(Occurrence::Asked(request))) => {
                 progress.clear();
-                if let Some(answer) = answered(&request, args, &mut approvals).await {
-                    run.answer(request.id, answer);
-                } else {
-                    run.cancel();
+                let answer = tokio::select! {
+                    answer = answered(&request, args, &mut approvals) => answer,
+                    () = interrupts.next() => {
+                        cancelled = true;
+                        progress.note("\ncancelling; once more leaves at once");
+                        None
+                    }
+                };
+                match answer {
+                    Some(answer) => run.answer(request.id, answer),
+                    None => run.cancel(),
                 }
             }
             Some(Some(_)) => {}
@@ -317,7 +324,7 @@ async fn drive(
     Ok(match run.status() {
         Status::Success => ExitCode::Success,
         Status::TimedOut => ExitCode::TimedOut,
-        Status::Cancelled => ExitCode::Interrupted,
+        Status::Cancelled => interrupts.code(),
         _ => {
             progress.note(&format!(
                 "`bowline runbook run --resume {}` tries again at the step that failed",

@@ -98,7 +98,7 @@ pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<ExitCode,
     )
     .await?;
     let Some(Begun { id, registered }) = begun else {
-        return Ok(ExitCode::Interrupted);
+        return Ok(interrupts.code());
     };
     let goes = registered.is_temporary && !args.keep;
     if args.detach {
@@ -125,7 +125,7 @@ pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<ExitCode,
     if goes && !matches!(ended, Ok(Ended::Left)) {
         forget(&client, &registered, context).await;
     }
-    Ok(ended?.code())
+    Ok(ended?.code(&interrupts))
 }
 
 /// What the service runs.
@@ -264,10 +264,10 @@ pub(in crate::commands) fn split(named: &str) -> (&str, Option<&str>) {
 
 impl Ended {
     /// The code of the command.
-    pub(super) fn code(&self) -> ExitCode {
+    pub(super) fn code(&self, interrupts: &Interrupts) -> ExitCode {
         use bowline_runbook::Status;
         match self {
-            Self::Left | Self::So(Status::Cancelled) => ExitCode::Interrupted,
+            Self::Left | Self::So(Status::Cancelled) => interrupts.code(),
             Self::So(Status::Success) => ExitCode::Success,
             Self::So(Status::TimedOut) => ExitCode::TimedOut,
             Self::So(_) => ExitCode::Failed,

@@ -113,7 +113,9 @@ impl Control {
         if !matches!(read, Ok(Ok(1..))) {
             return None;
         }
-        let (error, environment) = match serde_json::from_str(&line) {
+        let question = serde_json::from_str(&line);
+        let leaves = matches!(question, Ok(Question::Down));
+        let (error, environment) = match question {
             Ok(Question::Status | Question::Down) => (None, Vec::new()),
             Ok(Question::Env) => (None, sandbox.environment()),
             Ok(Question::Load { file, text }) => {
@@ -135,7 +137,7 @@ impl Control {
             error,
             ..self.status(sandbox)
         };
-        if matches!(serde_json::from_str(&line), Ok(Question::Down)) {
+        if leaves {
             return Some(Leave { stream, answer });
         }
         write(&mut stream, &answer).await;

@@ -1,7 +1,7 @@
 //! A sandbox being served: what it is made of, and until when.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use super::{CONTAINER_INIT, Context, environment_lines};
 use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
+use crate::whole;
 
 /// How the sandbox shall be.
 #[derive(Args, Debug)]
@@ -239,7 +240,7 @@ async fn serve(
     let mut ends = Ends::listen(args.private)?;
     let lines = environment_lines(&sandbox.environment());
     if let Some(file) = &args.env_file {
-        write_private(file, &lines).map_err(|error| {
+        whole::write(file, lines.as_bytes(), whole::PRIVATE).map_err(|error| {
             CommandError::new(
                 ErrorKind::Failed,
                 format!("cannot write {}: {error}", file.display()),
@@ -372,19 +373,6 @@ fn init_command() -> Result<InitCommand, CommandError> {
         program,
         arguments: vec![CONTAINER_INIT.into()],
     })
-}
-
-/// Whoever waits for the file sees it complete: it is written beside and renamed.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let mut file: File = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&beside, path)
 }
 
 /// What ends a sandbox.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::control::post;
 pub(crate) use self::process::{Process, signal};
-pub(crate) use self::running::{Finished, Running, run, run_with};
+pub(crate) use self::running::{Finished, Running, run, run_unread, run_with};
 pub(crate) use self::terminal::Terminal;
 
 /// The binary under test.
@@ -211,9 +211,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether an image with this shell can be made on this machine. CI has all of them; elsewhere a missing one is said.
+/// Whether this program is on this machine. CI has all of them; elsewhere a missing one is said.
 #[expect(clippy::print_stdout, reason = "what is not tried has to be said")]
-pub(crate) fn has_shell(name: &str) -> bool {
+pub(crate) fn has_program(name: &str) -> bool {
     let there = ["/bin", "/usr/bin", "/usr/local/bin"]
         .iter()
         .any(|folder| Path::new(folder).join(name).exists());

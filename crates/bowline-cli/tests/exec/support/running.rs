@@ -75,6 +75,15 @@ pub(crate) fn run_with(command: &mut Command, input: Vec<u8>, limit: Duration) -
     finished
 }
 
+/// Runs to the end with no standard input, and with a stdout whose reader is gone.
+#[track_caller]
+pub(crate) fn run_unread(command: &mut Command) -> Finished {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdin(Stdio::null()).stdout(writer);
+    Running::begin(command).finish(SOON)
+}
+
 /// A run in progress, killed when dropped.
 pub(crate) struct Running {
     child: Child,
@@ -120,8 +129,12 @@ impl Running {
 
     #[track_caller]
     fn spawn(command: &mut Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        Self::begin(command.stdout(Stdio::piped()))
+    }
+
+    #[track_caller]
+    fn begin(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Some(collect(child.stderr.take().unwrap()));
         Self {
             child,
