@@ -51,7 +51,12 @@ impl Bench<'_> {
         let begun = Instant::now();
         let child = Command::new("aws")
             .args(words)
-            .envs(self.sandbox.environment.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.sandbox
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;
