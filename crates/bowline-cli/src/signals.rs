@@ -98,10 +98,10 @@ pub(crate) async fn unheard() -> Signal {
 
 /// Says that signals are somebody's affair, for as long as it is there.
 #[derive(Debug)]
-pub(crate) struct Claim(());
+struct Claim(());
 
 impl Claim {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         LISTENERS.fetch_add(1, Ordering::Relaxed);
         Self(())
     }

@@ -6,6 +6,8 @@ use crate::boot;
 use crate::session::exec::ExecRequest;
 
 const TOOLS: &str = include_str!("files/scripts/tools.sh");
+/// It heeds SIGPIPE: when a session ends, some shells tell on stderr how the script died, to a reader that has gone, and would
+/// die of that themselves before they clear up.
 const RUN: &str = include_str!("script.sh");
 
 /// What to run.

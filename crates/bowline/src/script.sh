@@ -1,7 +1,7 @@
 no(){ echo "bowline: $*">&2;exit 125;}
 b=$1 l=$2 e=$3 o=$4 i=$5 n=$6;shift 6
 while [ "$n" -gt 0 ];do export "$1";n=$((n-1));shift;done
-trap : HUP INT TERM QUIT
+trap : HUP INT TERM QUIT PIPE
 umask 077;w=
 for z in "${TMPDIR:-/tmp}" /tmp /var/tmp /dev/shm "$PWD";do [ -w "$z" ]&&mkdir "$z/.bowline-script-$o" 2>/dev/null&&{ w=$z/.bowline-script-$o;break;};done
 [ "$w" ]||no "there is no place in the container to write the script to"

@@ -44,7 +44,6 @@ use crate::exit_code::ExitCode;
 use crate::printer::Printer;
 use crate::private_sandbox::PrivateSandbox;
 use crate::recording::{self, Recordings};
-use crate::signals::Claim;
 
 /// For the sessions of a command that a signal ended.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
@@ -252,11 +251,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Record(args) => record::run(args, context).await,
         Command::Jobs(args) => jobs::run(args, context).await,
         Command::Plugin(args) => plugin::run(args, context),
-        Command::Cp(args) => {
-            // It takes signals by itself.
-            let _claim = Claim::new();
-            cp::run(args, context).await
-        }
+        Command::Cp(args) => cp::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Describe(args) => describe::run(args, context).await,

@@ -12,7 +12,6 @@ use bowline::ResolvedTarget;
 use bowline::files::{Algorithm, CopyError, CopyEvent, CopyOptions, CopyReport};
 use clap::Args;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use self::place::Place;
 use self::progress::Progress;
@@ -22,6 +21,7 @@ use crate::duration;
 use crate::error::{CommandError, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::picker::{self, Found, PickArgs};
+use crate::signals::Signals;
 
 /// Copy files to and from a container
 ///
@@ -112,10 +112,12 @@ pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandErr
     let begun = Instant::now();
     let mut progress = Progress::new(context.printer, args.dry_run && !json);
     let options = args.options();
+    // Until the end: nothing cuts off what a signal leaves to be done.
+    let mut signals = Signals::listen()?;
     let copy = transfer(&client, target, &way, &options, &mut progress);
     let report = tokio::select! {
         report = copy => report,
-        code = interrupted() => {
+        signal = signals.next() => {
             progress.finish();
             // What was being written is finished, left as a part, or removed if it is a stream's; sessions are ended.
             client.finish().await;
@@ -126,7 +128,7 @@ pub async fn run(args: CpArgs, context: &Context) -> Result<ExitCode, CommandErr
                 Way::In(_) => "interrupted; nothing of the stream is kept in the container",
                 Way::Out(_) => "interrupted; the stream ends early",
             });
-            return Ok(code?);
+            return Ok(signal.code());
         }
     };
     progress.finish();
@@ -272,18 +274,6 @@ impl CpArgs {
             }
         }
     }
-}
-
-/// The codes with which a signal leaves.
-async fn interrupted() -> std::io::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => ExitCode::Interrupted,
-        _ = terminate.recv() => ExitCode::Remote(128 + 15),
-        _ = hangup.recv() => ExitCode::Remote(128 + 1),
-    })
 }
 
 /// Where the copy failed is said by its words; what it costs, by its kind.
